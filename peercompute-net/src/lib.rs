@@ -1,2 +1,24 @@
-//! To be written.
+//! Networking for PeerCompute: the [`Transport`] trait, libp2p and a simulated in-memory transport, rooms and presence.
+
+mod error;
+#[cfg(feature = "libp2p")]
+mod libp2p;
+mod toolkit;
 mod transport;
+
+#[cfg(feature = "libp2p")]
+pub use self::libp2p::*;
+pub use error::{DialError, ListenError, OpenError, ProtocolTaken, PublishError, Refused};
+pub use libp2p_identity::PeerId;
+pub use multiaddr::Multiaddr;
+pub use toolkit::{
+    Acceptor, EVENT_QUEUE, EventHub, Events, INCOMING_QUEUE, Incoming, LaggedEvent,
+    MESSAGE_QUEUE_BYTES, MessageSender, Messages, message_queue,
+};
+pub use transport::{Broadcast, BroadcastMessage, Duplex, Event, Path, Stream, Transport};
+
+/// The largest message that can be published, in bytes: 1 MiB. Larger ones go over streams.
+pub const MAX_MESSAGE: usize = 1024 * 1024;
+
+/// The most addresses that one transport listens at, reservations at relays included.
+pub const MAX_LISTENERS: usize = 64;

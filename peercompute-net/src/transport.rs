@@ -5,7 +5,7 @@ use futures::{AsyncRead, AsyncWrite};
 use peercompute_rt::{BoxFuture, MaybeSend, MaybeSync};
 
 use crate::{
-    Multiaddr, PeerId,
+    Events, Incoming, Messages, Multiaddr, PeerId,
     error::{DialError, ListenError, OpenError, ProtocolTaken, PublishError},
 };
 
@@ -47,7 +47,11 @@ pub trait Transport: MaybeSend + MaybeSync + 'static {
     /// # Errors
     ///
     /// [`OpenError`], which tells a peer that is not connected from one that does not speak `protocol`.
-    fn open(&self, peer: PeerId, protocol: &'static str) -> BoxFuture<'_, Result<Stream, OpenError>>;
+    fn open(
+        &self,
+        peer: PeerId,
+        protocol: &'static str,
+    ) -> BoxFuture<'_, Result<Stream, OpenError>>;
 
     /// Accepts streams of `protocol` from now on, until the returned [`Incoming`] is dropped. Streams that come while its queue is full are refused.
     ///
