@@ -7,7 +7,9 @@ use crate::{BoxFuture, Instant, Runtime, driver::Driver};
 impl Runtime {
     /// The browser's event loop, in a page or a worker.
     pub fn browser() -> Self {
-        Self::from_driver(Browser { start: web_time::Instant::now() })
+        Self::from_driver(Browser {
+            start: web_time::Instant::now(),
+        })
     }
 }
 

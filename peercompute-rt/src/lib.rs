@@ -1,3 +1,7 @@
+#![doc = include_str!("../README.md")]
+
+#[cfg(target_arch = "wasm32")]
+mod browser;
 mod driver;
 mod instant;
 mod maybe_send;
@@ -5,8 +9,6 @@ mod maybe_send;
 mod native;
 mod simulation;
 mod task;
-#[cfg(target_arch = "wasm32")]
-mod browser;
 
 pub use driver::{Elapsed, Runtime};
 pub use instant::Instant;

@@ -11,7 +11,10 @@ impl Runtime {
     ///
     /// Outside a tokio runtime, or in one built without its time driver when the first timer is set.
     pub fn tokio() -> Self {
-        Self::from_driver(Tokio { handle: Handle::current(), start: tokio::time::Instant::now() })
+        Self::from_driver(Tokio {
+            handle: Handle::current(),
+            start: tokio::time::Instant::now(),
+        })
     }
 }
 

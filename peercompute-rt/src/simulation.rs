@@ -80,7 +80,10 @@ impl Simulation {
         self.0.wake(MAIN);
         loop {
             while let Some(id) = self.0.next_ready() {
-                let waker = Waker::from(Arc::new(TaskWaker { id, ready: self.0.ready.clone() }));
+                let waker = Waker::from(Arc::new(TaskWaker {
+                    id,
+                    ready: self.0.ready.clone(),
+                }));
                 let mut cx = Context::from_waker(&waker);
                 if id == MAIN {
                     if let Poll::Ready(output) = main.as_mut().poll(&mut cx) {
@@ -91,7 +94,9 @@ impl Simulation {
                 }
             }
             if !self.0.fire_next_timer() {
-                return Err(Stalled { at: self.0.state().now });
+                return Err(Stalled {
+                    at: self.0.state().now,
+                });
             }
         }
     }
@@ -120,7 +125,9 @@ impl Shared {
 
     fn poll_task(&self, id: TaskId, cx: &mut Context<'_>) {
         // Taken out while it runs, since it may spawn; a task that has ended may still be woken.
-        let Some(mut task) = self.state().tasks.remove(&id) else { return };
+        let Some(mut task) = self.state().tasks.remove(&id) else {
+            return;
+        };
         if task.as_mut().poll(cx).is_pending() {
             self.state().tasks.insert(id, task);
         }
@@ -130,8 +137,12 @@ impl Shared {
         loop {
             let waker = {
                 let mut state = self.state();
-                let Some(Reverse((due, id))) = state.timers.pop() else { return false };
-                let Some(waker) = state.wakers.remove(&id) else { continue };
+                let Some(Reverse((due, id))) = state.timers.pop() else {
+                    return false;
+                };
+                let Some(waker) = state.wakers.remove(&id) else {
+                    continue;
+                };
                 state.now = state.now.max(due);
                 waker
             };
@@ -181,7 +192,11 @@ impl Driver for Virtual {
         let due = state.now + duration;
         state.timers.push(Reverse((due, id)));
         state.wakers.insert(id, None);
-        Box::pin(Sleep { id, due, shared: self.0.clone() })
+        Box::pin(Sleep {
+            id,
+            due,
+            shared: self.0.clone(),
+        })
     }
 
     fn spawn(&self, future: BoxFuture<'static, ()>) {
@@ -221,14 +236,13 @@ impl Future for Sleep {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.shared.state();
-        match state.wakers.get_mut(&self.id) {
-            Some(_) if state.now >= self.due => Poll::Ready(()),
-            Some(waker) => {
-                *waker = Some(cx.waker().clone());
-                Poll::Pending
-            }
-            None => Poll::Ready(()),
+        if state.now >= self.due {
+            return Poll::Ready(());
         }
+        if let Some(waker) = state.wakers.get_mut(&self.id) {
+            *waker = Some(cx.waker().clone());
+        }
+        Poll::Pending
     }
 }
 
@@ -259,6 +273,8 @@ impl std::error::Error for Stalled {}
 
 impl fmt::Debug for Simulation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Simulation").field("now", &self.0.state().now).finish_non_exhaustive()
+        f.debug_struct("Simulation")
+            .field("now", &self.0.state().now)
+            .finish_non_exhaustive()
     }
 }

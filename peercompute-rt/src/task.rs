@@ -34,7 +34,11 @@ impl<T> Task<T> {
             }),
             registration,
         );
-        let task = Self { output, abort, abort_on_drop: true };
+        let task = Self {
+            output,
+            abort,
+            abort_on_drop: true,
+        };
         (task, body)
     }
 
