@@ -1,1 +1,5 @@
-//! x
+//! The relay.
+
+mod config;
+
+pub use config::*;
