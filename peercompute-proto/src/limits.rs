@@ -1,0 +1,77 @@
+//! How large things may be. Both ends of a connection share these numbers: a message beyond them is refused by every decoder.
+
+/// Levels of messages and groups inside each other, as prost counts them. The schema itself needs six; only unknown fields can be deeper.
+pub const MAX_DEPTH: u32 = 100;
+
+/// Bytes of an [`Envelope`](crate::v1::Envelope), which is also the most that can be published to a room at once.
+pub const MAX_ENVELOPE: usize = 1024 * 1024;
+/// Bytes of a message that travels as the payload of an [`Envelope`](crate::v1::Envelope): what is left beside the largest header, and some room for fields to come.
+pub const MAX_PAYLOAD: usize = MAX_ENVELOPE - 4 * 1024;
+/// Bytes of a [`Header`](crate::v1::Header).
+pub const MAX_HEADER: usize = 4 * 1024;
+/// Bytes of a [`StreamBinding`](crate::v1::StreamBinding).
+pub const MAX_BINDING: usize = 4 * 1024;
+/// Bytes of a [`Presence`](crate::v1::Presence).
+pub const MAX_PRESENCE: usize = 32 * 1024;
+/// Bytes of an [`EventAck`](crate::v1::EventAck).
+pub const MAX_EVENT_ACK: usize = 16 * 1024;
+/// Bytes of a [`ClockSync`](crate::v1::ClockSync).
+pub const MAX_CLOCK_SYNC: usize = 1024;
+/// Bytes of a [`NodeMetrics`](crate::v1::NodeMetrics).
+pub const MAX_NODE_METRICS: usize = 64 * 1024;
+/// Bytes of a [`RelayConfig`](crate::v1::RelayConfig), as protobuf or as JSON.
+pub const MAX_RELAY_CONFIG: usize = 64 * 1024;
+/// Bytes of a [`RendezvousFrame`](crate::v1::RendezvousFrame). A list of members is cut by its bytes as well as by their number.
+pub const MAX_RENDEZVOUS_FRAME: usize = 256 * 1024;
+/// Bytes of a [`TaskFrame`](crate::v1::TaskFrame): the largest input of one task, and as much again as a batch of small ones needs.
+pub const MAX_TASK_FRAME: usize = 9 * 1024 * 1024;
+/// Bytes of input of one task.
+pub const MAX_TASK_INPUT: usize = 8 * 1024 * 1024;
+/// Bytes of the value that one task gives.
+pub const MAX_TASK_VALUE: usize = 8 * 1024 * 1024;
+/// Bytes of data in one [`BlobChunk`](crate::v1::BlobChunk).
+pub const MAX_BLOB_CHUNK: usize = 1024 * 1024;
+/// Bytes of a blob message: a full chunk and its reference.
+pub const MAX_BLOB_MESSAGE: usize = MAX_BLOB_CHUNK + 4 * 1024;
+
+/// Bytes of the name of a game or of a room.
+pub const MAX_NAME: usize = 64;
+/// Bytes of a peer id, as a multihash.
+pub const MAX_PEER_ID: usize = 64;
+/// Bytes of the id of a state or command provider.
+pub const MAX_PROVIDER: usize = 64;
+/// Bytes of the name of an event's type.
+pub const MAX_EVENT_TYPE: usize = 64;
+/// Bytes of the name of a built-in operation.
+pub const MAX_OPERATION: usize = 64;
+/// Bytes of an address.
+pub const MAX_ADDRESS: usize = 512;
+/// Bytes of a text that explains a failure to people.
+pub const MAX_TEXT: usize = 512;
+/// Bytes of a key of a presence's metadata.
+pub const MAX_METADATA_KEY: usize = 64;
+/// Bytes of a value of a presence's metadata.
+pub const MAX_METADATA_VALUE: usize = 256;
+/// Bytes of a text in a relay's configuration: a host name, a path or an URL.
+pub const MAX_CONFIG_TEXT: usize = 2048;
+/// Bytes of a scope and of a blob's hash; exactly so many.
+pub const HASH_SIZE: usize = 32;
+
+/// Addresses of one peer.
+pub const MAX_ADDRESSES: usize = 16;
+/// Entries of a presence's metadata.
+pub const MAX_METADATA: usize = 32;
+/// Presences in one frame of members.
+pub const MAX_MEMBERS: usize = 256;
+/// Tasks, results, failures, renewals or cancellations in one frame.
+pub const MAX_TASKS_PER_FRAME: usize = 4096;
+/// Events in one batch.
+pub const MAX_EVENTS: usize = 1024;
+/// Event ids that one acknowledgement names beside the run that it acknowledges whole.
+pub const MAX_ACKED_EVENTS: usize = 1024;
+/// Commands in one batch.
+pub const MAX_COMMANDS: usize = 1024;
+/// Links in one report of metrics.
+pub const MAX_LINKS: usize = 256;
+/// Bootstrap peers in a relay's configuration.
+pub const MAX_BOOTSTRAP_PEERS: usize = 64;

@@ -1,0 +1,167 @@
+//! The schema's comments as tables: which counts and lengths each message has to keep.
+
+use crate::limits::*;
+use crate::rules::{Field, Rule, Rules};
+
+const fn field(tag: u32, name: &'static str, rule: Rule) -> Field {
+    Field { tag, name, rule }
+}
+
+macro_rules! rules {
+    ($($table:ident: $message:ident { $($name:ident = $tag:literal $rule:expr),* $(,)? })*) => {$(
+        pub(crate) static $table: Rules = Rules::new(&[$(
+            field($tag, concat!(stringify!($message), ".", stringify!($name)), $rule),
+        )*]);
+    )*};
+}
+
+use Rule::{Exactly, Length, Many, Numbers, One, Texts};
+
+rules! {
+    HEADER: Header {
+        game = 6 Length(MAX_NAME),
+        room = 7 Length(MAX_NAME),
+        sender = 8 Length(MAX_PEER_ID),
+        authority = 9 Length(MAX_PEER_ID),
+        target = 10 Length(MAX_PEER_ID),
+    }
+    ENVELOPE: Envelope {
+        header = 1 One(&HEADER),
+        payload = 2 Length(MAX_PAYLOAD),
+    }
+    STREAM_BINDING: StreamBinding {
+        scope = 2 Exactly(HASH_SIZE),
+        authority = 4 Length(MAX_PEER_ID),
+        target = 5 Length(MAX_PEER_ID),
+    }
+    SNAPSHOT: Snapshot {
+        provider = 1 Length(MAX_PROVIDER),
+    }
+    EVENT: Event {
+        type = 2 Length(MAX_EVENT_TYPE),
+    }
+    EVENT_BATCH: EventBatch {
+        events = 1 Many(MAX_EVENTS, &EVENT),
+    }
+    EVENT_ACK: EventAck {
+        ids = 2 Numbers(MAX_ACKED_EVENTS),
+    }
+    COMMAND: Command {
+        provider = 3 Length(MAX_PROVIDER),
+    }
+    COMMAND_BATCH: CommandBatch {
+        commands = 1 Many(MAX_COMMANDS, &COMMAND),
+    }
+    CLOCK_SYNC: ClockSync {
+        anchor = 5 Length(MAX_PEER_ID),
+    }
+    LINK_METRICS: LinkMetrics {
+        peer = 1 Length(MAX_PEER_ID),
+    }
+    NODE_METRICS: NodeMetrics {
+        links = 9 Many(MAX_LINKS, &LINK_METRICS),
+    }
+    CAPABILITIES: Capabilities {}
+    METADATA: MetadataEntry {
+        key = 1 Length(MAX_METADATA_KEY),
+        value = 2 Length(MAX_METADATA_VALUE),
+    }
+    PRESENCE: Presence {
+        peer = 1 Length(MAX_PEER_ID),
+        addresses = 3 Texts(MAX_ADDRESSES, MAX_ADDRESS),
+        capabilities = 4 One(&CAPABILITIES),
+        metadata = 5 Many(MAX_METADATA, &METADATA),
+    }
+    RENDEZVOUS_REGISTER: RendezvousRegister {
+        scope = 1 Exactly(HASH_SIZE),
+        presence = 2 One(&PRESENCE),
+    }
+    RENDEZVOUS_MEMBERS: RendezvousMembers {
+        members = 1 Many(MAX_MEMBERS, &PRESENCE),
+    }
+    RENDEZVOUS_REFUSAL: RendezvousRefusal {
+        message = 2 Length(MAX_TEXT),
+    }
+    RENDEZVOUS_FRAME: RendezvousFrame {
+        register = 1 One(&RENDEZVOUS_REGISTER),
+        members = 2 One(&RENDEZVOUS_MEMBERS),
+        refusal = 3 One(&RENDEZVOUS_REFUSAL),
+    }
+    TASK_HELLO: TaskHello {
+        binding = 1 One(&STREAM_BINDING),
+        capabilities = 2 One(&CAPABILITIES),
+    }
+    BUILTIN_PROGRAM: BuiltinProgram {
+        operation = 1 Length(MAX_OPERATION),
+    }
+    PROGRAM: Program {
+        builtin = 1 One(&BUILTIN_PROGRAM),
+    }
+    TASK_LIMITS: TaskLimits {}
+    TASK_SPEC: TaskSpec {
+        program = 1 One(&PROGRAM),
+        limits = 2 One(&TASK_LIMITS),
+    }
+    TASK_OFFER: TaskOffer {
+        spec = 2 One(&TASK_SPEC),
+    }
+    TASK_CLAIM: TaskClaim {}
+    TASK_LEASE: TaskLease {
+        input = 3 Length(MAX_TASK_INPUT),
+    }
+    TASK_LEASES: TaskLeases {
+        tasks = 2 Many(MAX_TASKS_PER_FRAME, &TASK_LEASE),
+    }
+    TASK_LEASE_RENEWAL: TaskLeaseRenewal {
+        tasks = 2 Numbers(MAX_TASKS_PER_FRAME),
+    }
+    TASK_RESULT: TaskResult {
+        value = 2 Length(MAX_TASK_VALUE),
+    }
+    TASK_RESULTS: TaskResults {
+        results = 2 Many(MAX_TASKS_PER_FRAME, &TASK_RESULT),
+    }
+    TASK_FAILURE: TaskFailure {
+        message = 3 Length(MAX_TEXT),
+    }
+    TASK_FAILURES: TaskFailures {
+        failures = 2 Many(MAX_TASKS_PER_FRAME, &TASK_FAILURE),
+    }
+    TASK_CANCEL: TaskCancel {
+        tasks = 2 Numbers(MAX_TASKS_PER_FRAME),
+    }
+    TASK_FRAME: TaskFrame {
+        hello = 1 One(&TASK_HELLO),
+        offer = 2 One(&TASK_OFFER),
+        claim = 3 One(&TASK_CLAIM),
+        leases = 4 One(&TASK_LEASES),
+        renewal = 5 One(&TASK_LEASE_RENEWAL),
+        results = 6 One(&TASK_RESULTS),
+        failures = 7 One(&TASK_FAILURES),
+        cancel = 8 One(&TASK_CANCEL),
+    }
+    BLOB_REF: BlobRef {
+        hash = 1 Exactly(HASH_SIZE),
+    }
+    BLOB_REQUEST: BlobRequest {
+        blob = 1 One(&BLOB_REF),
+    }
+    BLOB_CHUNK: BlobChunk {
+        blob = 1 One(&BLOB_REF),
+        data = 3 Length(MAX_BLOB_CHUNK),
+    }
+    BLOB_MISSING: BlobMissing {
+        blob = 1 One(&BLOB_REF),
+    }
+    RELAY_CONFIG: RelayConfig {
+        relay_host = 1 Length(MAX_CONFIG_TEXT),
+        relay_protocol = 3 Length(MAX_CONFIG_TEXT),
+        relay_peer_id = 4 Length(MAX_CONFIG_TEXT),
+        relay_identity_file = 5 Length(MAX_CONFIG_TEXT),
+        relay_config_url = 6 Length(MAX_CONFIG_TEXT),
+        relay_config_file = 7 Length(MAX_CONFIG_TEXT),
+        listen_host = 8 Length(MAX_CONFIG_TEXT),
+        public_host = 10 Length(MAX_CONFIG_TEXT),
+        bootstrap_peers = 12 Texts(MAX_BOOTSTRAP_PEERS, MAX_ADDRESS),
+    }
+}
