@@ -1,6 +1,7 @@
 //! Networking for PeerCompute: the [`Transport`] trait, libp2p and a simulated in-memory transport, rooms and presence.
 
 mod error;
+mod frames;
 #[cfg(feature = "libp2p")]
 mod libp2p;
 mod toolkit;
@@ -9,6 +10,7 @@ mod transport;
 #[cfg(feature = "libp2p")]
 pub use self::libp2p::*;
 pub use error::{DialError, ListenError, OpenError, ProtocolTaken, PublishError, Refused};
+pub use frames::{FrameReader, FrameWriter, ReadError, WRITE_BUFFER, frames};
 pub use libp2p_identity::PeerId;
 pub use multiaddr::Multiaddr;
 pub use toolkit::{
