@@ -1,5 +1,6 @@
 //! The relay.
 
 mod config;
+mod http;
 
 pub use config::*;
