@@ -41,14 +41,8 @@ pub const DEFAULT_DRAIN: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RelayOptions {
-    /// The interfaces to listen on. Default: all of IPv4.
-    pub listen_hosts: Vec<IpAddr>,
-    /// The TCP port, 0 for any, `None` for no TCP. Default: [`DEFAULT_PORT`].
-    pub tcp_port: Option<u16>,
-    /// The UDP port for QUIC, 0 for any, `None` for no QUIC. Default: [`DEFAULT_PORT`].
-    pub quic_port: Option<u16>,
-    /// The WebSocket port, 0 for any, `None` for no WebSocket. Default: [`DEFAULT_WEB_SOCKET_PORT`].
-    pub web_socket_port: Option<u16>,
+    /// Where to listen. Default: on every IPv4 interface TCP and QUIC on [`DEFAULT_PORT`] and WebSocket on [`DEFAULT_WEB_SOCKET_PORT`].
+    pub listen: Vec<Multiaddr>,
     /// What clients speak to the public WebSocket address. Default: [`Protocol::Ws`].
     pub protocol: Protocol,
     /// The host under which clients reach the WebSocket listener, where it is not the one that the relay listens on. Default: none.
@@ -125,10 +119,7 @@ pub enum IdentitySource {
 impl Default for RelayOptions {
     fn default() -> Self {
         Self {
-            listen_hosts: vec![Ipv4Addr::UNSPECIFIED.into()],
-            tcp_port: Some(DEFAULT_PORT),
-            quic_port: Some(DEFAULT_PORT),
-            web_socket_port: Some(DEFAULT_WEB_SOCKET_PORT),
+            listen: Listeners::default().addresses(false),
             protocol: Protocol::default(),
             public_host: None,
             public_port: None,
@@ -149,10 +140,13 @@ impl RelayOptions {
     /// A relay on loopback only, on any free ports, with a key of its own that it forgets: for tests and for trying things out.
     pub fn local() -> Self {
         Self {
-            listen_hosts: vec![Ipv4Addr::LOCALHOST.into()],
-            tcp_port: Some(0),
-            quic_port: Some(0),
-            web_socket_port: Some(0),
+            listen: Listeners {
+                hosts: vec![Ipv4Addr::LOCALHOST.into()],
+                tcp: Some(0),
+                quic: Some(0),
+                web_socket: Some(0),
+            }
+            .addresses(false),
             identity: IdentitySource::Ephemeral,
             http: Some(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0)),
             ..Self::default()
@@ -166,27 +160,60 @@ impl RelayOptions {
     /// [`ConfigError`] for the first setting that cannot be, or that does not go with another.
     pub fn from_layer(layer: &Layer) -> Result<Self, ConfigError> {
         let mut options = Self::default();
-        options.set_addresses(layer)?;
         options.set_files(layer)?;
+        options.set_listen(layer)?;
+        options.set_public(layer)?;
+        options.set_protocol(layer)?;
+        set(
+            &mut options.http,
+            layer.one(Key::HttpAddress, parse::http_address)?,
+        );
+        set(
+            &mut options.drain,
+            layer.one(Key::DrainTimeout, parse::duration)?,
+        );
+        options.peer_id = layer.one(Key::RelayPeerId, parse::peer_id)?;
         Ok(options)
     }
 
-    fn set_addresses(&mut self, layer: &Layer) -> Result<(), ConfigError> {
-        if let Some(hosts) = layer.many(Key::ListenHost, parse::listen_host)? {
-            self.listen_hosts = hosts;
-        }
+    fn set_listen(&mut self, layer: &Layer) -> Result<(), ConfigError> {
+        let mut listeners = Listeners::default();
         set(
-            &mut self.tcp_port,
+            &mut listeners.hosts,
+            layer.many(Key::ListenHost, parse::listen_host)?,
+        );
+        set(
+            &mut listeners.tcp,
             layer.one(Key::TcpPort, parse::listen_port)?,
         );
         set(
-            &mut self.quic_port,
+            &mut listeners.quic,
             layer.one(Key::QuicPort, parse::listen_port)?,
         );
         set(
-            &mut self.web_socket_port,
+            &mut listeners.web_socket,
             layer.one(Key::ListenPort, parse::listen_port)?,
         );
+        let addresses = layer.many(Key::Listen, parse::listen_address)?;
+        self.listen = addresses.unwrap_or_else(|| listeners.addresses(self.certificate.is_some()));
+        if self.listen.is_empty() {
+            return Err(layer.conflict(
+                Key::ListenPort,
+                "every listener is switched off",
+                "give at least one of tcpPort, quicPort and listenPort a port",
+            ));
+        }
+        if self.certificate.is_none() && self.listen.iter().any(speaks_tls) {
+            return Err(layer.conflict(
+                Key::Listen,
+                "a secure WebSocket listener without a certificate",
+                "set sslCert and sslKey, or listen at an address that ends in /ws",
+            ));
+        }
+        Ok(())
+    }
+
+    fn set_public(&mut self, layer: &Layer) -> Result<(), ConfigError> {
         let relay_host = layer.one(Key::RelayHost, parse::host)?;
         self.public_host = layer.one(Key::PublicHost, parse::host)?.or(relay_host);
         let relay_port = layer.one(Key::RelayPort, parse::public_port)?.flatten();
@@ -223,13 +250,6 @@ impl RelayOptions {
                 "set publicHost (RELAY_PUBLIC_HOST, --public-host) too, or leave the port out",
             ));
         }
-        if self.tcp_port.is_none() && self.quic_port.is_none() && self.web_socket_port.is_none() {
-            return Err(layer.conflict(
-                Key::ListenPort,
-                "every listener is switched off",
-                "give at least one of tcpPort, quicPort and listenPort a port",
-            ));
-        }
         Ok(())
     }
 
@@ -257,6 +277,10 @@ impl RelayOptions {
                 ));
             }
         };
+        Ok(())
+    }
+
+    fn set_protocol(&mut self, layer: &Layer) -> Result<(), ConfigError> {
         let protocol = layer.one(Key::RelayProtocol, |text| match text {
             "ws" => Ok(Protocol::Ws),
             "wss" => Ok(Protocol::Wss),
@@ -289,33 +313,6 @@ impl RelayOptions {
         Ok(())
     }
 
-    /// The addresses to listen at.
-    pub(crate) fn listen_addresses(&self) -> Vec<Multiaddr> {
-        let tls = self.certificate.is_some();
-        let mut addresses = Vec::new();
-        for ip in &self.listen_hosts {
-            let ip = Host::Ip(*ip).protocol();
-            if let Some(port) = self.tcp_port {
-                addresses.push(Multiaddr::from(ip.clone()).with(Part::Tcp(port)));
-            }
-            if let Some(port) = self.quic_port {
-                addresses.push(
-                    Multiaddr::from(ip.clone())
-                        .with(Part::Udp(port))
-                        .with(Part::QuicV1),
-                );
-            }
-            if let Some(port) = self.web_socket_port {
-                addresses.push(
-                    Multiaddr::from(ip.clone())
-                        .with(Part::Tcp(port))
-                        .with(web_socket(tls)),
-                );
-            }
-        }
-        addresses
-    }
-
     /// The public WebSocket address, without the peer id, where one was given. `listening` is the port that the WebSocket listener got.
     pub(crate) fn public_address(&self, listening: Option<u16>) -> Option<Multiaddr> {
         let host = self.public_host.as_ref()?;
@@ -330,6 +327,50 @@ impl RelayOptions {
                 .with(web_socket(self.protocol == Protocol::Wss)),
         )
     }
+}
+
+/// Hosts and ports, from which the addresses to listen at are made. `None` switches a listener off.
+struct Listeners {
+    hosts: Vec<IpAddr>,
+    tcp: Option<u16>,
+    quic: Option<u16>,
+    web_socket: Option<u16>,
+}
+
+impl Default for Listeners {
+    fn default() -> Self {
+        Self {
+            hosts: vec![Ipv4Addr::UNSPECIFIED.into()],
+            tcp: Some(DEFAULT_PORT),
+            quic: Some(DEFAULT_PORT),
+            web_socket: Some(DEFAULT_WEB_SOCKET_PORT),
+        }
+    }
+}
+
+impl Listeners {
+    fn addresses(&self, tls: bool) -> Vec<Multiaddr> {
+        let mut addresses = Vec::new();
+        for ip in &self.hosts {
+            let ip = Multiaddr::from(*ip);
+            if let Some(port) = self.tcp {
+                addresses.push(ip.clone().with(Part::Tcp(port)));
+            }
+            if let Some(port) = self.quic {
+                addresses.push(ip.clone().with(Part::Udp(port)).with(Part::QuicV1));
+            }
+            if let Some(port) = self.web_socket {
+                addresses.push(ip.with(Part::Tcp(port)).with(web_socket(tls)));
+            }
+        }
+        addresses
+    }
+}
+
+fn speaks_tls(address: &Multiaddr) -> bool {
+    address
+        .iter()
+        .any(|part| matches!(part, Part::Tls | Part::Wss(_)))
 }
 
 fn web_socket(tls: bool) -> Part<'static> {

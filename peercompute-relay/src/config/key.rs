@@ -60,6 +60,8 @@ keys! {
     PublicPort: "publicPort", Some("RELAY_PUBLIC_PORT"), Some("--public-port");
     /// Full multiaddresses for clients, in place of the relay's own.
     BootstrapPeers: "bootstrapPeers", None, None;
+    /// The addresses to listen at, in place of those that host and ports make.
+    Listen: "listen", None, Some("--listen");
     /// The TCP port.
     TcpPort: "tcpPort", None, Some("--tcp-port");
     /// The QUIC (UDP) port.

@@ -188,6 +188,17 @@ pub(crate) fn announced_address(text: &str) -> Result<Multiaddr, Fault> {
     Ok(address)
 }
 
+pub(crate) fn listen_address(text: &str) -> Result<Multiaddr, Fault> {
+    let address = address(text)?;
+    match address.iter().last() {
+        None | Some(Protocol::P2p(_) | Protocol::P2pCircuit) => Err((
+            "is not an address to listen at",
+            "give an address of this machine such as /ip4/0.0.0.0/tcp/4001",
+        )),
+        Some(_) => Ok(address),
+    }
+}
+
 fn address(text: &str) -> Result<Multiaddr, Fault> {
     text.parse().map_err(|_| {
         (

@@ -26,6 +26,21 @@ fn options(layer: &Layer) -> RelayOptions {
     RelayOptions::from_layer(layer).unwrap()
 }
 
+fn listen(options: &RelayOptions) -> Vec<String> {
+    options.listen.iter().map(ToString::to_string).collect()
+}
+
+fn web_socket_port(options: &RelayOptions) -> u16 {
+    let web_socket = options
+        .listen
+        .iter()
+        .find(|address| address.to_string().contains("/ws"));
+    match web_socket.unwrap().iter().nth(1) {
+        Some(Part::Tcp(port)) => port,
+        other => panic!("{other:?}"),
+    }
+}
+
 fn complaint(layer: &Layer) -> String {
     RelayOptions::from_layer(layer).unwrap_err().to_string()
 }
@@ -64,8 +79,13 @@ fn the_environment_wins_over_the_file_and_a_flag_over_both() {
         ),
     ];
     let seen = |options: &RelayOptions, key| match key {
-        Key::ListenHost => options.listen_hosts[0].to_string(),
-        Key::ListenPort => options.web_socket_port.unwrap().to_string(),
+        Key::ListenHost => options.listen[0]
+            .to_string()
+            .split('/')
+            .nth(2)
+            .unwrap()
+            .to_owned(),
+        Key::ListenPort => web_socket_port(options).to_string(),
         Key::PublicHost => options.public_host.as_ref().unwrap().to_string(),
         _ => match &options.identity {
             IdentitySource::File(file) => file.display().to_string(),
@@ -100,8 +120,7 @@ fn every_documented_variable_is_read() {
         Some(Host::Name("relay.example.org".to_owned()))
     );
     assert_eq!(options.public_port, Some(443));
-    assert_eq!(options.listen_hosts, [IpAddr::from([127, 0, 0, 1])]);
-    assert_eq!(options.web_socket_port, Some(9001));
+    assert_eq!(listen(&options)[2], "/ip4/127.0.0.1/tcp/9001/wss");
     assert_eq!(options.identity, IdentitySource::File("id.key".into()));
     let certificate = Certificate {
         chain: "chain.pem".into(),
@@ -182,6 +201,8 @@ fn values_that_cannot_be_are_refused() {
     let table = [
         (Key::ListenHost, "relay.example.org"),
         (Key::ListenPort, "-1"),
+        (Key::Listen, "127.0.0.1:4001"),
+        (Key::Listen, "/ip4/127.0.0.1/tcp/1/p2p-circuit"),
         (Key::TcpPort, "http"),
         (Key::PublicHost, "a..b"),
         (Key::PublicHost, "1.2.3.400"),
@@ -212,6 +233,7 @@ fn settings_that_contradict_each_other_are_refused() {
         r#"{"relayProtocol": "wss"}"#,
         r#"{"relayProtocol": "ws", "sslCert": "a.pem", "sslKey": "b.pem"}"#,
         r#"{"publicPort": 443}"#,
+        r#"{"listen": ["/ip4/127.0.0.1/tcp/0/tls/ws"]}"#,
         r#"{"tcpPort": "none", "quicPort": "none", "listenPort": "none"}"#,
     ];
     for text in table {
@@ -246,11 +268,7 @@ fn behind_a_proxy_the_public_address_is_wss_and_the_listener_plain() {
         r#"{"relayHost": "relay.example.org", "relayProtocol": "wss", "listenHost": "127.0.0.1", "listenPort": 9001, "tcpPort": "none", "quicPort": "none"}"#,
     );
     let options = options(&layer.unwrap());
-    let listen: Vec<String> = options
-        .listen_addresses()
-        .iter()
-        .map(ToString::to_string)
-        .collect();
+    let listen = listen(&options);
     assert_eq!(listen, ["/ip4/127.0.0.1/tcp/9001/ws"]);
     let public = options.public_address(Some(9001)).unwrap();
     assert_eq!(public.to_string(), "/dns/relay.example.org/tcp/443/wss");
@@ -260,11 +278,7 @@ fn behind_a_proxy_the_public_address_is_wss_and_the_listener_plain() {
 fn with_a_certificate_the_listener_speaks_wss_itself() {
     let layer = file(r#"{"sslCert": "a.pem", "sslKey": "b.pem", "publicHost": "2001:db8::1"}"#);
     let options = options(&layer.unwrap());
-    let listen: Vec<String> = options
-        .listen_addresses()
-        .iter()
-        .map(ToString::to_string)
-        .collect();
+    let listen = listen(&options);
     assert_eq!(
         listen,
         [
@@ -280,11 +294,7 @@ fn with_a_certificate_the_listener_speaks_wss_itself() {
 #[test]
 fn both_families_can_be_listened_on() {
     let layer = flag(Key::ListenHost, "0.0.0.0, [::]").then(flag(Key::QuicPort, "none"));
-    let listen: Vec<String> = options(&layer)
-        .listen_addresses()
-        .iter()
-        .map(ToString::to_string)
-        .collect();
+    let listen = listen(&options(&layer));
     let expected = [
         "/ip4/0.0.0.0/tcp/4001",
         "/ip4/0.0.0.0/tcp/4002/ws",
@@ -292,6 +302,12 @@ fn both_families_can_be_listened_on() {
         "/ip6/::/tcp/4002/ws",
     ];
     assert_eq!(listen, expected);
+}
+
+#[test]
+fn addresses_to_listen_at_win_over_host_and_ports() {
+    let layer = flag(Key::ListenHost, "10.0.0.1").then(flag(Key::Listen, "/ip6/::1/tcp/0"));
+    assert_eq!(listen(&options(&layer)), ["/ip6/::1/tcp/0"]);
 }
 
 #[test]
@@ -352,7 +368,7 @@ proptest! {
             layer = layer.then(flag(Key::ListenPort, &port.to_string()));
         }
         let expected = in_flag.or(in_environment).or(in_file).unwrap_or(DEFAULT_WEB_SOCKET_PORT);
-        prop_assert_eq!(options(&layer).web_socket_port, Some(expected));
+        prop_assert_eq!(web_socket_port(&options(&layer)), expected);
     }
 
     #[test]
