@@ -4,6 +4,8 @@ mod error;
 mod frames;
 #[cfg(feature = "libp2p")]
 mod libp2p;
+mod presence;
+mod rendezvous;
 mod toolkit;
 mod transport;
 
@@ -13,6 +15,11 @@ pub use error::{DialError, ListenError, OpenError, ProtocolTaken, PublishError, 
 pub use frames::{FrameReader, FrameWriter, ReadError, WRITE_BUFFER, frames};
 pub use libp2p_identity::PeerId;
 pub use multiaddr::Multiaddr;
+pub use presence::{Presence, PresenceError};
+pub use rendezvous::{
+    Directory, DirectoryLimits, RENDEZVOUS_PROTOCOL, RefusedRegistration, RegistrationId,
+    RendezvousServer, ServerConfig,
+};
 pub use toolkit::{
     Acceptor, EVENT_QUEUE, EventHub, Events, INCOMING_QUEUE, Incoming, LaggedEvent,
     MESSAGE_QUEUE_BYTES, MessageSender, Messages, message_queue,

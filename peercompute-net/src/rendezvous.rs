@@ -1,0 +1,10 @@
+//! Who is in a room: a list that a relay or another node keeps, over the protocol `/peercompute/rendezvous/1`.
+
+mod directory;
+mod server;
+
+pub use directory::{Directory, DirectoryLimits, RefusedRegistration, RegistrationId};
+pub use server::{RendezvousServer, ServerConfig};
+
+/// The protocol between a peer and whoever keeps the list of its room; see `RendezvousFrame` in the schema.
+pub const RENDEZVOUS_PROTOCOL: &str = "/peercompute/rendezvous/1";

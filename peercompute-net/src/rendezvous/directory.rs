@@ -1,0 +1,567 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+    time::Duration,
+};
+
+use libp2p_identity::PeerId;
+use peercompute_proto::{Scope, Wire as _, limits, v1};
+use prost::Message as _;
+use thiserror::Error;
+
+use crate::{Presence, PresenceError};
+
+/// Changes of its presence that a peer may make at once; after them one each [`UPDATE_REFILL`].
+const UPDATE_BURST: u32 = 32;
+
+/// How long it takes until a peer that has used up its burst may change its presence again.
+pub(crate) const UPDATE_REFILL: Duration = Duration::from_secs(1);
+
+/// Bytes of a frame that are left for what is around the members.
+const FRAME_OVERHEAD: usize = 1024;
+
+/// The lists of who is in which room: what a rendezvous server knows. A state machine without I/O and without a clock.
+///
+/// Each stream [registers](Self::register), [updates](Self::update) its presence and is [removed](Self::remove) when it ends. After every call, those of
+/// [`poll_ready`](Self::poll_ready) have something to send, which [`poll_transmit`](Self::poll_transmit) gives until it gives `None`. A registration that is no longer
+/// [alive](Self::is_alive) has been replaced by a newer one of the same peer, or did not keep up; its stream is to be ended.
+///
+/// Each change is kept once for the whole room, so a room of n members takes O(n) memory however slowly they read.
+#[derive(Debug)]
+pub struct Directory {
+    limits: DirectoryLimits,
+    rooms: BTreeMap<Scope, Room>,
+    registrations: BTreeMap<RegistrationId, Registration>,
+    rooms_of: BTreeMap<PeerId, usize>,
+    /// Counts changes over all rooms.
+    version: u64,
+    next_id: u64,
+    bytes: usize,
+    ready: BTreeSet<RegistrationId>,
+    draining: bool,
+}
+
+/// How much a [`Directory`] holds at most. What exceeds a bound is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DirectoryLimits {
+    /// Rooms. Default: 4096.
+    pub rooms: usize,
+    /// Members of one room. Default: 1024.
+    pub members_per_room: usize,
+    /// Members of all rooms together. Default: 16384.
+    pub members: usize,
+    /// Rooms that one peer is in. Default: 8.
+    pub rooms_per_peer: usize,
+    /// Bytes of all presences together, as encoded. Default: 64 MiB.
+    pub bytes: usize,
+}
+
+impl Default for DirectoryLimits {
+    fn default() -> Self {
+        Self {
+            rooms: 4096,
+            members_per_room: 1024,
+            members: 16 * 1024,
+            rooms_per_peer: 8,
+            bytes: 64 * 1024 * 1024,
+        }
+    }
+}
+
+/// Names one registration at a [`Directory`], never twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RegistrationId(u64);
+
+#[derive(Debug, Default)]
+struct Room {
+    members: BTreeMap<PeerId, Member>,
+    /// The last change of every member and of those that have left, oldest first.
+    log: BTreeMap<u64, PeerId>,
+    /// When those left whose leaving is in the log: at most [`DirectoryLimits::members_per_room`].
+    gone: BTreeMap<PeerId, u64>,
+}
+
+#[derive(Debug)]
+struct Member {
+    registration: RegistrationId,
+    presence: v1::Presence,
+    size: usize,
+    version: u64,
+    /// Nothing has changed since it came.
+    fresh: bool,
+}
+
+#[derive(Debug)]
+struct Registration {
+    peer: PeerId,
+    scope: Scope,
+    /// The change that the registration itself was: everything before it is the list that it begins with.
+    joined: u64,
+    /// It has been told of every change up to this one.
+    seen: u64,
+    complete: bool,
+    /// Updates left, and when that was counted.
+    updates: u32,
+    counted: Duration,
+}
+
+impl Directory {
+    /// A directory of empty rooms.
+    pub fn new(limits: DirectoryLimits) -> Self {
+        Self {
+            limits,
+            rooms: BTreeMap::new(),
+            registrations: BTreeMap::new(),
+            rooms_of: BTreeMap::new(),
+            version: 0,
+            next_id: 0,
+            bytes: 0,
+            ready: BTreeSet::new(),
+            draining: false,
+        }
+    }
+
+    /// Enters `peer`, which the transport has authenticated, into the room it asks for. An earlier registration of the same peer in the same room is replaced.
+    ///
+    /// `now` is any clock that does not run backwards, the same at each call.
+    ///
+    /// # Errors
+    ///
+    /// [`RefusedRegistration`]; the directory is unchanged then.
+    pub fn register(
+        &mut self,
+        now: Duration,
+        peer: PeerId,
+        register: v1::RendezvousRegister,
+    ) -> Result<RegistrationId, RefusedRegistration> {
+        if self.draining {
+            return Err(RefusedRegistration::Draining);
+        }
+        let (scope, presence) = vet(peer, register)?;
+        let room = self.rooms.get(&scope);
+        let replaced = room.and_then(|room| room.members.get(&peer));
+        let size = presence.encoded_len();
+        let freed = replaced.map_or(0, |member| member.size);
+        if self.bytes - freed + size > self.limits.bytes {
+            return Err(RefusedRegistration::Full {
+                limit: self.limits.bytes,
+                what: "bytes",
+            });
+        }
+        if replaced.is_none() {
+            if self.registrations.len() >= self.limits.members {
+                let limit = self.limits.members;
+                return Err(RefusedRegistration::Full {
+                    limit,
+                    what: "members",
+                });
+            }
+            if room.is_none() && self.rooms.len() >= self.limits.rooms {
+                return Err(RefusedRegistration::Full {
+                    limit: self.limits.rooms,
+                    what: "rooms",
+                });
+            }
+            if room.is_some_and(|room| room.members.len() >= self.limits.members_per_room) {
+                return Err(RefusedRegistration::RoomFull {
+                    limit: self.limits.members_per_room,
+                });
+            }
+            if self
+                .rooms_of
+                .get(&peer)
+                .is_some_and(|rooms| *rooms >= self.limits.rooms_per_peer)
+            {
+                return Err(RefusedRegistration::TooManyRooms {
+                    limit: self.limits.rooms_per_peer,
+                });
+            }
+        }
+
+        let replaced = replaced.map(|member| member.registration);
+        if let Some(old) = replaced {
+            self.registrations.remove(&old);
+            self.ready.insert(old);
+        } else {
+            *self.rooms_of.entry(peer).or_default() += 1;
+        }
+        let id = RegistrationId(self.next_id);
+        self.next_id += 1;
+        let joined = self.change(scope, peer, Some((id, presence, size)));
+        self.registrations.insert(
+            id,
+            Registration {
+                peer,
+                scope,
+                joined,
+                seen: 0,
+                complete: false,
+                updates: UPDATE_BURST,
+                counted: now,
+            },
+        );
+        self.ready.insert(id);
+        Ok(id)
+    }
+
+    /// Replaces the presence of a registration.
+    ///
+    /// # Errors
+    ///
+    /// [`RefusedRegistration`]: the peer breaks the protocol or changes too often, and its stream is to be ended.
+    pub fn update(
+        &mut self,
+        now: Duration,
+        id: RegistrationId,
+        register: v1::RendezvousRegister,
+    ) -> Result<(), RefusedRegistration> {
+        let Some(registration) = self.registrations.get_mut(&id) else {
+            return Err(RefusedRegistration::Replaced);
+        };
+        let (peer, scope) = (registration.peer, registration.scope);
+        registration.refill(now);
+        registration.updates =
+            registration
+                .updates
+                .checked_sub(1)
+                .ok_or(RefusedRegistration::TooOften {
+                    interval: UPDATE_REFILL,
+                })?;
+        let (asked, presence) = vet(peer, register)?;
+        if asked != scope {
+            return Err(RefusedRegistration::OtherRoom);
+        }
+        self.replace(id, presence)
+    }
+
+    /// As [`update`](Self::update), for the server's own presence, which may change as often as it likes.
+    pub(crate) fn replace(
+        &mut self,
+        id: RegistrationId,
+        presence: v1::Presence,
+    ) -> Result<(), RefusedRegistration> {
+        let registration = self
+            .registrations
+            .get(&id)
+            .ok_or(RefusedRegistration::Replaced)?;
+        let (peer, scope) = (registration.peer, registration.scope);
+        let size = presence.encoded_len();
+        let before = self
+            .rooms
+            .get(&scope)
+            .and_then(|room| room.members.get(&peer));
+        if self.bytes - before.map_or(0, |member| member.size) + size > self.limits.bytes {
+            return Err(RefusedRegistration::Full {
+                limit: self.limits.bytes,
+                what: "bytes",
+            });
+        }
+        self.change(scope, peer, Some((id, presence, size)));
+        Ok(())
+    }
+
+    /// Forgets a registration: its stream has ended. Does nothing if it is gone already.
+    pub fn remove(&mut self, id: RegistrationId) {
+        self.ready.remove(&id);
+        if let Some(scope) = self.take_out(id) {
+            self.trim(scope);
+        }
+    }
+
+    fn take_out(&mut self, id: RegistrationId) -> Option<Scope> {
+        let registration = self.registrations.remove(&id)?;
+        if let Some(rooms) = self.rooms_of.get_mut(&registration.peer) {
+            *rooms -= 1;
+            if *rooms == 0 {
+                self.rooms_of.remove(&registration.peer);
+            }
+        }
+        self.change(registration.scope, registration.peer, None);
+        Some(registration.scope)
+    }
+
+    /// Refuses new registrations from now on; those that exist stay.
+    pub fn drain(&mut self) {
+        self.draining = true;
+    }
+
+    /// Whether the registration still stands. If not, its stream is to be ended.
+    pub fn is_alive(&self, id: RegistrationId) -> bool {
+        self.registrations.contains_key(&id)
+    }
+
+    /// A registration that has something to send, or that no longer stands; each once for every change.
+    pub fn poll_ready(&mut self) -> Option<RegistrationId> {
+        self.ready.pop_first()
+    }
+
+    /// The next frame to send to a registration, `None` when it has been told everything.
+    pub fn poll_transmit(&mut self, id: RegistrationId) -> Option<v1::RendezvousMembers> {
+        let registration = self.registrations.get_mut(&id)?;
+        let room = self
+            .rooms
+            .get(&registration.scope)
+            .expect("a registration's room exists");
+        let mut members = Vec::new();
+        let mut size = FRAME_OVERHEAD;
+        let mut more = false;
+        let unseen = (Bound::Excluded(registration.seen), Bound::Unbounded);
+        for (version, peer) in room.log.range(unseen) {
+            let presence = match room.members.get(peer) {
+                _ if *peer == registration.peer => None,
+                Some(member) => {
+                    let mut presence = member.presence.clone();
+                    if member.fresh && *version > registration.joined {
+                        presence.state = v1::PresenceState::Joined.into();
+                    }
+                    Some(presence)
+                }
+                // It had left before this registration began.
+                None if *version < registration.joined => None,
+                None => Some(goodbye(*peer)),
+            };
+            if let Some(presence) = presence {
+                let length = presence.encoded_len() + 8;
+                if members.len() == limits::MAX_MEMBERS
+                    || size + length > v1::RendezvousFrame::MAX_SIZE
+                {
+                    more = true;
+                    break;
+                }
+                size += length;
+                members.push(presence);
+            }
+            registration.seen = *version;
+        }
+        if !more {
+            registration.seen = self.version;
+        }
+        let completes = !registration.complete && registration.seen >= registration.joined;
+        registration.complete |= completes;
+        if members.is_empty() && !completes {
+            return None;
+        }
+        if more {
+            self.ready.insert(id);
+        }
+        Some(v1::RendezvousMembers {
+            members,
+            complete: registration.complete,
+        })
+    }
+
+    /// Rooms with members, and members of all rooms.
+    pub fn size(&self) -> (usize, usize) {
+        (self.rooms.len(), self.registrations.len())
+    }
+
+    /// Enters a change of one member, of which `None` is its leaving, and marks those who have to hear of it.
+    fn change(
+        &mut self,
+        scope: Scope,
+        peer: PeerId,
+        present: Option<(RegistrationId, v1::Presence, usize)>,
+    ) -> u64 {
+        self.version += 1;
+        let version = self.version;
+        let room = self.rooms.entry(scope).or_default();
+        if let Some(gone) = room.gone.remove(&peer) {
+            room.log.remove(&gone);
+        }
+        let left = present.is_none();
+        let before = match present {
+            Some((registration, presence, size)) => {
+                self.bytes += size;
+                let fresh = !room.members.contains_key(&peer);
+                let member = Member {
+                    registration,
+                    presence,
+                    size,
+                    version,
+                    fresh,
+                };
+                room.members.insert(peer, member)
+            }
+            None => room.members.remove(&peer),
+        };
+        if let Some(before) = before {
+            self.bytes -= before.size;
+            room.log.remove(&before.version);
+        }
+        room.log.insert(version, peer);
+        if left {
+            room.gone.insert(peer, version);
+        }
+        if room.members.is_empty() {
+            self.rooms.remove(&scope);
+            return version;
+        }
+        for (other, member) in &room.members {
+            if *other != peer {
+                self.ready.insert(member.registration);
+            }
+        }
+        version
+    }
+
+    /// Forgets the oldest leavings beyond the bound, and with each those who have not heard of it: they come again and get the whole list.
+    fn trim(&mut self, scope: Scope) {
+        loop {
+            let Some(room) = self.rooms.get_mut(&scope) else {
+                return;
+            };
+            if room.gone.len() <= self.limits.members_per_room {
+                return;
+            }
+            let oldest = room
+                .log
+                .iter()
+                .find(|(_, peer)| room.gone.contains_key(peer));
+            let (version, peer) = oldest
+                .map(|(version, peer)| (*version, *peer))
+                .expect("every leaving is in the log");
+            room.log.remove(&version);
+            room.gone.remove(&peer);
+            let registrations = &self.registrations;
+            let behind: Vec<_> = room
+                .members
+                .values()
+                .map(|member| member.registration)
+                .filter(|id| {
+                    registrations
+                        .get(id)
+                        .is_some_and(|registration| registration.knows() < version)
+                })
+                .collect();
+            for id in behind {
+                self.take_out(id);
+                self.ready.insert(id);
+            }
+        }
+    }
+}
+
+impl Registration {
+    /// It knows of every leaving up to this change.
+    fn knows(&self) -> u64 {
+        self.seen.max(self.joined)
+    }
+
+    fn refill(&mut self, now: Duration) {
+        let refills = now.saturating_sub(self.counted).as_millis() / UPDATE_REFILL.as_millis();
+        if refills > 0 {
+            let refills = u32::try_from(refills).unwrap_or(u32::MAX);
+            self.updates = self.updates.saturating_add(refills).min(UPDATE_BURST);
+            self.counted = now;
+        }
+    }
+}
+
+fn goodbye(peer: PeerId) -> v1::Presence {
+    v1::Presence {
+        peer: peer.to_bytes().into(),
+        state: v1::PresenceState::Left.into(),
+        ..v1::Presence::default()
+    }
+}
+
+/// Checks what a peer says about itself and copies it out of the buffer it came in.
+fn vet(
+    sender: PeerId,
+    register: v1::RendezvousRegister,
+) -> Result<(Scope, v1::Presence), RefusedRegistration> {
+    let scope = Scope::try_from(&register.scope[..]).map_err(|_| RefusedRegistration::NoScope)?;
+    let wire = register.presence.ok_or(RefusedRegistration::NoPresence)?;
+    let presence = Presence::try_from(wire)?;
+    if presence.peer != sender {
+        return Err(PresenceError::PeerOfAnother {
+            sender,
+            named: presence.peer,
+        }
+        .into());
+    }
+    Ok((scope, presence.to_wire(v1::PresenceState::Alive)))
+}
+
+/// Why a [`Directory`] does not enter a peer into a room.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum RefusedRegistration {
+    /// The room has as many members as it may.
+    #[error("the room has the {limit} members that it may have; try another room")]
+    RoomFull {
+        /// The bound.
+        limit: usize,
+    },
+    /// The whole directory has as much as it may.
+    #[error("this server keeps the {limit} {what} that it may; try another relay")]
+    Full {
+        /// The bound.
+        limit: usize,
+        /// Of what.
+        what: &'static str,
+    },
+    /// The peer is in as many rooms as it may be.
+    #[error("a peer may be in {limit} rooms; leave one first")]
+    TooManyRooms {
+        /// The bound.
+        limit: usize,
+    },
+    /// The server does not keep the list of that room, or the stream was registered in another one.
+    #[error(
+        "this stream or server is for another room; open a stream for each, to a server that keeps it"
+    )]
+    OtherRoom,
+    /// The peer changes its presence too often.
+    #[error("the presence changes more often than once each {interval:?}; change it less often")]
+    TooOften {
+        /// How often it may change.
+        interval: Duration,
+    },
+    /// A newer registration of the same peer stands.
+    #[error("the same peer has registered again; only its newest registration stands")]
+    Replaced,
+    /// The server is being shut down.
+    #[error("this server is shutting down; register at another one")]
+    Draining,
+    /// The frame has no valid scope.
+    #[error("the registration has no scope of {} bytes", limits::HASH_SIZE)]
+    NoScope,
+    /// The frame has no presence.
+    #[error("the registration has no presence")]
+    NoPresence,
+    /// The presence makes no sense.
+    #[error(transparent)]
+    Presence(#[from] PresenceError),
+}
+
+impl RefusedRegistration {
+    /// The message that tells the peer.
+    pub fn to_wire(&self) -> v1::RendezvousRefusal {
+        use v1::RendezvousRefusalReason as Reason;
+        let reason = match self {
+            Self::RoomFull { .. } | Self::Full { .. } => Reason::RoomFull,
+            Self::TooManyRooms { .. } => Reason::TooManyRooms,
+            Self::Draining => Reason::Draining,
+            Self::OtherRoom
+            | Self::TooOften { .. }
+            | Self::Replaced
+            | Self::NoScope
+            | Self::NoPresence
+            | Self::Presence(_) => Reason::Invalid,
+        };
+        let mut message = self.to_string();
+        while message.len() > limits::MAX_TEXT {
+            message.pop();
+        }
+        v1::RendezvousRefusal {
+            reason: reason.into(),
+            message,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "directory/tests.rs"]
+mod tests;
