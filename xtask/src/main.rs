@@ -1,1 +1,106 @@
-fn main() {}
+//! `cargo xtask …`: set-up, tests, code generation, benchmarks, release checks and the demo of this workspace.
+#![expect(
+    clippy::print_stdout,
+    reason = "what these commands print is what they are for"
+)]
+
+mod boundary;
+mod checks;
+mod context;
+mod demo;
+mod lockfile;
+mod package;
+mod process;
+mod suite;
+mod summary;
+mod tools;
+mod wasm;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::{context::Context, process::run, tools::NeedsHand};
+
+/// Set-up, tests and demo of the PeerCompute workspace.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 100)]
+#[command(after_help = "\
+What is built goes to $PEERCOMPUTE_TARGET_DIR, or else to target/ in the cache folder, which is
+$XDG_CACHE_HOME/peercompute or ~/.cache/peercompute; tools go to tools/ there.
+
+Exit status: 0 done; 1 something failed; 2 something must be installed by hand, and how is said.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Install what the tests need and run them all.
+    Test(suite::TestArgs),
+    /// Install what the tests need.
+    Setup,
+    /// Start a relay, nodes and a job as processes on this machine, kill a node midway and check the result.
+    Demo(demo::DemoArgs),
+    /// Write the generated types of the wire schema anew.
+    Codegen,
+    /// Run the benchmarks; what follows is passed to `cargo bench`.
+    Bench {
+        /// For `cargo bench`, such as `-p peercompute-proto`, and after `--` for the benchmarks.
+        #[arg(
+            trailing_var_arg = true,
+            allow_hyphen_values = true,
+            value_name = "ARG"
+        )]
+        arguments: Vec<String>,
+    },
+    /// Ask the RustSec database about the locked dependencies.
+    Advisories,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = Context::discover().and_then(|context| dispatch(&context, cli.command));
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            failure_code(&error)
+        }
+    }
+}
+
+fn dispatch(context: &Context, command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Test(arguments) => return suite::run_suite(context, &arguments),
+        Command::Setup => tools::set_up(context)?,
+        Command::Demo(arguments) => return demo::run_demo(context, &arguments),
+        Command::Codegen => checks::codegen(context)?,
+        Command::Bench { arguments } => run(&mut checks::bench_command(context, &arguments))?,
+        Command::Advisories => checks::advisories(context)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// 2 where a person must install something, else 1.
+fn failure_code(error: &anyhow::Error) -> ExitCode {
+    if error.downcast_ref::<NeedsHand>().is_some() {
+        ExitCode::from(2)
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,347 @@
+//! The tools that the tests need: what is missing is installed.
+
+use std::{
+    error::Error,
+    fmt, fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{
+    context::Context,
+    lockfile::locked_version,
+    process::{output_of, run_within, succeeds},
+    wasm,
+};
+
+/// The version of buf, which lints the schema and compares it with the released one.
+const BUF: &str = "1.75.0";
+
+/// The oldest Node.js that the wasm tests run in.
+const NODE_MAJOR: u32 = 18;
+
+/// How long a package client may take to fetch; one without a network waits longer.
+const FETCH_LIMIT: Duration = Duration::from_secs(10 * 60);
+
+/// How long the build of one tool may take.
+const BUILD_LIMIT: Duration = Duration::from_secs(40 * 60);
+
+/// Something is missing that only the person at the keyboard can install.
+#[derive(Debug)]
+pub(crate) struct NeedsHand {
+    missing: String,
+    command: String,
+}
+
+impl NeedsHand {
+    pub(crate) fn new(missing: impl Into<String>, command: impl Into<String>) -> Self {
+        Self {
+            missing: missing.into(),
+            command: command.into(),
+        }
+    }
+}
+
+impl fmt::Display for NeedsHand {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "{} is missing and cannot be installed from here. Run this, then try again:\n  {}",
+            self.missing, self.command
+        )
+    }
+}
+
+impl Error for NeedsHand {}
+
+/// What a step needs before it can run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tool {
+    Rustfmt,
+    Clippy,
+    Linker,
+    Buf,
+    Nextest,
+    Deny,
+    /// A compiler with the standard library for `wasm32-unknown-unknown`.
+    WasmTarget,
+    /// The runner that fits the locked `wasm-bindgen`, and Node.js for it.
+    WasmRunner,
+}
+
+impl Tool {
+    const ALL: [Self; 8] = [
+        Self::Linker,
+        Self::Rustfmt,
+        Self::Clippy,
+        Self::Buf,
+        Self::Nextest,
+        Self::WasmTarget,
+        Self::WasmRunner,
+        Self::Deny,
+    ];
+
+    /// Installs the tool unless it is there.
+    pub(crate) fn ensure(self, context: &Context) -> Result<()> {
+        match self {
+            Self::Rustfmt => component(context, "rustfmt", "rustfmt"),
+            Self::Clippy => component(context, "clippy", "cargo-clippy"),
+            Self::Linker => linker(context),
+            Self::Buf => buf(context).map(drop),
+            Self::Nextest => from_crate(
+                context,
+                &Crate {
+                    package: "cargo-nextest",
+                    program: "cargo-nextest",
+                    version: "0.9.143",
+                    exact: false,
+                },
+            )
+            .map(drop),
+            Self::Deny => from_crate(
+                context,
+                &Crate {
+                    package: "cargo-deny",
+                    program: "cargo-deny",
+                    version: "0.20.2",
+                    exact: false,
+                },
+            )
+            .map(drop),
+            Self::WasmTarget => wasm::ensure_toolchain(context).map(drop),
+            Self::WasmRunner => wasm_runner(context).map(drop),
+        }
+    }
+}
+
+/// Installs everything that the tests need.
+pub(crate) fn set_up(context: &Context) -> Result<()> {
+    for tool in Tool::ALL {
+        println!("==> {tool:?}");
+        tool.ensure(context)?;
+    }
+    println!("everything that the tests need is there");
+    Ok(())
+}
+
+/// The path of `buf`, of exactly the version that this workspace was checked with.
+pub(crate) fn buf(context: &Context) -> Result<PathBuf> {
+    let folder = context.tools().join(format!("buf-{BUF}"));
+    let program = folder.join("node_modules/.bin/buf");
+    let works = || succeeds(context.command(&program).arg("--version"));
+    if works() {
+        return Ok(program);
+    }
+    node(context)?;
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let mut npm = context.command("npm");
+    // The program comes in a package for the platform; no package's script needs to run for it.
+    npm.args([
+        "install",
+        "--no-audit",
+        "--no-fund",
+        "--ignore-scripts",
+        "--prefix",
+    ])
+    .arg(&folder)
+    .arg(format!("@bufbuild/buf@{BUF}"));
+    run_within(&mut npm, FETCH_LIMIT)?;
+    if works() {
+        Ok(program)
+    } else {
+        bail!("{}: installed, but does not start", program.display())
+    }
+}
+
+/// The path of the runner for tests in wasm.
+pub(crate) fn wasm_runner(context: &Context) -> Result<PathBuf> {
+    node(context)?;
+    let lock =
+        fs::read_to_string(context.root.join("Cargo.lock")).context("cannot read Cargo.lock")?;
+    let version = locked_version(&lock, "wasm-bindgen")?;
+    from_crate(
+        context,
+        &Crate {
+            package: "wasm-bindgen-cli",
+            program: "wasm-bindgen-test-runner",
+            version,
+            exact: true,
+        },
+    )
+}
+
+/// A program that a crate installs.
+#[derive(Debug)]
+struct Crate<'a> {
+    package: &'a str,
+    program: &'a str,
+    /// What is installed where nothing is there.
+    version: &'a str,
+    /// Whether another version that is there does not do.
+    exact: bool,
+}
+
+fn from_crate(context: &Context, wanted: &Crate<'_>) -> Result<PathBuf> {
+    let own = context.tools().join("bin").join(wanted.program);
+    let fits = |program: &Path| {
+        let said = output_of(context.command(program).arg("--version"));
+        said.is_ok_and(|said| !wanted.exact || version_in(&said) == Some(wanted.version))
+    };
+    // Ours comes first in the PATH, too.
+    if let Some(found) = [own.as_path(), Path::new(wanted.program)]
+        .into_iter()
+        .find(|program| fits(program))
+    {
+        return Ok(found.to_path_buf());
+    }
+    let mut install = context.command("cargo");
+    install
+        .args([
+            "install",
+            "--locked",
+            "--version",
+            wanted.version,
+            "--jobs",
+            &context.jobs.to_string(),
+            "--root",
+        ])
+        .arg(context.tools())
+        .arg(wanted.package);
+    run_within(&mut install, BUILD_LIMIT)
+        .with_context(|| format!("cannot install {} {}", wanted.package, wanted.version))?;
+    if fits(&own) {
+        Ok(own)
+    } else {
+        bail!(
+            "{}: installed, but is not {}",
+            own.display(),
+            wanted.version
+        )
+    }
+}
+
+/// The version in what a program says to `--version`: the second word of the first line.
+fn version_in(said: &str) -> Option<&str> {
+    said.lines().next()?.split_whitespace().nth(1)
+}
+
+/// A part of the Rust toolchain, such as clippy.
+fn component(context: &Context, name: &str, program: &str) -> Result<()> {
+    let works = || succeeds(context.command(program).arg("--version"));
+    if works() {
+        return Ok(());
+    }
+    let command = ["component", "add", name];
+    let added = run_within(context.command("rustup").args(command), FETCH_LIMIT);
+    if added.is_ok() && works() {
+        Ok(())
+    } else {
+        Err(NeedsHand::new(name, format!("rustup {}", command.join(" "))).into())
+    }
+}
+
+fn linker(context: &Context) -> Result<()> {
+    let works = || succeeds(context.command("cc").arg("--version"));
+    if works() {
+        return Ok(());
+    }
+    from_debian(context, &["gcc", "libc6-dev"])?;
+    if works() {
+        Ok(())
+    } else {
+        bail!("gcc is installed, but `cc` does not start")
+    }
+}
+
+fn node(context: &Context) -> Result<()> {
+    let missing = || {
+        let new_enough = output_of(context.command("node").arg("--version"))
+            .is_ok_and(|said| node_major(&said).is_some_and(|major| major >= NODE_MAJOR));
+        let npm = succeeds(context.command("npm").arg("--version"));
+        [(!new_enough).then_some("nodejs"), (!npm).then_some("npm")]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
+    };
+    let packages = missing();
+    if packages.is_empty() {
+        return Ok(());
+    }
+    from_debian(context, &packages)?;
+    if missing().is_empty() {
+        Ok(())
+    } else {
+        bail!(
+            "Node.js {NODE_MAJOR} or newer with npm is needed; Debian's packages have not brought it"
+        )
+    }
+}
+
+/// The first number in `v20.20.2`.
+fn node_major(said: &str) -> Option<u32> {
+    said.trim()
+        .strip_prefix('v')?
+        .split('.')
+        .next()?
+        .parse()
+        .ok()
+}
+
+/// Installs Debian packages.
+pub(crate) fn from_debian(context: &Context, packages: &[&str]) -> Result<()> {
+    let is_root = rustix::process::geteuid().is_root();
+    if !is_root || !succeeds(context.command("apt-get").arg("--version")) {
+        return Err(NeedsHand::new(packages.join(", "), apt_line(packages, is_root)).into());
+    }
+    let apt = |arguments: &[&str]| {
+        let mut command = context.command("apt-get");
+        command
+            .args(arguments)
+            .env("DEBIAN_FRONTEND", "noninteractive");
+        run_within(&mut command, FETCH_LIMIT)
+    };
+    apt(&["update"])?;
+    apt(&[&["install", "-y", "--no-install-recommends"], packages].concat())
+}
+
+fn apt_line(packages: &[&str], is_root: bool) -> String {
+    let sudo = if is_root { "" } else { "sudo " };
+    format!(
+        "{sudo}apt-get update && {sudo}apt-get install -y --no-install-recommends {}",
+        packages.join(" ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_as_programs_print_them() {
+        assert_eq!(
+            version_in("wasm-bindgen-test-runner 0.2.108\n"),
+            Some("0.2.108")
+        );
+        assert_eq!(
+            version_in("cargo-nextest 0.9.143 (60fa45f63 2026-08-04)\nrelease: 0.9.143"),
+            Some("0.9.143")
+        );
+        assert_eq!(version_in(""), None);
+        assert_eq!(node_major("v20.20.2\n"), Some(20));
+        assert_eq!(node_major("nonsense"), None);
+    }
+
+    #[test]
+    fn what_must_be_done_by_hand_is_one_command() {
+        let error = NeedsHand::new("nodejs", apt_line(&["nodejs", "npm"], false));
+        let expected = "nodejs is missing and cannot be installed from here. Run this, then try again:\n  \
+            sudo apt-get update && sudo apt-get install -y --no-install-recommends nodejs npm";
+        assert_eq!(error.to_string(), expected);
+        assert_eq!(
+            apt_line(&["npm"], true),
+            "apt-get update && apt-get install -y --no-install-recommends npm"
+        );
+    }
+}
