@@ -4,6 +4,7 @@ mod error;
 mod frames;
 #[cfg(feature = "libp2p")]
 mod libp2p;
+pub mod memory;
 mod presence;
 mod rendezvous;
 mod toolkit;
