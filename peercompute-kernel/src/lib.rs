@@ -1,1 +1,22 @@
-//! To be written.
+#![doc = include_str!("../README.md")]
+
+mod builder;
+mod clock;
+mod error;
+mod link;
+mod node;
+mod serve;
+mod status;
+mod submit;
+
+pub use builder::NodeBuilder;
+pub use error::{BuildError, JobError, PushError, StartError, SubmitError};
+pub use node::NodeKernel;
+pub use peercompute_swarm::{Failure, FailureReason, TaskId};
+pub use status::{NodeStatus, PeerStatus, StatusStream, TaskCounts};
+pub use submit::{
+    Host, HostShare, Job, JobResults, JobSender, JobWatch, LocalFallback, NewTask, Outcome,
+};
+
+/// The protocol of the streams that tasks travel on, see `task.proto`.
+pub const TASK_PROTOCOL: &str = "/peercompute/task/1";

@@ -1,0 +1,143 @@
+use std::{collections::BTreeMap, sync::Arc};
+
+use peercompute_compute::{Executor, Executors, PoolConfig};
+use peercompute_net::{Multiaddr, NetworkConfig, Transport};
+use peercompute_proto::{Scope, v1::StreamBinding};
+use peercompute_rt::Runtime;
+use peercompute_swarm::SubmitterConfig;
+
+use crate::{
+    error::BuildError,
+    node::{NodeKernel, Parts},
+    submit::LocalFallback,
+};
+
+/// Puts a node together. Every part has a default; a node without a transport runs its jobs by itself.
+#[must_use]
+pub struct NodeBuilder {
+    game: String,
+    room: String,
+    transport: Option<Arc<dyn Transport>>,
+    listen: Vec<Multiaddr>,
+    relays: Vec<Multiaddr>,
+    bootstrap: Vec<Multiaddr>,
+    metadata: BTreeMap<String, String>,
+    executors: Executors,
+    pool: PoolConfig,
+    serves: bool,
+    fallback: LocalFallback,
+}
+
+impl Default for NodeBuilder {
+    fn default() -> Self {
+        Self {
+            game: "default".to_owned(),
+            room: "default".to_owned(),
+            transport: None,
+            listen: Vec::new(),
+            relays: Vec::new(),
+            bootstrap: Vec::new(),
+            metadata: BTreeMap::new(),
+            executors: Executors::default(),
+            pool: PoolConfig::default(),
+            serves: true,
+            fallback: LocalFallback::default(),
+        }
+    }
+}
+
+impl NodeBuilder {
+    /// The game and the room, names of at most 64 bytes each; `default` and `default` otherwise. Only nodes of the same game and room meet.
+    pub fn room(self, game: impl Into<String>, room: impl Into<String>) -> Self {
+        Self { game: game.into(), room: room.into(), ..self }
+    }
+
+    /// How the node reaches others. The node closes it when it stops.
+    pub fn transport(self, transport: Arc<dyn Transport>) -> Self {
+        Self { transport: Some(transport), ..self }
+    }
+
+    /// Listens here too.
+    pub fn listen(mut self, address: Multiaddr) -> Self {
+        self.listen.push(address);
+        self
+    }
+
+    /// Meets others at this relay too, and is reachable through it.
+    pub fn relay(mut self, address: Multiaddr) -> Self {
+        self.relays.push(address);
+        self
+    }
+
+    /// Connects to this node too, and meets others there.
+    pub fn peer(mut self, address: Multiaddr) -> Self {
+        self.bootstrap.push(address);
+        self
+    }
+
+    /// Something that the other nodes of the room get to know, such as a name: at most 32 entries, keys of at most 64 and values of at most 256 bytes.
+    pub fn metadata(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.metadata.insert(key.into(), value.into());
+        self
+    }
+
+    /// Runs the programs that `executor` knows, beside the built-in operations.
+    pub fn executor(self, executor: impl Executor + 'static) -> Self {
+        Self { executors: self.executors.with(executor), ..self }
+    }
+
+    /// How many tasks run at once and how much of the machine they may use. The default is every core but one.
+    pub fn pool(self, pool: PoolConfig) -> Self {
+        Self { pool, ..self }
+    }
+
+    /// Whether the node runs tasks for others, which is the default.
+    pub fn serves(self, serves: bool) -> Self {
+        Self { serves, ..self }
+    }
+
+    /// When the node's own jobs run on itself.
+    pub fn local_fallback(self, fallback: LocalFallback) -> Self {
+        Self { fallback, ..self }
+    }
+
+    /// The node, which does nothing until [`NodeKernel::start`].
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] when the settings do not go together.
+    pub fn build(self, runtime: Runtime) -> Result<NodeKernel, BuildError> {
+        let scope = Scope::new(&self.game, &self.room)?;
+        if self.transport.is_none() {
+            let mut addresses = self.listen.iter().chain(&self.relays).chain(&self.bootstrap);
+            if let Some(address) = addresses.next() {
+                return Err(BuildError::NoTransport { address: address.clone() });
+            }
+        }
+        let mut network = NetworkConfig::new(scope);
+        network.listen = self.listen;
+        network.relays = self.relays;
+        network.bootstrap = self.bootstrap;
+        network.metadata = self.metadata;
+        Ok(NodeKernel::new(Parts {
+            submitter: SubmitterConfig::new(StreamBinding::new(scope)),
+            binding: StreamBinding::new(scope),
+            runtime,
+            transport: self.transport,
+            network,
+            executors: self.executors,
+            pool: self.pool,
+            serves: self.serves,
+            fallback: self.fallback,
+        }))
+    }
+}
+
+impl std::fmt::Debug for NodeBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NodeBuilder")
+            .field("game", &self.game)
+            .field("room", &self.room)
+            .finish_non_exhaustive()
+    }
+}

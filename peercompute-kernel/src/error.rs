@@ -1,0 +1,109 @@
+use peercompute_net::{Multiaddr, ProtocolTaken, ReadError};
+use peercompute_proto::ScopeError;
+
+/// Why a node cannot be built from its settings.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The game or the room has no usable name.
+    #[error(transparent)]
+    Scope(#[from] ScopeError),
+    /// Addresses were given to a node that has no network.
+    #[error("`{address}` cannot be used: the node has no transport; give it one with NodeBuilder::transport")]
+    NoTransport {
+        /// The first of them.
+        address: Multiaddr,
+    },
+}
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The network did not start.
+    #[error(transparent)]
+    Net(#[from] peercompute_net::StartError),
+    /// Something else on the same transport serves tasks already.
+    #[error(transparent)]
+    ProtocolTaken(#[from] ProtocolTaken),
+    /// It runs already, or has been stopped.
+    #[error("the node was started before; build a new one")]
+    StartedBefore,
+}
+
+/// Why a job was not accepted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubmitError {
+    /// The node does not run.
+    #[error("the node is not running; call NodeKernel::start first")]
+    NotRunning,
+    /// Too many jobs at once.
+    #[error(transparent)]
+    TooManyJobs(#[from] peercompute_swarm::OpenJobError),
+}
+
+/// Why tasks were not taken.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PushError {
+    /// More in one call than a job ever holds.
+    #[error("{tasks} tasks of {bytes} bytes are more than a job holds at a time; push fewer at once")]
+    TooMany {
+        /// Tasks in the call.
+        tasks: usize,
+        /// Bytes in the call.
+        bytes: usize,
+    },
+    /// The swarm does not take a task.
+    #[error(transparent)]
+    Refused(#[from] peercompute_swarm::PushError),
+    /// The job has ended.
+    #[error("the job has ended")]
+    Ended,
+}
+
+/// Why a job ended before its tasks did.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum JobError {
+    /// There is nobody to run it.
+    #[error("no node is there to run the job, and running it here was ruled out")]
+    NoWorkers,
+    /// It was cancelled.
+    #[error("the job was cancelled")]
+    Cancelled,
+    /// The node was stopped.
+    #[error("the node was stopped while the job ran")]
+    NodeStopped,
+}
+
+/// Why a link to one node ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LinkError {
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error("the link broke while writing: {0}")]
+    Write(#[from] std::io::Error),
+    #[error("the other end has gone")]
+    Ended,
+    #[error(transparent)]
+    NotAdded(#[from] peercompute_swarm::AddWorkerError),
+    #[error("the peer broke the protocol: {0}")]
+    Violation(#[from] peercompute_swarm::ProtocolViolation),
+    #[error(transparent)]
+    Open(#[from] peercompute_net::OpenError),
+    #[error(transparent)]
+    Pool(#[from] peercompute_compute::SpawnError),
+}
+
+impl LinkError {
+    /// Whether the other end is at fault, and not the network.
+    pub(crate) fn is_violation(&self) -> bool {
+        match self {
+            Self::Violation(_) => true,
+            Self::Read(error) => error.is_violation(),
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,272 @@
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures::{Stream, StreamExt as _, stream};
+use peercompute_compute::{Executors, PoolConfig, SpawnError, Throttle};
+use peercompute_net::{Incoming, NetworkConfig, NetworkManager, Transport};
+use peercompute_proto::v1::{StreamBinding, TaskSpec};
+use peercompute_rt::{Instant, Runtime, Task};
+use peercompute_swarm::SubmitterConfig;
+
+use crate::{
+    NodeBuilder, NodeStatus, PeerStatus, StatusStream, TASK_PROTOCOL, TaskCounts,
+    error::{StartError, SubmitError},
+    link,
+    serve::{MAX_SESSIONS, Workshop},
+    submit::{Engine, Job, LocalFallback, Supervisor},
+};
+
+/// A node: it composes network, swarm and compute.
+///
+/// [`builder`](Self::builder) makes one, [`start`](Self::start) lets it go, [`stop`](Self::stop) ends it and leaves nothing behind. It can be shared by reference.
+pub struct NodeKernel {
+    parts: Parts,
+    engine: Arc<Engine>,
+    workshop: Arc<Workshop>,
+    state: Mutex<State>,
+}
+
+pub(crate) struct Parts {
+    pub(crate) runtime: Runtime,
+    pub(crate) transport: Option<Arc<dyn Transport>>,
+    pub(crate) network: NetworkConfig,
+    pub(crate) submitter: SubmitterConfig,
+    pub(crate) binding: StreamBinding,
+    pub(crate) executors: Executors,
+    pub(crate) pool: PoolConfig,
+    pub(crate) serves: bool,
+    pub(crate) fallback: LocalFallback,
+}
+
+#[derive(Default)]
+struct State {
+    started: Option<Instant>,
+    stopped: bool,
+    net: Option<Arc<NetworkManager>>,
+    /// What runs as long as the node does.
+    tasks: Vec<Task<()>>,
+}
+
+impl NodeKernel {
+    /// The settings of a node, all at their defaults.
+    pub fn builder() -> NodeBuilder {
+        NodeBuilder::default()
+    }
+
+    pub(crate) fn new(parts: Parts) -> Self {
+        let engine = Engine::new(parts.runtime.clone(), parts.submitter.clone());
+        let workshop = Arc::new(Workshop::new(
+            parts.runtime.clone(),
+            parts.pool.clone(),
+            parts.executors.clone(),
+            parts.binding.clone(),
+        ));
+        Self { parts, engine, workshop, state: Mutex::default() }
+    }
+
+    /// Listens, meets the others of the room, and serves and submits from now on. Returns when it listens; [`ready`](Self::ready) tells when the others are known.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`], for one when an address is taken. The node cannot be started again then.
+    pub async fn start(&self) -> Result<(), StartError> {
+        {
+            let mut state = self.state();
+            if state.started.is_some() || state.stopped {
+                return Err(StartError::StartedBefore);
+            }
+            state.started = Some(self.parts.runtime.now());
+        }
+        let net = match &self.parts.transport {
+            None => None,
+            Some(transport) => Some(self.start_network(transport.clone()).await?),
+        };
+        let supervisor = Supervisor {
+            runtime: self.parts.runtime.clone(),
+            engine: self.engine.clone(),
+            net: net.clone(),
+            workshop: self.workshop.clone(),
+            fallback: self.parts.fallback,
+        };
+        let runtime = &self.parts.runtime;
+        let tasks =
+            [runtime.spawn(supervisor.run()), runtime.spawn(self.engine.clone().keep_time())];
+        self.state().tasks.extend(tasks);
+        Ok(())
+    }
+
+    async fn start_network(
+        &self,
+        transport: Arc<dyn Transport>,
+    ) -> Result<Arc<NetworkManager>, StartError> {
+        let mut config = self.parts.network.clone();
+        // Streams are accepted before anybody can know of this node.
+        let incoming = if self.parts.serves {
+            config.capabilities = self.workshop.capabilities();
+            self.workshop.pool()?;
+            Some(transport.accept(TASK_PROTOCOL)?)
+        } else {
+            None
+        };
+        let runtime = self.parts.runtime.clone();
+        let net = Arc::new(NetworkManager::start(runtime, transport, config).await?);
+        let mut state = self.state();
+        state.net = Some(net.clone());
+        if let Some(incoming) = incoming {
+            let serve = serve(incoming, self.parts.runtime.clone(), self.workshop.clone());
+            state.tasks.push(self.parts.runtime.spawn(serve));
+        }
+        Ok(net)
+    }
+
+    /// Waits until every relay and peer that the node was given has answered or failed, so that what [`status`](Self::status) shows of the room is complete. Cancel safe.
+    pub async fn ready(&self) {
+        let net = self.state().net.clone();
+        if let Some(net) = net {
+            net.ready().await;
+        }
+    }
+
+    /// Opens a job: tasks that share a program. They run on other nodes of the room, and here as the [`LocalFallback`] says.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError`] when the node does not run or has too many jobs.
+    pub fn submit(&self, spec: TaskSpec) -> Result<Job, SubmitError> {
+        if self.state().started.is_none() {
+            return Err(SubmitError::NotRunning);
+        }
+        self.engine.open(spec)
+    }
+
+    /// The network, for those who want to open streams of their own or to publish; absent before the start and in a node without a transport.
+    pub fn network(&self) -> Option<Arc<NetworkManager>> {
+        self.state().net.clone()
+    }
+
+    /// Starts no more tasks and claims none, until [`resume`](Self::resume). What runs goes on to its end.
+    pub fn pause(&self) {
+        self.workshop.set_paused(true);
+    }
+
+    /// Ends a pause.
+    pub fn resume(&self) {
+        self.workshop.set_paused(false);
+    }
+
+    /// Changes the share of the machine that the node lends.
+    ///
+    /// # Errors
+    ///
+    /// [`SpawnError`] when the system refuses a thread.
+    pub fn set_throttle(&self, throttle: Throttle) -> Result<(), SpawnError> {
+        self.workshop.set_throttle(throttle)
+    }
+
+    /// What the node is doing now.
+    pub fn status(&self) -> NodeStatus {
+        let (net, started) = {
+            let state = self.state();
+            (state.net.clone(), state.started)
+        };
+        let now = self.parts.runtime.now();
+        let stats = self.workshop.stats().unwrap_or_default();
+        NodeStatus {
+            peer: self.parts.transport.as_ref().map(|transport| transport.local_peer()),
+            addresses: net.as_ref().map(|net| net.addresses()).unwrap_or_default(),
+            uptime: started.map_or(Duration::ZERO, |started| now - started),
+            peers: net.map(|net| net.peers()).unwrap_or_default().into_iter().map(peer_status).collect(),
+            tasks: TaskCounts {
+                queued: stats.queued as u64,
+                running: stats.running as u64,
+                done: stats.done,
+                failed: stats.failed,
+            },
+            sessions: self.workshop.sessions(),
+            jobs: self.engine.open_jobs(),
+            throttle: self.workshop.throttle(),
+            paused: self.workshop.is_paused(),
+        }
+    }
+
+    /// Follows [`status`](Self::status): at once, when the network changes, and at least once in every `interval`.
+    pub fn watch(self: &Arc<Self>, interval: Duration) -> StatusStream {
+        let events = self.state().net.as_ref().map(|net| net.events());
+        let start = (self.clone(), events, true);
+        StatusStream::new(Box::pin(stream::unfold(start, move |(node, mut events, first)| async move {
+            if !first {
+                tokio::select! {
+                    () = node.parts.runtime.sleep(interval) => {}
+                    Some(_) = next(&mut events) => {}
+                }
+            }
+            if node.state().stopped {
+                return None;
+            }
+            Some((node.status(), (node, events, false)))
+        })))
+    }
+
+    /// Ends everything in good order: open jobs fail with [`JobError::NodeStopped`](crate::JobError::NodeStopped), tasks of others go back to them, the others are told goodbye,
+    /// connections and threads end. Calling it again does nothing.
+    pub async fn stop(&self) {
+        let (net, tasks) = {
+            let mut state = self.state();
+            state.stopped = true;
+            (state.net.take(), std::mem::take(&mut state.tasks))
+        };
+        self.engine.stop();
+        self.workshop.stop().await;
+        drop(tasks);
+        match (net, &self.parts.transport) {
+            (Some(net), _) => net.stop().await,
+            (None, Some(transport)) => transport.close().await,
+            (None, None) => {}
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for NodeKernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NodeKernel").field("status", &self.status()).finish()
+    }
+}
+
+fn peer_status(peer: peercompute_net::PeerInfo) -> PeerStatus {
+    PeerStatus {
+        peer: peer.presence.peer,
+        path: peer.path,
+        workers: peer.presence.capabilities.workers,
+        metadata: peer.presence.metadata,
+    }
+}
+
+/// Serves the streams that others open.
+async fn serve(mut incoming: Incoming, runtime: Runtime, workshop: Arc<Workshop>) {
+    while let Some((peer, stream)) = incoming.next().await {
+        if workshop.sessions() >= MAX_SESSIONS {
+            tracing::warn!(%peer, limit = MAX_SESSIONS, "too many streams of tasks; this one is refused");
+            continue;
+        }
+        let workshop = workshop.clone();
+        let session = async move {
+            match workshop.serve(link::over(stream)).await {
+                Ok(()) => tracing::debug!(%peer, "the submitter has ended its stream of tasks"),
+                Err(error) => tracing::info!(%peer, %error, "a stream of tasks has ended"),
+            }
+        };
+        // It ends with its stream, which ends with the transport.
+        runtime.spawn(session).detach();
+    }
+}
+
+async fn next<S: Stream + Unpin>(events: &mut Option<S>) -> Option<()> {
+    events.as_mut()?.next().await.map(|_event| ())
+}

@@ -1,0 +1,319 @@
+//! The serving side: tasks that others lease to this node, or that it leases to itself.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+
+use futures::future::select_all;
+use peercompute_compute::{
+    Completion, Completions, Executor as _, Executors, Limits, Pool, PoolClient, PoolConfig,
+    PoolStats, Program, SpawnError, TaskError, TaskInput, Throttle, Work, worker_limit,
+};
+use peercompute_proto::v1::{Capabilities, StreamBinding, TaskSpec};
+use peercompute_rt::{BoxFuture, Runtime};
+use peercompute_swarm::{
+    Assignment, Failure, FailureReason, JobId, Ticket, Worker, WorkerConfig, WorkerEvent,
+};
+use tokio::sync::Notify;
+
+use crate::{
+    clock::now,
+    error::LinkError,
+    link::{FrameSink, FrameSource},
+};
+
+/// Streams of tasks served at once. Further ones are closed at once; their submitters try again later.
+pub(crate) const MAX_SESSIONS: usize = 256;
+
+/// How often a stream that found the pool full looks again.
+const POOL_RETRY: Duration = Duration::from_millis(5);
+
+/// Where this node's own workers are: the pool, what it can run, and the streams that it serves.
+pub(crate) struct Workshop {
+    runtime: Runtime,
+    config: PoolConfig,
+    executors: Executors,
+    binding: StreamBinding,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    pool: Option<Arc<Pool>>,
+    paused: bool,
+    throttle: Option<Throttle>,
+    sessions: Vec<Weak<Session>>,
+}
+
+/// One stream that is served.
+struct Session {
+    state: Mutex<SessionState>,
+    client: PoolClient,
+    /// There may be something to send.
+    ready: Notify,
+}
+
+struct SessionState {
+    core: Worker,
+    programs: HashMap<JobId, (Arc<dyn Program>, Limits)>,
+    /// Kept between steps for its memory.
+    batch: Vec<Work>,
+    /// The pool had no room; there may be some without a completion of this stream telling of it.
+    stalled: bool,
+}
+
+impl Workshop {
+    pub(crate) fn new(
+        runtime: Runtime,
+        config: PoolConfig,
+        executors: Executors,
+        binding: StreamBinding,
+    ) -> Self {
+        Self { runtime, config, executors, binding, state: Mutex::default() }
+    }
+
+    /// The pool, started when it is first needed: a node that only submits needs no threads.
+    pub(crate) fn pool(&self) -> Result<Arc<Pool>, SpawnError> {
+        let mut state = self.state();
+        if let Some(pool) = &state.pool {
+            return Ok(pool.clone());
+        }
+        let config = match state.throttle {
+            Some(throttle) => self.config.clone().with_throttle(throttle),
+            None => self.config.clone(),
+        };
+        let pool = Arc::new(Pool::start(config, self.runtime.clone())?);
+        if state.paused {
+            pool.pause();
+        }
+        state.pool = Some(pool.clone());
+        Ok(pool)
+    }
+
+    pub(crate) fn stats(&self) -> Option<PoolStats> {
+        self.state().pool.as_ref().map(|pool| pool.stats())
+    }
+
+    pub(crate) fn sessions(&self) -> usize {
+        let mut state = self.state();
+        state.sessions.retain(|session| session.strong_count() > 0);
+        state.sessions.len()
+    }
+
+    pub(crate) fn is_paused(&self) -> bool {
+        self.state().paused
+    }
+
+    pub(crate) fn throttle(&self) -> Throttle {
+        let state = self.state();
+        let running = state.pool.as_ref().map(|pool| pool.throttle());
+        running.or(state.throttle).unwrap_or_else(|| self.config.throttle())
+    }
+
+    pub(crate) fn set_paused(&self, paused: bool) {
+        let mut state = self.state();
+        state.paused = paused;
+        if let Some(pool) = &state.pool {
+            if paused { pool.pause() } else { pool.resume() }
+        }
+        let window = if paused { 0 } else { self.worker_config().window };
+        for session in state.sessions.iter().filter_map(Weak::upgrade) {
+            session.step(|session| session.core.set_window(window));
+        }
+    }
+
+    pub(crate) fn set_throttle(&self, throttle: Throttle) -> Result<(), SpawnError> {
+        let pool = {
+            let mut state = self.state();
+            state.throttle = Some(throttle);
+            state.pool.clone()
+        };
+        pool.map_or(Ok(()), |pool| pool.set_throttle(throttle))
+    }
+
+    /// What the node says of its machine.
+    pub(crate) fn capabilities(&self) -> Capabilities {
+        let cores = u32::try_from(self.config.cores()).unwrap_or(u32::MAX);
+        let workers = u32::try_from(worker_limit(self.config.cores())).unwrap_or(u32::MAX);
+        Capabilities { workers, cores, ..Capabilities::default() }
+    }
+
+    /// Stops the pool; what was leased to this node and has not run goes back to its submitters.
+    pub(crate) async fn stop(&self) {
+        let (pool, sessions) = {
+            let mut state = self.state();
+            (state.pool.take(), std::mem::take(&mut state.sessions))
+        };
+        for session in sessions.iter().filter_map(Weak::upgrade) {
+            session.step(|session| session.core.stop());
+        }
+        if let Some(pool) = pool {
+            pool.stop().await;
+        }
+    }
+
+    /// Serves one stream until either end ends it.
+    pub(crate) async fn serve(
+        &self,
+        (mut source, mut sink): (FrameSource, FrameSink),
+    ) -> Result<(), LinkError> {
+        let pool = self.pool()?;
+        let (client, mut completions) = pool.client();
+        let session = self.open_session(client);
+        let read: BoxFuture<'_, Result<(), LinkError>> = Box::pin(async {
+            while let Some(frame) = source.next().await? {
+                let now = now(&self.runtime);
+                self.step(&session, |state| state.core.handle_frame(now, frame))?;
+            }
+            Ok(())
+        });
+        let write = Box::pin(self.send(&session, &mut sink));
+        let complete = Box::pin(self.collect(&session, &mut completions));
+        select_all([read, write, complete]).await.0
+    }
+
+    fn open_session(&self, client: PoolClient) -> Arc<Session> {
+        let mut config = self.worker_config();
+        let mut state = self.state();
+        if state.paused {
+            config.window = 0;
+        }
+        let session = Arc::new(Session {
+            state: Mutex::new(SessionState {
+                core: Worker::new(config),
+                programs: HashMap::new(),
+                batch: Vec::new(),
+                stalled: false,
+            }),
+            client,
+            ready: Notify::new(),
+        });
+        state.sessions.retain(|session| session.strong_count() > 0);
+        state.sessions.push(Arc::downgrade(&session));
+        session
+    }
+
+    fn worker_config(&self) -> WorkerConfig {
+        WorkerConfig::new(self.binding.clone(), self.capabilities())
+    }
+
+    async fn send(&self, session: &Session, sink: &mut FrameSink) -> Result<(), LinkError> {
+        loop {
+            loop {
+                let frame = session.lock().core.poll_transmit(now(&self.runtime));
+                let Some(frame) = frame else { break };
+                sink.feed(frame).await?;
+            }
+            sink.flush().await?;
+            let wait = {
+                let state = session.lock();
+                let timeout = state.core.poll_timeout();
+                let timeout = timeout.map(|due| due.saturating_sub(now(&self.runtime)));
+                if state.stalled { Some(timeout.map_or(POOL_RETRY, |wait| wait.min(POOL_RETRY))) } else { timeout }
+            };
+            let Some(wait) = wait else {
+                session.ready.notified().await;
+                continue;
+            };
+            tokio::select! {
+                () = session.ready.notified() => {}
+                () = self.runtime.sleep(wait) => {
+                    let now = now(&self.runtime);
+                    self.step(session, |state| state.core.handle_timeout(now));
+                }
+            }
+        }
+    }
+
+    async fn collect(
+        &self,
+        session: &Session,
+        completions: &mut Completions,
+    ) -> Result<(), LinkError> {
+        let mut batch = Vec::new();
+        while completions.next_batch(&mut batch).await {
+            self.step(session, |state| {
+                for Completion { tag, result, run, .. } in batch.drain(..) {
+                    let result = result.map_err(|error| failure(&error));
+                    state.core.handle_done(Ticket::from_u64(tag), result, run);
+                }
+            });
+        }
+        Err(LinkError::Ended)
+    }
+
+    /// One step of a session's core, and everything that follows from it.
+    fn step<R>(&self, session: &Session, step: impl FnOnce(&mut SessionState) -> R) -> R {
+        session.step(|state| {
+            let result = step(state);
+            while let Some(event) = state.core.poll_event() {
+                self.handle_event(state, event);
+            }
+            while let Some(ticket) = state.core.poll_cancelled() {
+                session.client.cancel(ticket.as_u64());
+            }
+            session.hand_to_pool(state);
+            result
+        })
+    }
+
+    fn handle_event(&self, state: &mut SessionState, event: WorkerEvent) {
+        match event {
+            WorkerEvent::JobOpened { job, spec } => match self.executors.prepare(&spec) {
+                Ok(program) => {
+                    state.programs.insert(job, (program, Limits::from(&*spec)));
+                }
+                Err(error) => {
+                    let failure = Failure::new(FailureReason::Unsupported, error.to_string());
+                    state.core.reject_job(job, failure);
+                }
+            },
+            WorkerEvent::JobClosed { job } => {
+                state.programs.remove(&job);
+            }
+            _ => {}
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Session {
+    fn lock(&self) -> MutexGuard<'_, SessionState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn step<R>(&self, step: impl FnOnce(&mut SessionState) -> R) -> R {
+        let result = step(&mut self.lock());
+        self.ready.notify_one();
+        result
+    }
+
+    /// Gives the pool what it has room for. The rest stays with the core, which holds no more than the window that it claimed.
+    fn hand_to_pool(&self, state: &mut SessionState) {
+        let mut room = self.client.room();
+        while state.batch.len() < room.tasks && room.bytes > 0 {
+            let Some(assignment) = state.core.poll_task() else { break };
+            let Assignment { ticket, job, state: start, input, .. } = assignment;
+            let Some((program, limits)) = state.programs.get(&job) else { continue };
+            room.bytes = room.bytes.saturating_sub(input.len());
+            let input = TaskInput::new(input).with_state(start);
+            let work = Work::new(ticket.as_u64(), program.clone(), input).with_limits(*limits);
+            state.batch.push(work);
+        }
+        if !state.batch.is_empty() && self.client.submit(&mut state.batch).is_err() {
+            // Other streams have taken the room meanwhile, or the pool is stopping and nothing matters any more.
+            state.stalled = true;
+        } else {
+            state.stalled = state.batch.len() == room.tasks || room.bytes == 0;
+        }
+    }
+}
+
+fn failure(error: &TaskError) -> Failure {
+    Failure::new(error.reason().into(), error.to_string())
+}

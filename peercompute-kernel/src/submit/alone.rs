@@ -1,0 +1,125 @@
+//! When to stop waiting for other nodes. Pure: no I/O, no clock.
+
+use std::time::Duration;
+
+/// How long a job waits for another node when the last one has gone, unless its patience is shorter.
+pub(super) const GRACE: Duration = Duration::from_secs(2);
+
+/// What is known of the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Sight {
+    /// Jobs are open.
+    pub(super) jobs: bool,
+    /// Links to other nodes that run tasks are up.
+    pub(super) linked: bool,
+    /// Every relay and bootstrap node has answered or failed.
+    pub(super) search_done: bool,
+    /// Nodes are known, and it is not yet known whether they can be reached.
+    pub(super) trying: bool,
+}
+
+/// Follows how long the node has been alone with its jobs.
+#[derive(Debug)]
+pub(super) struct Alone {
+    patience: Duration,
+    since: Option<Duration>,
+    /// Whether this job had company before.
+    had_company: bool,
+}
+
+/// What to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// All is well, or there is nothing to do.
+    Fine,
+    /// Look again at this time, or when something changes.
+    WaitUntil(Duration),
+    /// Nobody will come.
+    GiveUp,
+}
+
+impl Alone {
+    pub(super) fn new(patience: Duration) -> Self {
+        Self { patience, since: None, had_company: false }
+    }
+
+    pub(super) fn look(&mut self, now: Duration, sight: Sight) -> Verdict {
+        if !sight.jobs {
+            self.since = None;
+            self.had_company = false;
+            return Verdict::Fine;
+        }
+        if sight.linked {
+            self.since = None;
+            self.had_company = true;
+            return Verdict::Fine;
+        }
+        let since = *self.since.get_or_insert(now);
+        let wait = if self.had_company {
+            GRACE.min(self.patience)
+        } else if sight.search_done && !sight.trying {
+            Duration::ZERO
+        } else {
+            self.patience
+        };
+        let until = since.saturating_add(wait);
+        if until <= now { Verdict::GiveUp } else { Verdict::WaitUntil(until) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn searching() -> Sight {
+        Sight { jobs: true, ..Sight::default() }
+    }
+
+    #[test]
+    fn a_node_without_jobs_waits_for_nobody() {
+        let mut alone = Alone::new(PATIENCE);
+        assert_eq!(alone.look(SECOND, Sight::default()), Verdict::Fine);
+    }
+
+    #[test]
+    fn a_search_that_found_nobody_ends_the_wait_at_once() {
+        let mut alone = Alone::new(PATIENCE);
+        assert_eq!(alone.look(SECOND, searching()), Verdict::WaitUntil(SECOND + PATIENCE));
+        let done = Sight { search_done: true, ..searching() };
+        assert_eq!(alone.look(2 * SECOND, done), Verdict::GiveUp);
+    }
+
+    #[test]
+    fn patience_ends_a_search_that_does_not() {
+        let mut alone = Alone::new(PATIENCE);
+        alone.look(SECOND, searching());
+        assert_eq!(alone.look(11 * SECOND, searching()), Verdict::GiveUp);
+    }
+
+    #[test]
+    fn nodes_that_are_being_tried_are_waited_for() {
+        let mut alone = Alone::new(PATIENCE);
+        let trying = Sight { search_done: true, trying: true, ..searching() };
+        assert_eq!(alone.look(SECOND, trying), Verdict::WaitUntil(SECOND + PATIENCE));
+    }
+
+    #[test]
+    fn the_loss_of_the_last_node_gives_others_a_grace() {
+        let mut alone = Alone::new(PATIENCE);
+        let done = Sight { search_done: true, ..searching() };
+        assert_eq!(alone.look(SECOND, Sight { linked: true, ..done }), Verdict::Fine);
+        assert_eq!(alone.look(5 * SECOND, done), Verdict::WaitUntil(5 * SECOND + GRACE));
+        assert_eq!(alone.look(5 * SECOND + GRACE, done), Verdict::GiveUp);
+    }
+
+    #[test]
+    fn a_new_job_starts_with_full_patience() {
+        let mut alone = Alone::new(PATIENCE);
+        alone.look(SECOND, Sight { linked: true, ..searching() });
+        alone.look(2 * SECOND, Sight::default());
+        assert_eq!(alone.look(3 * SECOND, searching()), Verdict::WaitUntil(3 * SECOND + PATIENCE));
+    }
+}

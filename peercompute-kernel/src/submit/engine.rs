@@ -1,0 +1,286 @@
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use peercompute_net::Path;
+use peercompute_proto::v1::{TaskFrame, TaskSpec};
+use peercompute_rt::Runtime;
+use peercompute_swarm::{
+    JobId, NewTask, Submitter, SubmitterConfig, SubmitterEvent, TaskId, WorkerId,
+};
+use tokio::sync::Notify;
+
+use super::job::{Host, Job, JobShared, Outcome};
+use crate::{
+    clock::now,
+    error::{JobError, LinkError, PushError, SubmitError},
+    link::{FrameSink, FrameSource},
+};
+
+/// The shell around [`Submitter`]: it locks the core for each step, hands out what came of the step, and wakes whoever has work from it.
+pub(crate) struct Engine {
+    runtime: Runtime,
+    state: Mutex<State>,
+    /// The core's next wake-up may have changed.
+    timer: Notify,
+    /// Links or jobs have come or gone.
+    changed: Notify,
+}
+
+struct State {
+    core: Submitter,
+    links: BTreeMap<WorkerId, Link>,
+    jobs: BTreeMap<JobId, Arc<JobShared>>,
+    next_worker: u64,
+    stopped: bool,
+}
+
+struct Link {
+    host: Host,
+    path: Option<Path>,
+    ready: Arc<Notify>,
+}
+
+impl Engine {
+    pub(crate) fn new(runtime: Runtime, config: SubmitterConfig) -> Arc<Self> {
+        Arc::new(Self {
+            runtime,
+            state: Mutex::new(State {
+                core: Submitter::new(config),
+                links: BTreeMap::new(),
+                jobs: BTreeMap::new(),
+                next_worker: 0,
+                stopped: false,
+            }),
+            timer: Notify::new(),
+            changed: Notify::new(),
+        })
+    }
+
+    pub(crate) fn open(self: &Arc<Self>, spec: TaskSpec) -> Result<Job, SubmitError> {
+        self.step(|state, _| {
+            if state.stopped {
+                return Err(SubmitError::NotRunning);
+            }
+            let id = state.core.open_job(spec)?;
+            let shared = Arc::new(JobShared::new(id));
+            state.jobs.insert(id, shared.clone());
+            Ok(Job::new(shared, self.clone()))
+        })
+        .inspect(|_| self.changed.notify_waiters())
+    }
+
+    pub(super) fn push(
+        &self,
+        job: JobId,
+        tasks: Vec<NewTask>,
+    ) -> Result<Option<TaskId>, PushError> {
+        self.step(|state, _| {
+            let mut first = None;
+            for task in tasks {
+                let id = state.core.push(job, task)?;
+                first.get_or_insert(id);
+            }
+            Ok(first)
+        })
+    }
+
+    pub(super) fn finish(&self, job: JobId) {
+        // It may have ended, or been cancelled, in the meantime.
+        self.step(|state, _| state.core.finish_job(job).ok());
+    }
+
+    pub(super) fn cancel(&self, job: JobId) {
+        self.step(|state, _| {
+            // It may have ended in the meantime.
+            let _ = state.core.cancel_job(job);
+            if let Some(shared) = state.jobs.remove(&job) {
+                shared.end(Err(JobError::Cancelled));
+            }
+        });
+        self.changed.notify_waiters();
+    }
+
+    /// Ends every job with `why`.
+    pub(crate) fn fail_jobs(&self, why: &JobError) {
+        self.step(|state, _| {
+            for (id, shared) in std::mem::take(&mut state.jobs) {
+                let _ = state.core.cancel_job(id);
+                shared.end(Err(why.clone()));
+            }
+        });
+        self.changed.notify_waiters();
+    }
+
+    pub(crate) fn stop(&self) {
+        self.lock().stopped = true;
+        self.fail_jobs(&JobError::NodeStopped);
+    }
+
+    pub(crate) fn open_jobs(&self) -> usize {
+        self.lock().jobs.len()
+    }
+
+    /// Links to other nodes, and whether the local one is among the links.
+    pub(crate) fn links(&self) -> (usize, bool) {
+        let state = self.lock();
+        let local = state.links.values().any(|link| link.host == Host::Local);
+        (state.links.len() - usize::from(local), local)
+    }
+
+    /// Waits until links or jobs come or go. Cancel safe; take the future before looking at the state.
+    pub(crate) fn changed(&self) -> impl Future<Output = ()> + '_ {
+        self.changed.notified()
+    }
+
+    /// Runs the link to one worker until either end ends it. Its unanswered tasks go to others then.
+    pub(crate) async fn drive(
+        self: Arc<Self>,
+        host: Host,
+        path: Option<Path>,
+        (mut source, mut sink): (FrameSource, FrameSink),
+    ) -> Result<(), LinkError> {
+        let ready = Arc::new(Notify::new());
+        let worker = self.step(|state, now| {
+            let worker = WorkerId(state.next_worker);
+            state.core.add_worker(now, worker, None)?;
+            state.next_worker += 1;
+            state.links.insert(worker, Link { host, path, ready: ready.clone() });
+            Ok::<_, LinkError>(worker)
+        })?;
+        self.changed.notify_waiters();
+        // Also when this future is dropped, the link is gone.
+        let _gone = Gone { engine: &self, worker };
+        let read = async {
+            while let Some(frame) = source.next().await? {
+                self.step(|state, now| state.core.handle_frame(now, worker, frame))?;
+            }
+            Ok(())
+        };
+        let write = async {
+            loop {
+                while let Some(frame) = self.transmit(worker) {
+                    sink.feed(frame).await?;
+                }
+                sink.flush().await?;
+                ready.notified().await;
+            }
+        };
+        futures::pin_mut!(read, write);
+        futures::future::select(read, write).await.factor_first().0
+    }
+
+    /// Keeps the core's clock: runs for as long as the node does.
+    pub(crate) async fn keep_time(self: Arc<Self>) {
+        loop {
+            let changed = self.timer.notified();
+            let due = self.lock().core.poll_timeout();
+            match due {
+                None => changed.await,
+                Some(due) => {
+                    let wait = due.saturating_sub(now(&self.runtime));
+                    let slept = self.runtime.sleep(wait);
+                    futures::pin_mut!(changed);
+                    futures::future::select(changed, slept).await;
+                    self.step(|state, now| {
+                        if now >= due {
+                            state.core.handle_timeout(now);
+                        }
+                    });
+                }
+            }
+        }
+    }
+
+    fn transmit(&self, worker: WorkerId) -> Option<TaskFrame> {
+        let mut state = self.lock();
+        state.core.poll_transmit(now(&self.runtime), worker)
+    }
+
+    /// One step of the core, and everything that follows from it.
+    fn step<R>(&self, step: impl FnOnce(&mut State, Duration) -> R) -> R {
+        let mut state = self.lock();
+        let before = state.core.poll_timeout();
+        let result = step(&mut state, now(&self.runtime));
+        state.hand_out();
+        if state.core.poll_timeout() < before || before.is_none() {
+            self.timer.notify_waiters();
+        }
+        result
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Gives events to their jobs and wakes the links that have something to send.
+    fn hand_out(&mut self) {
+        while let Some(event) = self.core.poll_event() {
+            self.hand_out_event(event);
+        }
+        while let Some(worker) = self.core.poll_ready() {
+            if let Some(link) = self.links.get(&worker) {
+                link.ready.notify_one();
+            }
+        }
+    }
+
+    fn hand_out_event(&mut self, event: SubmitterEvent) {
+        match event {
+            SubmitterEvent::TaskDone { job, task, worker, input_bytes, value, run } => {
+                let link = self.links.get(&worker);
+                let host = link.map(|link| link.host);
+                let outcome = Outcome { task, result: Ok(value), host, run };
+                if let Some(shared) = self.jobs.get(&job) {
+                    shared.put(outcome, input_bytes, link.and_then(|link| link.path));
+                }
+            }
+            SubmitterEvent::TaskFailed { job, task, input_bytes, failure } => {
+                let outcome =
+                    Outcome { task, result: Err(failure), host: None, run: Duration::ZERO };
+                if let Some(shared) = self.jobs.get(&job) {
+                    shared.put(outcome, input_bytes, None);
+                }
+            }
+            SubmitterEvent::JobDone { job } => {
+                if let Some(shared) = self.jobs.remove(&job) {
+                    shared.end(Ok(()));
+                }
+            }
+            SubmitterEvent::WorkerUnsuitable { worker, job, failure } => {
+                let host = self.links.get(&worker).map(|link| link.host);
+                tracing::warn!(?host, %job, %failure, "a node does not run the job");
+            }
+            other => tracing::trace!(?other, "submitter"),
+        }
+    }
+}
+
+/// Takes a worker out of the engine when its link ends, however that happens.
+struct Gone<'a> {
+    engine: &'a Engine,
+    worker: WorkerId,
+}
+
+impl Drop for Gone<'_> {
+    fn drop(&mut self) {
+        self.engine.step(|state, now| {
+            state.core.remove_worker(now, self.worker);
+            // Results that came with the last frame are handed out before the link is forgotten.
+            state.hand_out();
+            state.links.remove(&self.worker);
+        });
+        self.engine.changed.notify_waiters();
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,185 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::{StreamExt as _, stream::FuturesUnordered};
+use peercompute_net::{NetworkManager, PeerId};
+use peercompute_rt::{BoxFuture, Runtime};
+
+use super::{
+    Engine, LocalFallback,
+    alone::{Alone, Sight, Verdict},
+    job::Host,
+};
+use crate::{
+    TASK_PROTOCOL,
+    clock::now,
+    error::{JobError, LinkError},
+    link,
+    serve::Workshop,
+};
+
+/// How long a peer whose link broke is left alone the first time; doubles each time, up to [`MAX_RETRY`].
+const FIRST_RETRY: Duration = Duration::from_millis(500);
+const MAX_RETRY: Duration = Duration::from_secs(30);
+
+/// Peers that jobs are given to at once. Further ones are passed over until one of them goes.
+const MAX_LINKS: usize = 256;
+
+/// The longest sleep between two looks.
+const LONG: Duration = Duration::from_secs(3600);
+
+/// Keeps links to the peers that run tasks while there are jobs, and runs the jobs here when nobody is there.
+pub(crate) struct Supervisor {
+    pub(crate) runtime: Runtime,
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) net: Option<Arc<NetworkManager>>,
+    /// Where the local fallback runs.
+    pub(crate) workshop: Arc<Workshop>,
+    pub(crate) fallback: LocalFallback,
+}
+
+type LinkEnd = (Host, Result<(), LinkError>);
+
+#[derive(Default)]
+struct Links {
+    running: FuturesUnordered<BoxFuture<'static, LinkEnd>>,
+    to: BTreeSet<Host>,
+    /// Peers whose link broke: how often in a row, and when to try again.
+    broken: BTreeMap<PeerId, (u32, Duration)>,
+}
+
+impl Supervisor {
+    /// Runs for as long as the node does.
+    pub(crate) async fn run(self) {
+        let patience = match self.fallback {
+            LocalFallback::Never { patience } | LocalFallback::WhenAlone { patience } => patience,
+        };
+        let mut alone = Alone::new(patience);
+        let mut links = Links::default();
+        let mut events = self.net.as_ref().map(|net| net.events());
+        let mut search = Box::pin(search(self.net.clone()));
+        let mut search_done = false;
+        loop {
+            let changed = self.engine.changed();
+            let jobs = self.engine.open_jobs() > 0;
+            let (candidates, retry) =
+                if jobs { self.link_peers(&mut links) } else { (0, None) };
+            let (linked, local) = self.engine.links();
+            let sight = Sight {
+                jobs: jobs && !local,
+                linked: linked > 0,
+                search_done,
+                trying: candidates > 0,
+            };
+            let verdict = alone.look(now(&self.runtime), sight);
+            let until = match verdict {
+                Verdict::Fine => None,
+                Verdict::WaitUntil(until) => Some(until),
+                Verdict::GiveUp => {
+                    self.give_up(&mut links);
+                    None
+                }
+            };
+            let wake = [retry, until].into_iter().flatten().min();
+            let wait = wake.map_or(LONG, |at| at.saturating_sub(now(&self.runtime)));
+            tokio::select! {
+                () = changed => {}
+                () = &mut search, if !search_done => search_done = true,
+                Some(()) = next(&mut events) => {}
+                Some((host, end)) = links.running.next() => self.ended(&mut links, host, &end),
+                () = self.runtime.sleep(wait) => {}
+            }
+        }
+    }
+
+    /// Starts links to the peers that run tasks and have none. Returns how many peers may yet turn out to be reachable, and when to look again.
+    fn link_peers(&self, links: &mut Links) -> (usize, Option<Duration>) {
+        let Some(net) = &self.net else { return (0, None) };
+        let now = now(&self.runtime);
+        let (mut candidates, mut retry) = (0, None::<Duration>);
+        for peer in net.peers() {
+            if peer.presence.capabilities.workers == 0 {
+                continue;
+            }
+            let id = peer.presence.peer;
+            let Some(path) = peer.path else {
+                candidates += usize::from(peer.is_being_dialled);
+                continue;
+            };
+            let host = Host::Peer(id);
+            if links.to.contains(&host) || links.to.len() >= MAX_LINKS {
+                candidates += usize::from(links.to.contains(&host));
+                continue;
+            }
+            match links.broken.get(&id) {
+                Some((_, at)) if *at > now => {
+                    retry = Some(retry.map_or(*at, |retry| retry.min(*at)));
+                    continue;
+                }
+                _ => {}
+            }
+            candidates += 1;
+            links.to.insert(host);
+            let (net, engine) = (net.clone(), self.engine.clone());
+            links.running.push(Box::pin(async move {
+                let end = match net.open(id, TASK_PROTOCOL).await {
+                    Ok(stream) => engine.drive(host, Some(path), link::over(stream)).await,
+                    Err(error) => Err(error.into()),
+                };
+                (host, end)
+            }));
+        }
+        (candidates, retry)
+    }
+
+    fn ended(&self, links: &mut Links, host: Host, end: &Result<(), LinkError>) {
+        links.to.remove(&host);
+        match end {
+            Ok(()) => tracing::info!(%host, "the node has ended its stream of tasks"),
+            Err(error) => tracing::warn!(%host, %error, "the stream of tasks to the node has ended"),
+        }
+        if let Host::Peer(peer) = host {
+            let failures = links.broken.get(&peer).map_or(0, |(failures, _)| *failures);
+            let wait = FIRST_RETRY.saturating_mul(1 << failures.min(16)).min(MAX_RETRY);
+            let retry_at = now(&self.runtime) + wait;
+            links.broken.insert(peer, (failures.saturating_add(1), retry_at));
+            if let Some(net) = &self.net
+                && end.as_ref().is_err_and(LinkError::is_violation)
+            {
+                net.cut_off(peer);
+            }
+        }
+    }
+
+    fn give_up(&self, links: &mut Links) {
+        match self.fallback {
+            LocalFallback::Never { .. } => self.engine.fail_jobs(&JobError::NoWorkers),
+            LocalFallback::WhenAlone { .. } => {
+                tracing::info!("no other node is there; the job runs on this machine");
+                let (here, there) = link::local();
+                let (engine, workshop) = (self.engine.clone(), self.workshop.clone());
+                links.to.insert(Host::Local);
+                links.running.push(Box::pin(async move {
+                    let submit = engine.drive(Host::Local, None, here);
+                    let serve = workshop.serve(there);
+                    futures::pin_mut!(submit, serve);
+                    let end = futures::future::select(submit, serve).await.factor_first().0;
+                    (Host::Local, end)
+                }));
+            }
+        }
+    }
+}
+
+async fn search(net: Option<Arc<NetworkManager>>) {
+    if let Some(net) = net {
+        net.ready().await;
+    }
+}
+
+async fn next<S: futures::Stream + Unpin>(events: &mut Option<S>) -> Option<()> {
+    events.as_mut()?.next().await.map(|_event| ())
+}

@@ -1,0 +1,132 @@
+//! Operations whose chunks are independent: all of a file's tasks may be under way at once.
+
+use std::{cell::RefCell, collections::VecDeque, sync::Arc};
+
+use bytes::Bytes;
+use peercompute_compute::{Combiner, Operation};
+use peercompute_kernel::{JobResults, JobSender, NewTask};
+
+use super::{
+    FileResults, Plan, RunError, input,
+    order::Order,
+    reference::{self, Summary},
+    report::FileResult,
+};
+
+/// What became of one task, or why its file has no result.
+type Value = Result<Bytes, String>;
+
+/// The file that tasks belong to, in the order they were pushed.
+struct Piece {
+    file: usize,
+    length: u64,
+}
+
+struct State {
+    pieces: VecDeque<Piece>,
+    order: Order<Value>,
+    files: Vec<FileState>,
+}
+
+struct FileState {
+    combiner: Combiner,
+    /// The CRC of the output so far.
+    output: u64,
+    failure: Option<String>,
+}
+
+pub(super) async fn run(
+    plan: &Arc<Plan>,
+    operation: Operation,
+    sender: JobSender,
+    results: &mut JobResults,
+) -> Result<FileResults, RunError> {
+    let new = || FileState { combiner: Combiner::new(operation), output: 0, failure: None };
+    let state = RefCell::new(State {
+        pieces: VecDeque::new(),
+        order: Order::new(0),
+        files: plan.inputs.iter().map(|_| new()).collect(),
+    });
+    tokio::try_join!(feed(plan, sender, &state), collect(plan, operation, results, &state))?;
+    let files = state.into_inner().files;
+    Ok(plan
+        .inputs
+        .iter()
+        .zip(files)
+        .map(|(input, file)| {
+            let digest = file.combiner.digest();
+            let number = digest.map_or(file.output, reference::number);
+            let summary = Summary { bytes: file.combiner.bytes(), number };
+            FileResult::new(input, operation, summary, digest, file.failure)
+        })
+        .collect())
+}
+
+async fn feed(
+    plan: &Arc<Plan>,
+    mut sender: JobSender,
+    state: &RefCell<State>,
+) -> Result<(), RunError> {
+    for (file, input) in plan.inputs.iter().enumerate() {
+        let mut pieces = input::pieces(&input.path, plan.chunk);
+        while let Some(piece) = pieces.recv().await {
+            match piece {
+                Ok(input) => {
+                    let length = input.len() as u64;
+                    // Known before the task is pushed, so that its result finds it.
+                    state.borrow_mut().pieces.push_back(Piece { file, length });
+                    sender.push(vec![NewTask { state: None, input }]).await?;
+                }
+                Err(error) => state.borrow_mut().files[file].failure = Some(error),
+            }
+        }
+    }
+    sender.finish();
+    Ok(())
+}
+
+async fn collect(
+    plan: &Arc<Plan>,
+    operation: Operation,
+    results: &mut JobResults,
+    state: &RefCell<State>,
+) -> Result<(), RunError> {
+    let mut outcomes = Vec::new();
+    while results.next_batch(&mut outcomes).await? {
+        for outcome in outcomes.drain(..) {
+            let value = outcome.result.map_err(|failure| failure.to_string());
+            state.borrow_mut().order.put(outcome.task.as_u64(), value);
+        }
+        loop {
+            let Some((file, length, output)) = state.borrow_mut().next() else { break };
+            plan.progress.advance(length);
+            if !output.is_empty() {
+                plan.sink.write(&plan.inputs[file], operation, output).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+impl State {
+    /// The next piece in order whose result is there, and what it adds to its file's output.
+    fn next(&mut self) -> Option<(usize, u64, Bytes)> {
+        let value = self.order.pop()?;
+        let Piece { file, length } =
+            self.pieces.pop_front().expect("every task was noted before it was pushed");
+        let state = &mut self.files[file];
+        let pushed = match (&state.failure, value) {
+            (Some(_), _) => Ok(Bytes::new()),
+            (None, Ok(value)) => {
+                state.combiner.push(length, value).map_err(|error| error.to_string())
+            }
+            (None, Err(failure)) => Err(failure),
+        };
+        let output = pushed.unwrap_or_else(|failure| {
+            state.failure = Some(failure);
+            Bytes::new()
+        });
+        state.output = reference::add_crc(state.output, &output);
+        Some((file, length, output))
+    }
+}

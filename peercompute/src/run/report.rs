@@ -1,0 +1,216 @@
+//! What a run has to say at its end.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use peercompute_compute::{Digest, Operation};
+use peercompute_kernel::{Host, HostShare};
+use peercompute_net::Path;
+use serde::Serialize;
+
+use super::{input::Input, reference::Summary};
+use crate::{failure::Failure, output};
+
+/// One operation over one file.
+#[derive(Debug)]
+pub(super) struct FileResult {
+    pub(super) path: PathBuf,
+    pub(super) operation: Operation,
+    /// What a pass over the file here must give too.
+    pub(super) summary: Summary,
+    pub(super) digest: Option<Digest>,
+    pub(super) failure: Option<String>,
+    /// Whether a pass over the file here gave the same; `None` where there was none.
+    pub(super) verified: Option<bool>,
+}
+
+/// A run's outcome over all files and operations.
+#[derive(Debug)]
+pub(super) struct Report {
+    pub(super) files: Vec<FileResult>,
+    seconds: f64,
+    by_host: BTreeMap<Host, HostShare>,
+}
+
+#[derive(Serialize)]
+struct JsonReport<'a> {
+    tasks: u64,
+    bytes: u64,
+    seconds: f64,
+    verified: Option<bool>,
+    local_fallback: bool,
+    by_node: BTreeMap<String, JsonShare>,
+    results: Vec<JsonResult<'a>>,
+}
+
+#[derive(Serialize)]
+struct JsonShare {
+    tasks: u64,
+    bytes: u64,
+    path: &'static str,
+}
+
+#[derive(Serialize)]
+struct JsonResult<'a> {
+    file: std::borrow::Cow<'a, str>,
+    op: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    imm: Option<u8>,
+    bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+    verified: Option<bool>,
+}
+
+impl FileResult {
+    pub(super) fn new(
+        input: &Input,
+        operation: Operation,
+        summary: Summary,
+        digest: Option<Digest>,
+        failure: Option<String>,
+    ) -> Self {
+        let path = input.path.clone();
+        Self { path, operation, summary, digest, failure, verified: None }
+    }
+}
+
+impl Report {
+    pub(super) fn new(seconds: f64) -> Self {
+        Self { files: Vec::new(), seconds, by_host: BTreeMap::new() }
+    }
+
+    pub(super) fn add(&mut self, files: Vec<FileResult>, shares: &BTreeMap<Host, HostShare>) {
+        self.files.extend(files);
+        for (host, share) in shares {
+            let sum = self.by_host.entry(*host).or_default();
+            sum.tasks += share.tasks;
+            sum.bytes += share.bytes;
+            sum.path = share.path;
+        }
+    }
+
+    /// Why the run as a whole has failed, if it has.
+    pub(super) fn failure(&self) -> Option<Failure> {
+        let failed = self.files.iter().filter(|file| file.failure.is_some()).count();
+        if failed > 0 {
+            return Some(Failure::run(format!("{failed} of {} results are missing", self.files.len())));
+        }
+        let wrong = self.files.iter().filter(|file| file.verified == Some(false)).count();
+        (wrong > 0).then(|| {
+            Failure::run(format!(
+                "{wrong} of {} results differ from a pass over the file on this machine",
+                self.files.len()
+            ))
+        })
+    }
+
+    /// True if every result was checked and is right, false if one is wrong or missing, none if they were not checked.
+    fn verified(&self) -> Option<bool> {
+        if self.files.iter().any(|file| file.failure.is_some()) {
+            return Some(false);
+        }
+        self.files.iter().try_fold(true, |all, file| Some(all & file.verified?))
+    }
+
+    fn sums(&self) -> (u64, u64) {
+        self.by_host
+            .values()
+            .fold((0, 0), |(tasks, bytes), share| (tasks + share.tasks, bytes + share.bytes))
+    }
+
+    pub(super) fn print(&self, json: bool) {
+        if json {
+            output::json(&self.to_json());
+        } else {
+            self.print_text();
+        }
+    }
+
+    fn to_json(&self) -> impl Serialize + '_ {
+        let (tasks, bytes) = self.sums();
+        JsonReport {
+            tasks,
+            bytes,
+            seconds: self.seconds,
+            verified: self.verified(),
+            local_fallback: self.by_host.contains_key(&Host::Local),
+            by_node: self
+                .by_host
+                .iter()
+                .map(|(host, share)| {
+                    let share =
+                        JsonShare { tasks: share.tasks, bytes: share.bytes, path: path_name(share) };
+                    (host.to_string(), share)
+                })
+                .collect(),
+            results: self
+                .files
+                .iter()
+                .map(|file| JsonResult {
+                    file: file.path.to_string_lossy(),
+                    op: file.operation.name(),
+                    imm: file.operation.immediate(),
+                    bytes: file.summary.bytes,
+                    value: file.digest.map(|digest| digest.to_string()),
+                    error: file.failure.as_deref(),
+                    verified: file.verified,
+                })
+                .collect(),
+        }
+    }
+
+    fn print_text(&self) {
+        let several = self.files.iter().any(|file| file.operation != self.files[0].operation);
+        for file in &self.files {
+            let path = file.path.display();
+            match (&file.failure, file.digest) {
+                (Some(failure), _) => output::note(&format!("{path}: {}: {failure}", file.operation)),
+                (None, Some(digest)) if several => {
+                    output::line(&format!("{:<12} {digest:>16}  {path}", file.operation.to_string()));
+                }
+                (None, Some(digest)) => output::line(&format!("{digest}  {path}")),
+                (None, None) => {}
+            }
+            if file.verified == Some(false) {
+                output::note(&format!(
+                    "{path}: {}: the result differs from a pass over the file on this machine",
+                    file.operation
+                ));
+            }
+        }
+        let (tasks, bytes) = self.sums();
+        output::note(&format!(
+            "{tasks} tasks, {} in {:.2} s, {}/s{}",
+            output::bytes(bytes),
+            self.seconds,
+            output::bytes((bytes as f64 / self.seconds.max(1e-9)) as u64),
+            match self.verified() {
+                Some(true) => ", all verified",
+                Some(false) => ", NOT verified",
+                None => ", not verified",
+            }
+        ));
+        for (host, share) in &self.by_host {
+            output::note(&format!(
+                "  {:<52}  {:<7}  {:>8} tasks  {:>10}",
+                host.to_string(),
+                path_name(share),
+                share.tasks,
+                output::bytes(share.bytes)
+            ));
+        }
+        if self.by_host.contains_key(&Host::Local) {
+            output::note("no other node took part, or the last one had gone: tasks ran on this machine");
+        }
+    }
+}
+
+fn path_name(share: &HostShare) -> &'static str {
+    match share.path {
+        None => "local",
+        Some(Path::Relayed) => "relayed",
+        Some(_) => "direct",
+    }
+}
