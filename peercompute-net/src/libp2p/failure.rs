@@ -1,0 +1,209 @@
+use std::{convert::Infallible, error::Error, io};
+
+use libp2p::{
+    TransportError,
+    multiaddr::Protocol,
+    swarm::{self, ConnectionDenied, StreamUpgradeError},
+};
+use thiserror::Error;
+
+use super::gate::TurnedAway;
+use crate::{DialError, ListenError, Multiaddr, OpenError, PeerId};
+
+/// Why a transport does not start.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The identity cannot be used for encryption.
+    #[error("the identity cannot secure connections: {reason}; generate another one")]
+    Security {
+        /// What is wrong.
+        reason: String,
+    },
+    /// The certificate for secure WebSocket cannot be used.
+    #[error(
+        "the TLS certificate cannot be used: {reason}; give a certificate chain and its private key, both in DER form"
+    )]
+    Certificate {
+        /// What is wrong.
+        reason: String,
+    },
+    /// The limits of publish/subscribe contradict each other.
+    #[error("publish/subscribe cannot be set up: {reason}; use the default limits")]
+    Gossip {
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// What became of a dial, in the application's terms.
+pub(crate) fn dial_error(address: &Multiaddr, error: &swarm::DialError) -> DialError {
+    let address = address.clone();
+    match error {
+        swarm::DialError::LocalPeerId { .. } => DialError::SelfDial { address },
+        swarm::DialError::WrongPeerId { obtained, .. } => match peer_of(&address) {
+            Some(expected) => DialError::WrongPeer {
+                address,
+                expected,
+                found: *obtained,
+            },
+            None => DialError::Handshake {
+                address,
+                reason: "it changes its key".into(),
+            },
+        },
+        swarm::DialError::Denied { cause } => denied(address, cause),
+        swarm::DialError::Transport(tried) => match tried.first() {
+            Some((_, error)) => transport_error(address, error),
+            None => DialError::Unreachable {
+                address,
+                reason: "there is nothing to try".into(),
+            },
+        },
+        swarm::DialError::NoAddresses => DialError::Unsupported {
+            address,
+            reason: "it names no place".into(),
+        },
+        swarm::DialError::DialPeerConditionFalse(_) | swarm::DialError::Aborted => {
+            DialError::Unreachable {
+                address,
+                reason: "the dial was given up".into(),
+            }
+        }
+    }
+}
+
+fn denied(address: Multiaddr, cause: &ConnectionDenied) -> DialError {
+    match cause.downcast_ref::<TurnedAway>() {
+        Some(TurnedAway::TooMany { limit, .. }) => DialError::TooMany {
+            address,
+            limit: *limit,
+        },
+        Some(TurnedAway::NotAllowed) => DialError::Refused {
+            address,
+            reason: "this node does not allow the peer".into(),
+        },
+        None => DialError::Refused {
+            address,
+            reason: cause.to_string(),
+        },
+    }
+}
+
+fn transport_error(address: Multiaddr, error: &TransportError<io::Error>) -> DialError {
+    let error = match error {
+        TransportError::MultiaddrNotSupported(_) => {
+            let reason = "this node has no transport for such addresses".into();
+            return DialError::Unsupported { address, reason };
+        }
+        TransportError::Other(error) => error,
+    };
+    let reason = describe(error);
+    let relayed = is_circuit(&address);
+    match kind(error) {
+        Some(io::ErrorKind::TimedOut) => DialError::TimedOut { address },
+        // Whoever closes in the middle of the handshake has too many connections already, or does not want this one.
+        Some(
+            io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::BrokenPipe,
+        ) if !relayed => DialError::Refused { address, reason },
+        Some(_) => DialError::Unreachable { address, reason },
+        None if reason.contains("Timeout has been reached") => DialError::TimedOut { address },
+        None if relayed => DialError::Unreachable { address, reason },
+        None => DialError::Handshake { address, reason },
+    }
+}
+
+/// Why nobody can be reached at an address, in the application's terms.
+pub(crate) fn listen_error(address: Multiaddr, error: &TransportError<io::Error>) -> ListenError {
+    match error {
+        TransportError::MultiaddrNotSupported(_) => ListenError::Unsupported {
+            address,
+            reason: "this node has no transport for such addresses".into(),
+        },
+        TransportError::Other(error) => listener_failure(address, error),
+    }
+}
+
+/// Why a listener ended before it was up.
+pub(crate) fn listener_failure(address: Multiaddr, error: &io::Error) -> ListenError {
+    let reason = describe(error);
+    if is_circuit(&address) {
+        return match kind(error) {
+            Some(io::ErrorKind::TimedOut) => ListenError::TimedOut { address },
+            _ => ListenError::RelayRefused { address, reason },
+        };
+    }
+    match kind(error) {
+        Some(io::ErrorKind::AddrInUse) => ListenError::AddressInUse { address },
+        _ => ListenError::System { address, reason },
+    }
+}
+
+/// Why a stream was not opened, in the application's terms.
+pub(crate) fn open_error(
+    peer: PeerId,
+    protocol: &str,
+    error: StreamUpgradeError<Infallible>,
+) -> OpenError {
+    let protocol = protocol.to_owned();
+    match error {
+        StreamUpgradeError::NegotiationFailed => OpenError::Unsupported { peer, protocol },
+        StreamUpgradeError::Timeout => OpenError::TimedOut { peer, protocol },
+        StreamUpgradeError::Io(error) => OpenError::Failed {
+            peer,
+            protocol,
+            reason: describe(&error),
+        },
+        StreamUpgradeError::Apply(never) => match never {},
+    }
+}
+
+/// The peer at the end of `address`, if it names one.
+pub(crate) fn peer_of(address: &Multiaddr) -> Option<PeerId> {
+    match address.iter().last()? {
+        Protocol::P2p(peer) => Some(peer),
+        _ => None,
+    }
+}
+
+/// Whether `address` leads through a relay.
+pub(crate) fn is_circuit(address: &Multiaddr) -> bool {
+    address
+        .iter()
+        .any(|protocol| protocol == Protocol::P2pCircuit)
+}
+
+/// The kind of the system's error at the bottom of `error`, under however many layers of libp2p's.
+fn kind(error: &io::Error) -> Option<io::ErrorKind> {
+    if error.raw_os_error().is_some() {
+        return Some(error.kind());
+    }
+    let mut layer: Option<&(dyn Error + 'static)> = error.get_ref().map(|inner| inner as _);
+    let mut found = (error.kind() != io::ErrorKind::Other).then(|| error.kind());
+    while let Some(current) = layer {
+        if let Some(io) = current.downcast_ref::<io::Error>() {
+            if let Some(inner) = kind(io) {
+                found = Some(inner);
+            }
+            break;
+        }
+        layer = current.source();
+    }
+    found
+}
+
+/// The innermost cause that says something: libp2p's outer layers repeat it, or tell less.
+fn describe(error: &io::Error) -> String {
+    let mut text = error.to_string();
+    let mut layer: Option<&(dyn Error + 'static)> = error.get_ref().map(|inner| inner as _);
+    while let Some(current) = layer {
+        let said = current.to_string();
+        if !said.is_empty() && !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        layer = current.source();
+    }
+    text
+}
