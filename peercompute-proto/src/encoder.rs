@@ -56,6 +56,12 @@ impl FrameEncoder {
         message.encode_raw(self);
     }
 
+    /// Appends a message that is encoded already as a frame: what [`Original::bytes`](crate::Original::bytes) gives, to pass it on.
+    pub fn push_encoded(&mut self, message: Bytes) {
+        encode_varint(message.len() as u64, self);
+        self.put(message);
+    }
+
     /// Takes the next piece, to hand it on without a copy; `None` when there is none.
     pub fn pop(&mut self) -> Option<Bytes> {
         if let Some(piece) = self.pieces.pop_front() {

@@ -6,6 +6,8 @@ mod encoder;
 mod error;
 pub mod limits;
 mod original;
+#[cfg(feature = "json")]
+mod relay_config;
 mod rules;
 mod scope;
 mod tables;
@@ -20,6 +22,8 @@ pub use decoder::FrameDecoder;
 pub use encoder::FrameEncoder;
 pub use error::DecodeError;
 pub use original::Original;
+#[cfg(feature = "json")]
+pub use relay_config::RelayConfigError;
 pub use rules::Rules;
 pub use scope::{Scope, ScopeError};
 pub use wire::{Payload, Wire, check, decode, encode_frame};

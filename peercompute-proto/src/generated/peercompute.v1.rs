@@ -2,7 +2,7 @@
 /// Bytes by their content.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct BlobRef {
-    /// BLAKE3 of the bytes (32 bytes).
+    /// BLAKE3 of the bytes (32 bytes, always there).
     #[prost(bytes = "bytes", tag = "1")]
     pub hash: ::prost::bytes::Bytes,
     #[prost(uint64, tag = "2")]
@@ -26,6 +26,7 @@ pub struct BlobChunk {
     pub blob: ::core::option::Option<BlobRef>,
     #[prost(uint64, tag = "2")]
     pub offset: u64,
+    /// At most 1 MiB.
     #[prost(bytes = "bytes", tag = "3")]
     pub data: ::prost::bytes::Bytes,
 }
@@ -48,7 +49,7 @@ pub struct ClockSync {
     /// The tick of the sender's simulation at the time it sent.
     #[prost(uint64, tag = "4")]
     pub tick: u64,
-    /// The peer whose clock the sender follows (multihash bytes); absent while it follows none.
+    /// The peer whose clock the sender follows (multihash bytes, at most 64); absent while it follows none.
     #[prost(bytes = "bytes", optional, tag = "5")]
     pub anchor: ::core::option::Option<::prost::bytes::Bytes>,
 }
@@ -67,9 +68,10 @@ pub struct Command {
     #[prost(bytes = "bytes", tag = "4")]
     pub payload: ::prost::bytes::Bytes,
 }
-/// The commands of one tick.
+/// The commands of one tick, at most 1 MiB less 4 KiB together.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CommandBatch {
+    /// At most 1024.
     #[prost(message, repeated, tag = "1")]
     pub commands: ::prost::alloc::vec::Vec<Command>,
 }
@@ -91,9 +93,10 @@ pub struct Event {
     #[prost(bool, tag = "5")]
     pub ordered: bool,
 }
-/// The events of one tick.
+/// The events of one tick, at most 1 MiB less 4 KiB together.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct EventBatch {
+    /// At most 1024.
     #[prost(message, repeated, tag = "1")]
     pub events: ::prost::alloc::vec::Vec<Event>,
 }
@@ -133,19 +136,19 @@ pub struct Header {
     /// The sender's peer id, as multihash bytes (at most 64).
     #[prost(bytes = "bytes", tag = "8")]
     pub sender: ::prost::bytes::Bytes,
-    /// The peer that has the authority over the payload; absent where nobody does.
+    /// The peer that has the authority over the payload (at most 64 bytes); absent where nobody does.
     #[prost(bytes = "bytes", optional, tag = "9")]
     pub authority: ::core::option::Option<::prost::bytes::Bytes>,
-    /// The one peer the message is for; absent where it is for the whole room.
+    /// The one peer the message is for (at most 64 bytes); absent where it is for the whole room.
     #[prost(bytes = "bytes", optional, tag = "10")]
     pub target: ::core::option::Option<::prost::bytes::Bytes>,
 }
-/// A message with its full header. Whoever passes it on passes the original bytes on.
+/// A message with its full header, at most 1 MiB. Whoever passes it on passes the original bytes on.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Envelope {
     #[prost(message, optional, tag = "1")]
     pub header: ::core::option::Option<Header>,
-    /// The encoded message that header.kind names.
+    /// The encoded message that header.kind names (at most 1 MiB less 4 KiB).
     #[prost(bytes = "bytes", tag = "2")]
     pub payload: ::prost::bytes::Bytes,
 }
@@ -155,14 +158,17 @@ pub struct StreamBinding {
     /// The schema's major version that the sender speaks; this document describes version 1.
     #[prost(uint32, tag = "1")]
     pub version: u32,
-    /// BLAKE3 of the game and the room (32 bytes), see SCOPE in the crate's documentation. Both ends must agree.
+    /// Which room of which game (32 bytes, always there); both ends must agree. It is BLAKE3 in its plain mode over: the 19 ASCII bytes "peercompute/scope/1", one byte with the
+    /// length of the game's name, the game's name, one byte with the length of the room's name, the room's name (both at most 64 bytes of UTF-8, as given).
     #[prost(bytes = "bytes", tag = "2")]
     pub scope: ::prost::bytes::Bytes,
     /// What flows on the stream; KIND_UNSPECIFIED where the stream's protocol says it all.
     #[prost(enumeration = "Kind", tag = "3")]
     pub kind: i32,
+    /// As in Header.
     #[prost(bytes = "bytes", optional, tag = "4")]
     pub authority: ::core::option::Option<::prost::bytes::Bytes>,
+    /// As in Header.
     #[prost(bytes = "bytes", optional, tag = "5")]
     pub target: ::core::option::Option<::prost::bytes::Bytes>,
 }
@@ -214,7 +220,7 @@ impl Kind {
 /// How a node sees its link to one neighbour.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LinkMetrics {
-    /// Multihash bytes.
+    /// Multihash bytes (at most 64).
     #[prost(bytes = "bytes", tag = "1")]
     pub peer: ::prost::bytes::Bytes,
     #[prost(uint32, tag = "2")]
@@ -274,7 +280,7 @@ pub struct Capabilities {
     #[prost(uint64, tag = "5")]
     pub ops_score: u64,
 }
-/// One peer in one room.
+/// One peer in one room, at most 32 KiB.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Presence {
     /// Multihash bytes (at most 64).
@@ -296,6 +302,7 @@ pub struct Presence {
 }
 /// Frames of the protocol /peercompute/rendezvous/1, between a peer and a relay or bootstrap node that keeps the list of a room. The peer registers and
 /// keeps the stream open; the other end tells it of every change. The end of the stream ends the registration.
+/// Every frame is a length (varint) followed by that many bytes of one RendezvousFrame, at most 256 KiB.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RendezvousFrame {
     #[prost(oneof = "rendezvous_frame::Frame", tags = "1, 2, 3")]
@@ -316,7 +323,7 @@ pub mod rendezvous_frame {
 /// From the peer: I am in this room, or (sent again) my presence has changed.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RendezvousRegister {
-    /// The room's scope (32 bytes), as in StreamBinding.
+    /// The room's scope (32 bytes, always there), as in StreamBinding.
     #[prost(bytes = "bytes", tag = "1")]
     pub scope: ::prost::bytes::Bytes,
     #[prost(message, optional, tag = "2")]
@@ -325,7 +332,7 @@ pub struct RendezvousRegister {
 /// To the peer: who is there. The first one after a registration lists all other members, later ones only what changed.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RendezvousMembers {
-    /// At most 256 in one frame; a longer list comes in several.
+    /// At most 256 in one frame, and no more than fit into one; a longer list comes in several.
     #[prost(message, repeated, tag = "1")]
     pub members: ::prost::alloc::vec::Vec<Presence>,
     /// True when the list that began with the registration is now complete.
@@ -337,6 +344,7 @@ pub struct RendezvousMembers {
 pub struct RendezvousRefusal {
     #[prost(enumeration = "RendezvousRefusalReason", tag = "1")]
     pub reason: i32,
+    /// For people (at most 512 bytes of UTF-8).
     #[prost(string, tag = "2")]
     pub message: ::prost::alloc::string::String,
 }
@@ -376,6 +384,7 @@ impl PresenceState {
         }
     }
 }
+/// Why a registration is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum RendezvousRefusalReason {
@@ -412,6 +421,7 @@ impl RendezvousRefusalReason {
     }
 }
 /// How to reach a relay, and how a relay listens. As JSON the names are in camelCase (relayHost), and ports may be numbers or strings.
+/// Texts have at most 2048 bytes.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RelayConfig {
     #[prost(string, tag = "1")]
@@ -438,11 +448,11 @@ pub struct RelayConfig {
     pub public_host: ::prost::alloc::string::String,
     #[prost(uint32, tag = "11")]
     pub public_port: u32,
-    /// Full multiaddresses; if there are any, they win over host and port.
+    /// Full multiaddresses (at most 64 of at most 512 bytes); if there are any, they win over host and port.
     #[prost(string, repeated, tag = "12")]
     pub bootstrap_peers: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
-/// State as it is at one moment, of one provider.
+/// State as it is at one moment, of one provider; at most 1 MiB less 4 KiB.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Snapshot {
     /// The provider's id (at most 64 bytes of UTF-8).
@@ -462,7 +472,7 @@ pub struct Snapshot {
 }
 /// Frames of the protocol /peercompute/task/1: a long-lived stream that a submitter opens to a worker. Each end sends TaskHello first. Then the submitter offers
 /// jobs, the worker claims a window in them, the submitter leases tasks inside the window, the worker renews, and answers each task with exactly one result
-/// or failure. Every frame is a length (varint) followed by that many bytes of one TaskFrame.
+/// or failure. Every frame is a length (varint) followed by that many bytes of one TaskFrame, at most 9 MiB.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct TaskFrame {
     #[prost(oneof = "task_frame::Frame", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
@@ -516,7 +526,7 @@ pub mod program {
 /// A built-in operation over a range of bytes.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct BuiltinProgram {
-    /// "crc32c", "fnv64", "counteq", "xor", "add" or "noop".
+    /// "crc32c", "fnv64", "counteq", "xor", "add" or "noop" (at most 64 bytes).
     #[prost(string, tag = "1")]
     pub operation: ::prost::alloc::string::String,
     /// For counteq, xor and add: 0 to 255.
@@ -572,6 +582,7 @@ pub struct TaskLease {
     /// The starting state of an operation that hands its state from chunk to chunk (fnv64).
     #[prost(fixed64, optional, tag = "2")]
     pub state: ::core::option::Option<u64>,
+    /// At most 8 MiB.
     #[prost(bytes = "bytes", tag = "3")]
     pub input: ::prost::bytes::Bytes,
 }
@@ -598,6 +609,7 @@ pub struct TaskLeaseRenewal {
 pub struct TaskResult {
     #[prost(uint64, tag = "1")]
     pub task: u64,
+    /// At most 8 MiB.
     #[prost(bytes = "bytes", tag = "2")]
     pub value: ::prost::bytes::Bytes,
     /// How long it ran.
@@ -642,6 +654,7 @@ pub struct TaskCancel {
     #[prost(uint64, repeated, tag = "2")]
     pub tasks: ::prost::alloc::vec::Vec<u64>,
 }
+/// Why a task has no result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum TaskFailureReason {

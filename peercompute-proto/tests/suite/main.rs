@@ -1,0 +1,18 @@
+//! The whole behaviour of the crate, natively and on wasm32 in Node.js.
+
+mod decoding;
+mod encoding;
+mod frames;
+mod golden;
+mod passing_on;
+#[cfg(feature = "json")]
+mod relay_config;
+mod round_trips;
+mod samples;
+mod scope;
+mod strategies;
+mod wire_bytes;
+
+/// On wasm32 the tests run in Node.js; there is no test harness of std's.
+#[cfg(target_arch = "wasm32")]
+pub(crate) use wasm_bindgen_test::wasm_bindgen_test as test;

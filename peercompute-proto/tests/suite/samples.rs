@@ -1,0 +1,327 @@
+//! The golden messages: each kind with every field set, and with none.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+
+use bytes::Bytes;
+use prost::Message as _;
+
+use peercompute_proto::{Payload, Scope, Wire, v1};
+
+/// Sees every sample. The name is that of its files in `golden/messages`; `golden` is what the `.bin` file holds.
+pub(crate) trait Visitor {
+    fn visit<M: Wire + PartialEq + Debug>(&mut self, name: &'static str, golden: &[u8], message: M);
+}
+
+#[cfg(target_arch = "wasm32")]
+macro_rules! golden {
+    ($name:literal) => {
+        include_bytes!(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/golden/messages/",
+            $name,
+            ".bin"
+        ))
+    };
+}
+
+/// Natively the file is read when the test runs, so that the test can also write it.
+#[cfg(not(target_arch = "wasm32"))]
+macro_rules! golden {
+    ($name:literal) => {
+        &std::fs::read(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/golden/messages/",
+            $name,
+            ".bin"
+        ))
+        .unwrap_or_default()
+    };
+}
+
+macro_rules! visit {
+    ($visitor:ident: $($name:literal $message:expr;)*) => {$(
+        $visitor.visit($name, golden!($name), $message);
+    )*};
+}
+
+pub(crate) fn visit(visitor: &mut impl Visitor) {
+    visit! { visitor:
+        "Header" header();
+        "Header.empty" v1::Header::default();
+        "Envelope" v1::Envelope { header: Some(header()), payload: snapshot().encode_to_vec().into() };
+        "Envelope.empty" v1::Envelope::default();
+        "StreamBinding" binding();
+        "StreamBinding.least" v1::StreamBinding::new(scope());
+        "Snapshot" snapshot();
+        "Snapshot.empty" v1::Snapshot::default();
+        "EventBatch" event_batch();
+        "EventBatch.empty" v1::EventBatch::default();
+        "EventAck" v1::EventAck { through: 300, ids: vec![302, 303, 70_000] };
+        "EventAck.empty" v1::EventAck::default();
+        "CommandBatch" command_batch();
+        "CommandBatch.empty" v1::CommandBatch::default();
+        "Presence" presence();
+        "Presence.empty" v1::Presence::default();
+        "ClockSync" clock_sync();
+        "ClockSync.empty" v1::ClockSync::default();
+        "NodeMetrics" node_metrics();
+        "NodeMetrics.empty" v1::NodeMetrics::default();
+        "RelayConfig" relay_config();
+        "RelayConfig.empty" v1::RelayConfig::default();
+        "BlobRequest" v1::BlobRequest { blob: Some(blob_ref()), offset: 65_536, length: 4096 };
+        "BlobRequest.empty" v1::BlobRequest::default();
+        "BlobChunk" v1::BlobChunk { blob: Some(blob_ref()), offset: 65_536, data: (&b"\x00\x01\xfe\xff"[..]).into() };
+        "BlobChunk.empty" v1::BlobChunk::default();
+        "BlobMissing" v1::BlobMissing { blob: Some(blob_ref()) };
+        "BlobMissing.empty" v1::BlobMissing::default();
+    }
+    rendezvous(visitor);
+    tasks(visitor);
+}
+
+fn rendezvous(visitor: &mut impl Visitor) {
+    use v1::rendezvous_frame::Frame;
+
+    fn frame(frame: Frame) -> v1::RendezvousFrame {
+        v1::RendezvousFrame { frame: Some(frame) }
+    }
+
+    let refusal = v1::RendezvousRefusal {
+        reason: v1::RendezvousRefusalReason::RoomFull.into(),
+        message: "the room has 64 members already".to_owned(),
+    };
+    visit! { visitor:
+        "RendezvousFrame.empty" v1::RendezvousFrame::default();
+        "RendezvousFrame.register" frame(Frame::Register(v1::RendezvousRegister {
+            scope: scope().to_bytes(),
+            presence: Some(presence()),
+        }));
+        "RendezvousFrame.members" frame(Frame::Members(v1::RendezvousMembers {
+            members: vec![presence(), v1::Presence::default()],
+            complete: true,
+        }));
+        "RendezvousFrame.refusal" frame(Frame::Refusal(refusal));
+    }
+}
+
+fn tasks(visitor: &mut impl Visitor) {
+    use v1::task_frame::Frame;
+
+    fn frame(frame: Frame) -> v1::TaskFrame {
+        v1::TaskFrame { frame: Some(frame) }
+    }
+
+    let spec = v1::TaskSpec {
+        program: Some(v1::Program {
+            program: Some(v1::program::Program::Builtin(v1::BuiltinProgram {
+                operation: "counteq".to_owned(),
+                immediate: 255,
+            })),
+        }),
+        limits: Some(v1::TaskLimits {
+            max_output_bytes: 8,
+            deadline_ms: 30_000,
+        }),
+    };
+    let leases = vec![
+        v1::TaskLease {
+            task: 129,
+            state: Some(0xcbf2_9ce4_8422_2325),
+            input: Bytes::from_static(b"one chunk of input"),
+        },
+        v1::TaskLease {
+            task: 130,
+            state: Some(0),
+            input: Bytes::new(),
+        },
+        v1::TaskLease::default(),
+    ];
+    let results = vec![
+        v1::TaskResult {
+            task: 129,
+            value: Bytes::from_static(&[0xe3, 0x06, 0x92, 0x83]),
+            run_us: 1500,
+        },
+        v1::TaskResult::default(),
+    ];
+    let failures = vec![
+        v1::TaskFailure {
+            task: Some(0),
+            reason: v1::TaskFailureReason::Invalid.into(),
+            message: "the input has 3 bytes where the operation wants 4".to_owned(),
+        },
+        v1::TaskFailure {
+            task: None,
+            reason: v1::TaskFailureReason::Unsupported.into(),
+            message: "no operation \"sha1\"".to_owned(),
+        },
+        v1::TaskFailure::default(),
+    ];
+    visit! { visitor:
+        "TaskFrame.empty" v1::TaskFrame::default();
+        "TaskFrame.hello" frame(Frame::Hello(v1::TaskHello {
+            binding: Some(v1::StreamBinding::new(scope())),
+            capabilities: Some(capabilities()),
+        }));
+        "TaskFrame.offer" frame(Frame::Offer(v1::TaskOffer { job: 1, spec: Some(spec), lease_ms: 10_000 }));
+        "TaskFrame.claim" frame(Frame::Claim(v1::TaskClaim { job: 1, window: 64, window_bytes: 16 << 20 }));
+        "TaskFrame.leases" frame(Frame::Leases(v1::TaskLeases { job: 1, tasks: leases }));
+        "TaskFrame.renewal" frame(Frame::Renewal(v1::TaskLeaseRenewal { job: 1, tasks: vec![129, 0] }));
+        "TaskFrame.results" frame(Frame::Results(v1::TaskResults { job: 1, results }));
+        "TaskFrame.failures" frame(Frame::Failures(v1::TaskFailures { job: 1, failures }));
+        "TaskFrame.cancel" frame(Frame::Cancel(v1::TaskCancel { job: 1, tasks: vec![130, u64::MAX] }));
+        "TaskFrame.cancel_job" frame(Frame::Cancel(v1::TaskCancel { job: 1, tasks: vec![] }));
+    }
+}
+
+pub(crate) fn scope() -> Scope {
+    Scope::new("cubechat", "lobby").unwrap()
+}
+
+/// A peer id as it is on the wire: the identity multihash of an Ed25519 public key.
+fn peer(fill: u8) -> Bytes {
+    let mut id = vec![0x00, 0x24, 0x08, 0x01, 0x12, 0x20];
+    id.extend([fill; 32]);
+    id.into()
+}
+
+fn header() -> v1::Header {
+    v1::Header {
+        kind: v1::Snapshot::KIND.into(),
+        sequence: 1,
+        ack: 127,
+        timestamp_us: 1_763_700_000_000_000,
+        tick: 128,
+        game: "cubechat".to_owned(),
+        room: "lobby – größer".to_owned(),
+        sender: peer(0xa1),
+        authority: Some(peer(0xa2)),
+        target: Some(peer(0xa3)),
+    }
+}
+
+fn binding() -> v1::StreamBinding {
+    v1::StreamBinding {
+        kind: v1::EventBatch::KIND.into(),
+        authority: Some(peer(0xa2)),
+        target: Some(Bytes::new()),
+        ..v1::StreamBinding::new(scope())
+    }
+}
+
+fn snapshot() -> v1::Snapshot {
+    v1::Snapshot {
+        provider: "terrain".to_owned(),
+        version: 17,
+        baseline: Some(0),
+        payload: Bytes::from_static(b"\x00state\xff"),
+        state_hash: Some(0x0123_4567_89ab_cdef),
+    }
+}
+
+fn event_batch() -> v1::EventBatch {
+    let spawn = v1::Event {
+        id: 301,
+        r#type: "spawn".to_owned(),
+        payload: Bytes::from_static(b"{\"x\":1}"),
+        reliable: true,
+        ordered: true,
+    };
+    v1::EventBatch {
+        events: vec![spawn, v1::Event::default()],
+    }
+}
+
+fn command_batch() -> v1::CommandBatch {
+    let jump = v1::Command {
+        sequence: 9,
+        tick: 1_000_000,
+        provider: "avatar".to_owned(),
+        payload: Bytes::from_static(b"jump"),
+    };
+    v1::CommandBatch {
+        commands: vec![jump, v1::Command::default()],
+    }
+}
+
+fn capabilities() -> v1::Capabilities {
+    v1::Capabilities {
+        workers: 8,
+        cores: 16,
+        memory_bytes: 32 << 30,
+        gpu: true,
+        ops_score: 2_500_000,
+    }
+}
+
+fn presence() -> v1::Presence {
+    v1::Presence {
+        peer: peer(0xa1),
+        state: v1::PresenceState::Joined.into(),
+        addresses: vec![
+            "/ip4/192.0.2.7/tcp/4001".to_owned(),
+            "/ip6/2001:db8::7/udp/4001/quic-v1".to_owned(),
+        ],
+        capabilities: Some(capabilities()),
+        // One entry, because an encoder may write those of a map in any order.
+        metadata: BTreeMap::from([("name".to_owned(), "Žofie".to_owned())]),
+    }
+}
+
+fn clock_sync() -> v1::ClockSync {
+    v1::ClockSync {
+        originate_us: 1_763_700_000_000_000,
+        receive_us: Some(1_763_700_000_010_250),
+        transmit_us: Some(0),
+        tick: 3600,
+        anchor: Some(peer(0xa2)),
+    }
+}
+
+fn node_metrics() -> v1::NodeMetrics {
+    let link = v1::LinkMetrics {
+        peer: peer(0xa2),
+        rtt_us: 25_000,
+        jitter_us: 1_200,
+        loss_ppm: 500,
+        up_bytes_per_s: 12_500_000,
+        down_bytes_per_s: 125_000_000,
+        relayed: true,
+    };
+    v1::NodeMetrics {
+        uptime_ms: 86_400_000,
+        tasks_queued: 12,
+        tasks_running: 8,
+        tasks_done: 100_000,
+        tasks_failed: 3,
+        task_rate_milli: 1_250,
+        bytes_sent: 1 << 40,
+        bytes_received: u64::MAX,
+        links: vec![link, v1::LinkMetrics::default()],
+    }
+}
+
+fn relay_config() -> v1::RelayConfig {
+    v1::RelayConfig {
+        relay_host: "relay.example.org".to_owned(),
+        relay_port: 443,
+        relay_protocol: "wss".to_owned(),
+        relay_peer_id: "12D3KooWExample".to_owned(),
+        relay_identity_file: "/var/lib/peercompute/identity".to_owned(),
+        relay_config_url: "https://relay.example.org/relay-config.json".to_owned(),
+        relay_config_file: "/var/lib/peercompute/relay-config.json".to_owned(),
+        listen_host: "0.0.0.0".to_owned(),
+        listen_port: 4001,
+        public_host: "relay.example.org".to_owned(),
+        public_port: 65_535,
+        bootstrap_peers: vec!["/dns4/relay.example.org/tcp/443/wss/p2p/12D3KooWExample".to_owned()],
+    }
+}
+
+fn blob_ref() -> v1::BlobRef {
+    v1::BlobRef {
+        hash: scope().to_bytes(),
+        size: 1 << 20,
+    }
+}

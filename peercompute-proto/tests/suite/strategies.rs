@@ -1,0 +1,370 @@
+//! Any message of each kind that keeps the limits of the schema.
+
+use bytes::Bytes;
+use proptest::collection::{btree_map, vec};
+use proptest::option::of;
+use proptest::prelude::*;
+
+use peercompute_proto::v1;
+
+fn bytes(limit: usize) -> impl Strategy<Value = Bytes> + Clone {
+    vec(any::<u8>(), 0..=limit).prop_map(Bytes::from)
+}
+
+fn payload() -> impl Strategy<Value = Bytes> + Clone {
+    // Small ones, and some that an encoder hands on without a copy.
+    prop_oneof![9 => bytes(48), 1 => (any::<u8>(), 4000..9000_usize).prop_map(|(fill, size)| vec![fill; size].into())]
+}
+
+fn peer() -> impl Strategy<Value = Bytes> + Clone {
+    bytes(64)
+}
+
+fn hash() -> impl Strategy<Value = Bytes> + Clone {
+    any::<[u8; 32]>().prop_map(|hash| Bytes::copy_from_slice(&hash))
+}
+
+fn name() -> impl Strategy<Value = String> + Clone {
+    // Sixteen characters are at most 64 bytes.
+    "\\PC{0,16}"
+}
+
+fn text() -> impl Strategy<Value = String> + Clone {
+    "\\PC{0,100}"
+}
+
+pub(crate) fn header() -> impl Strategy<Value = v1::Header> {
+    (
+        (
+            any::<i32>(),
+            any::<u64>(),
+            any::<u64>(),
+            any::<u64>(),
+            any::<u64>(),
+        ),
+        (name(), name(), peer(), of(peer()), of(peer())),
+    )
+        .prop_map(
+            |(
+                (kind, sequence, ack, timestamp_us, tick),
+                (game, room, sender, authority, target),
+            )| v1::Header {
+                kind,
+                sequence,
+                ack,
+                timestamp_us,
+                tick,
+                game,
+                room,
+                sender,
+                authority,
+                target,
+            },
+        )
+}
+
+pub(crate) fn envelope() -> impl Strategy<Value = v1::Envelope> {
+    (of(header()), payload()).prop_map(|(header, payload)| v1::Envelope { header, payload })
+}
+
+pub(crate) fn stream_binding() -> impl Strategy<Value = v1::StreamBinding> {
+    (any::<u32>(), hash(), any::<i32>(), of(peer()), of(peer())).prop_map(
+        |(version, scope, kind, authority, target)| v1::StreamBinding {
+            version,
+            scope,
+            kind,
+            authority,
+            target,
+        },
+    )
+}
+
+pub(crate) fn snapshot() -> impl Strategy<Value = v1::Snapshot> {
+    (
+        name(),
+        any::<u64>(),
+        of(any::<u64>()),
+        payload(),
+        of(any::<u64>()),
+    )
+        .prop_map(
+            |(provider, version, baseline, payload, state_hash)| v1::Snapshot {
+                provider,
+                version,
+                baseline,
+                payload,
+                state_hash,
+            },
+        )
+}
+
+pub(crate) fn event_batch() -> impl Strategy<Value = v1::EventBatch> {
+    let event = (
+        any::<u64>(),
+        name(),
+        payload(),
+        any::<bool>(),
+        any::<bool>(),
+    )
+        .prop_map(|(id, r#type, payload, reliable, ordered)| v1::Event {
+            id,
+            r#type,
+            payload,
+            reliable,
+            ordered,
+        });
+    vec(event, 0..8).prop_map(|events| v1::EventBatch { events })
+}
+
+pub(crate) fn event_ack() -> impl Strategy<Value = v1::EventAck> {
+    (any::<u64>(), vec(any::<u64>(), 0..=1024))
+        .prop_map(|(through, ids)| v1::EventAck { through, ids })
+}
+
+pub(crate) fn command_batch() -> impl Strategy<Value = v1::CommandBatch> {
+    let command = (any::<u64>(), any::<u64>(), name(), payload()).prop_map(
+        |(sequence, tick, provider, payload)| v1::Command {
+            sequence,
+            tick,
+            provider,
+            payload,
+        },
+    );
+    vec(command, 0..8).prop_map(|commands| v1::CommandBatch { commands })
+}
+
+pub(crate) fn capabilities() -> impl Strategy<Value = v1::Capabilities> {
+    (
+        any::<u32>(),
+        any::<u32>(),
+        any::<u64>(),
+        any::<bool>(),
+        any::<u64>(),
+    )
+        .prop_map(
+            |(workers, cores, memory_bytes, gpu, ops_score)| v1::Capabilities {
+                workers,
+                cores,
+                memory_bytes,
+                gpu,
+                ops_score,
+            },
+        )
+}
+
+pub(crate) fn presence() -> impl Strategy<Value = v1::Presence> {
+    (
+        peer(),
+        any::<i32>(),
+        vec(text(), 0..=16),
+        of(capabilities()),
+        btree_map(name(), "\\PC{0,64}", 0..=32),
+    )
+        .prop_map(
+            |(peer, state, addresses, capabilities, metadata)| v1::Presence {
+                peer,
+                state,
+                addresses,
+                capabilities,
+                metadata,
+            },
+        )
+}
+
+pub(crate) fn clock_sync() -> impl Strategy<Value = v1::ClockSync> {
+    (
+        any::<u64>(),
+        of(any::<u64>()),
+        of(any::<u64>()),
+        any::<u64>(),
+        of(peer()),
+    )
+        .prop_map(
+            |(originate_us, receive_us, transmit_us, tick, anchor)| v1::ClockSync {
+                originate_us,
+                receive_us,
+                transmit_us,
+                tick,
+                anchor,
+            },
+        )
+}
+
+pub(crate) fn node_metrics() -> impl Strategy<Value = v1::NodeMetrics> {
+    let link = (
+        (peer(), any::<u32>(), any::<u32>(), any::<u32>()),
+        (any::<u64>(), any::<u64>(), any::<bool>()),
+    )
+        .prop_map(
+            |((peer, rtt_us, jitter_us, loss_ppm), (up_bytes_per_s, down_bytes_per_s, relayed))| {
+                v1::LinkMetrics {
+                    peer,
+                    rtt_us,
+                    jitter_us,
+                    loss_ppm,
+                    up_bytes_per_s,
+                    down_bytes_per_s,
+                    relayed,
+                }
+            },
+        );
+    (
+        (
+            any::<u64>(),
+            any::<u32>(),
+            any::<u32>(),
+            any::<u64>(),
+            any::<u64>(),
+        ),
+        (any::<u64>(), any::<u64>(), any::<u64>(), vec(link, 0..8)),
+    )
+        .prop_map(
+            |(
+                (uptime_ms, tasks_queued, tasks_running, tasks_done, tasks_failed),
+                (task_rate_milli, bytes_sent, bytes_received, links),
+            )| v1::NodeMetrics {
+                uptime_ms,
+                tasks_queued,
+                tasks_running,
+                tasks_done,
+                tasks_failed,
+                task_rate_milli,
+                bytes_sent,
+                bytes_received,
+                links,
+            },
+        )
+}
+
+pub(crate) fn rendezvous_frame() -> impl Strategy<Value = v1::RendezvousFrame> {
+    use v1::rendezvous_frame::Frame;
+
+    let register = (hash(), of(presence()))
+        .prop_map(|(scope, presence)| Frame::Register(v1::RendezvousRegister { scope, presence }));
+    let members = (vec(presence(), 0..4), any::<bool>()).prop_map(|(members, complete)| {
+        Frame::Members(v1::RendezvousMembers { members, complete })
+    });
+    let refusal = (any::<i32>(), text())
+        .prop_map(|(reason, message)| Frame::Refusal(v1::RendezvousRefusal { reason, message }));
+    of(prop_oneof![register, members, refusal]).prop_map(|frame| v1::RendezvousFrame { frame })
+}
+
+fn task_spec() -> impl Strategy<Value = v1::TaskSpec> {
+    let builtin = (name(), any::<u32>()).prop_map(|(operation, immediate)| {
+        v1::program::Program::Builtin(v1::BuiltinProgram {
+            operation,
+            immediate,
+        })
+    });
+    let program = of(builtin).prop_map(|program| v1::Program { program });
+    let limits =
+        (any::<u64>(), any::<u64>()).prop_map(|(max_output_bytes, deadline_ms)| v1::TaskLimits {
+            max_output_bytes,
+            deadline_ms,
+        });
+    (of(program), of(limits)).prop_map(|(program, limits)| v1::TaskSpec { program, limits })
+}
+
+pub(crate) fn task_frame() -> impl Strategy<Value = v1::TaskFrame> {
+    use v1::task_frame::Frame;
+
+    let ids = || vec(any::<u64>(), 0..20);
+    let job = any::<u32>;
+    let hello = (of(stream_binding()), of(capabilities())).prop_map(|(binding, capabilities)| {
+        Frame::Hello(v1::TaskHello {
+            binding,
+            capabilities,
+        })
+    });
+    let offer = (job(), of(task_spec()), any::<u32>()).prop_map(|(job, spec, lease_ms)| {
+        Frame::Offer(v1::TaskOffer {
+            job,
+            spec,
+            lease_ms,
+        })
+    });
+    let claim = (job(), any::<u32>(), any::<u64>()).prop_map(|(job, window, window_bytes)| {
+        Frame::Claim(v1::TaskClaim {
+            job,
+            window,
+            window_bytes,
+        })
+    });
+    let lease = (any::<u64>(), of(any::<u64>()), payload())
+        .prop_map(|(task, state, input)| v1::TaskLease { task, state, input });
+    let leases = (job(), vec(lease, 0..20))
+        .prop_map(|(job, tasks)| Frame::Leases(v1::TaskLeases { job, tasks }));
+    let renewal =
+        (job(), ids()).prop_map(|(job, tasks)| Frame::Renewal(v1::TaskLeaseRenewal { job, tasks }));
+    let result =
+        (any::<u64>(), payload(), any::<u32>()).prop_map(|(task, value, run_us)| v1::TaskResult {
+            task,
+            value,
+            run_us,
+        });
+    let results = (job(), vec(result, 0..20))
+        .prop_map(|(job, results)| Frame::Results(v1::TaskResults { job, results }));
+    let failure = (of(any::<u64>()), any::<i32>(), text()).prop_map(|(task, reason, message)| {
+        v1::TaskFailure {
+            task,
+            reason,
+            message,
+        }
+    });
+    let failures = (job(), vec(failure, 0..20))
+        .prop_map(|(job, failures)| Frame::Failures(v1::TaskFailures { job, failures }));
+    let cancel =
+        (job(), ids()).prop_map(|(job, tasks)| Frame::Cancel(v1::TaskCancel { job, tasks }));
+    of(prop_oneof![
+        hello, offer, claim, leases, renewal, results, failures, cancel
+    ])
+    .prop_map(|frame| v1::TaskFrame { frame })
+}
+
+fn blob_ref() -> impl Strategy<Value = v1::BlobRef> {
+    (hash(), any::<u64>()).prop_map(|(hash, size)| v1::BlobRef { hash, size })
+}
+
+pub(crate) fn blob_request() -> impl Strategy<Value = v1::BlobRequest> {
+    (of(blob_ref()), any::<u64>(), any::<u64>()).prop_map(|(blob, offset, length)| {
+        v1::BlobRequest {
+            blob,
+            offset,
+            length,
+        }
+    })
+}
+
+pub(crate) fn blob_chunk() -> impl Strategy<Value = v1::BlobChunk> {
+    (of(blob_ref()), any::<u64>(), payload()).prop_map(|(blob, offset, data)| v1::BlobChunk {
+        blob,
+        offset,
+        data,
+    })
+}
+
+pub(crate) fn blob_missing() -> impl Strategy<Value = v1::BlobMissing> {
+    of(blob_ref()).prop_map(|blob| v1::BlobMissing { blob })
+}
+
+pub(crate) fn relay_config() -> impl Strategy<Value = v1::RelayConfig> {
+    let port = any::<u16>;
+    (
+        (text(), port(), text(), text(), text(), text()),
+        (text(), text(), port(), text(), port(), vec(text(), 0..8)),
+    )
+        .prop_map(|(relay, listen)| v1::RelayConfig {
+            relay_host: relay.0,
+            relay_port: relay.1.into(),
+            relay_protocol: relay.2,
+            relay_peer_id: relay.3,
+            relay_identity_file: relay.4,
+            relay_config_url: relay.5,
+            relay_config_file: listen.0,
+            listen_host: listen.1,
+            listen_port: listen.2.into(),
+            public_host: listen.3,
+            public_port: listen.4.into(),
+            bootstrap_peers: listen.5,
+        })
+}
