@@ -1,0 +1,111 @@
+//! Small tasks: how many a second, and how long one takes.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use peercompute_compute::Operation;
+use peercompute_kernel::{LocalFallback, NewTask, NodeKernel};
+use peercompute_net::{Identity, Libp2pConfig, Libp2pTransport};
+use peercompute_rt::Runtime;
+
+use super::{RoundTrip, process::Node};
+use crate::failure::Failure;
+
+/// Tasks pushed at a time.
+const BATCH: u64 = 2048;
+
+/// Tasks that go ahead of a measurement, so that links are up and code is warm.
+const WARM_UP: u64 = 50_000;
+
+/// How often the warm-up is repeated until every worker takes part.
+const WARM_UPS: u32 = 100;
+
+/// A submitter that knows these workers, with links to all of them.
+pub(super) async fn submitter(workers: &[Node]) -> Result<NodeKernel, Failure> {
+    let config = Libp2pConfig::new(Identity::generate());
+    let transport = Libp2pTransport::start(Runtime::tokio(), config).map_err(Failure::run)?;
+    let fallback = LocalFallback::Never { patience: Duration::from_secs(10) };
+    let mut builder = NodeKernel::builder()
+        .transport(std::sync::Arc::new(transport))
+        .serves(false)
+        .local_fallback(fallback);
+    for worker in workers {
+        builder = builder.peer(worker.address().clone());
+    }
+    let node = builder.build(Runtime::tokio()).map_err(Failure::run)?;
+    node.start().await.map_err(Failure::run)?;
+    node.ready().await;
+    for _ in 0..WARM_UPS {
+        let hosts = run_noops(&node, WARM_UP, &Bytes::new()).await?;
+        if hosts == workers.len() {
+            return Ok(node);
+        }
+    }
+    Err(Failure::run("not every worker takes part"))
+}
+
+pub(super) async fn rate(
+    workers: &[Node],
+    tasks: u64,
+    payload: u64,
+) -> Result<Duration, Failure> {
+    let node = submitter(workers).await?;
+    let payload = Bytes::from(vec![0; usize::try_from(payload).map_err(Failure::usage)?]);
+    let begun = Instant::now();
+    run_noops(&node, tasks, &payload).await?;
+    let time = begun.elapsed();
+    node.stop().await;
+    Ok(time)
+}
+
+/// Runs the tasks and returns how many hosts took part.
+async fn run_noops(node: &NodeKernel, tasks: u64, payload: &Bytes) -> Result<usize, Failure> {
+    let (mut sender, mut results) =
+        node.submit(Operation::Noop.into()).map_err(Failure::run)?.split();
+    let feed = async {
+        let mut left = tasks;
+        while left > 0 {
+            let count = left.min(BATCH);
+            let task = NewTask { state: None, input: payload.clone() };
+            sender.push(vec![task; count as usize]).await.map_err(Failure::run)?;
+            left -= count;
+        }
+        sender.finish();
+        Ok(())
+    };
+    let collect = async {
+        let mut outcomes = Vec::new();
+        while results.next_batch(&mut outcomes).await.map_err(Failure::run)? {
+            for outcome in outcomes.drain(..) {
+                outcome.result.map_err(Failure::run)?;
+            }
+        }
+        Ok(results.shares().len())
+    };
+    Ok(tokio::try_join!(feed, collect)?.1)
+}
+
+pub(super) async fn round_trips(workers: &[Node], count: u64) -> Result<RoundTrip, Failure> {
+    let node = submitter(workers).await?;
+    let (mut sender, mut results) =
+        node.submit(Operation::Noop.into()).map_err(Failure::run)?.split();
+    let mut times = Vec::new();
+    let mut outcomes = Vec::new();
+    for _ in 0..count {
+        let begun = Instant::now();
+        sender.push(vec![NewTask::default()]).await.map_err(Failure::run)?;
+        results.next_batch(&mut outcomes).await.map_err(Failure::run)?;
+        times.push(begun.elapsed());
+        outcomes.clear();
+    }
+    drop((sender, results));
+    node.stop().await;
+    times.sort();
+    Ok(RoundTrip { p50: quantile(&times, 0.5), p99: quantile(&times, 0.99) })
+}
+
+/// A quantile in microseconds, of sorted times.
+fn quantile(times: &[Duration], share: f64) -> f64 {
+    let place = ((times.len() - 1) as f64 * share).round() as usize;
+    times[place].as_secs_f64() * 1e6
+}
