@@ -2,7 +2,7 @@ use std::fmt;
 
 use peercompute_proto::v1::TaskFailureReason;
 
-use crate::limits::MAX_MESSAGE;
+use crate::limits::MAX_TEXT;
 
 /// Why a task, or a whole job, has no result at a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -24,6 +24,8 @@ pub enum FailureReason {
     Cancelled,
     /// The worker was silent for the whole lease. Only the submitter finds this; a worker that names it says [`Deadline`](Self::Deadline) on the wire.
     LeaseExpired,
+    /// The worker's stream was lost. Only the submitter finds this; on the wire it would be [`Cancelled`](Self::Cancelled).
+    WorkerLost,
     /// A reason that this version does not know.
     Unknown,
 }
@@ -34,15 +36,15 @@ pub enum FailureReason {
 pub struct Failure {
     /// What kind of failure it is.
     pub reason: FailureReason,
-    /// For people; at most [`MAX_MESSAGE`] bytes.
+    /// For people; at most [`MAX_TEXT`] bytes.
     pub message: String,
 }
 
 impl Failure {
-    /// A failure with a text for people, which is cut to [`MAX_MESSAGE`] bytes.
+    /// A failure with a text for people, which is cut to [`MAX_TEXT`] bytes.
     pub fn new(reason: FailureReason, message: impl Into<String>) -> Self {
         let mut message = message.into();
-        let end = message.floor_char_boundary(MAX_MESSAGE);
+        let end = message.floor_char_boundary(MAX_TEXT);
         message.truncate(end);
         Self { reason, message }
     }
@@ -69,6 +71,7 @@ impl fmt::Display for FailureReason {
             Self::OutputTooLarge => "the output is too large",
             Self::Cancelled => "the worker gave it up",
             Self::LeaseExpired => "the lease has expired",
+            Self::WorkerLost => "the worker was lost",
             Self::Unknown => "for an unknown reason",
         })
     }
@@ -98,7 +101,7 @@ impl From<FailureReason> for TaskFailureReason {
             FailureReason::Trap => Self::Trap,
             FailureReason::Deadline | FailureReason::LeaseExpired => Self::Deadline,
             FailureReason::OutputTooLarge => Self::OutputTooLarge,
-            FailureReason::Cancelled => Self::Cancelled,
+            FailureReason::Cancelled | FailureReason::WorkerLost => Self::Cancelled,
             FailureReason::Unknown => Self::Unspecified,
         }
     }

@@ -1,8 +1,36 @@
-//! The life cycle of tasks between peers, as two state machines without I/O, threads or a clock.
+#![doc = include_str!("../README.md")]
+//!
+//! # The states of a task
+//!
+//! ```text
+//!                    push
+//!                     │
+//!                     ▼        poll_transmit                 result
+//!        ┌──────▶  pending ─────────────────────▶ leased ─────────────────▶ done
+//!        │         ▲  │ ▲                          │  │ ▲                     ▲
+//!        │  renewal│  │ │ worker lost, refusal,    │  │ └── renewal           │
+//!        │  of the │  │ └── failure to be retried ─┘  │                       │
+//!        │  expired│  │                               │ attempts used up,     │
+//!        │  lease  │  │                               │ or INVALID            │
+//!        │         ▼  │                               ▼                       │
+//!        └── lease expires (counts an attempt)      failed                    │
+//!                     └─── late result of an expired lease ──────────────────┘
+//! ```
+//!
+//! Every lease of a task has a name of its own on the wire, so that an answer tells which lease it belongs to. The first result counts, whichever lease it
+//! belongs to; the other copies are cancelled and their answers ignored.
+//!
+//! # Windows
+//!
+//! A worker claims a window in each job: so many tasks, so many bytes of input, leased and not answered. It should cover what the worker does in one round trip,
+//! so that the next task is there when one ends; more only takes work from others. A lease that has expired counts for the window until it is answered or
+//! cancelled, so that a hung worker gets no more than its window once. Of the last tasks of a job no worker is given more than its share.
 
 mod failure;
+mod hello;
 mod ids;
 pub mod limits;
+mod slab;
 mod submitter;
 mod violation;
 mod worker;

@@ -1,8 +1,17 @@
+mod answers;
 mod config;
 mod error;
 mod event;
+mod job;
+mod leasing;
+mod peers;
+mod task;
+mod upkeep;
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use peercompute_proto::v1;
@@ -11,7 +20,14 @@ pub use config::SubmitterConfig;
 pub use error::{AddWorkerError, OpenJobError, PushError, Room, UnknownJob};
 pub use event::SubmitterEvent;
 
-use crate::{JobId, ProtocolViolation, TaskId, WorkerId};
+use crate::{
+    Failure, FailureReason, JobId, TaskId, WorkerId,
+    limits::{MAX_ATTEMPTS, MAX_TASK_INPUT},
+    slab::{List, Slab},
+};
+use job::Job;
+use peers::Peers;
+use task::{Place, Task, entry_of};
 
 /// One task to push.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,36 +64,113 @@ pub struct WorkerStatus {
     pub aside_until: Option<Duration>,
 }
 
-/// The submitter's side of the task life cycle: any number of jobs, any number of workers.
+/// The submitter's side of the task life cycle: any number of jobs, any number of workers, each at the other end of a stream.
+///
+/// Order of calls: after any other call, take [`poll_event`](Self::poll_event) and [`poll_ready`](Self::poll_ready) until they give `None`, send what
+/// [`poll_transmit`](Self::poll_transmit) gives for the workers named, as their streams have room, and come back by [`poll_timeout`](Self::poll_timeout).
+///
+/// `now` is the time since any fixed moment, the same for all calls, and does not go back.
+///
+/// # What bounds it
+///
+/// Tasks: `backlog_tasks` of each of `max_jobs` jobs; a task counts until the event of its end was taken, so the events are no more than that, plus one for
+/// each job, and one for each worker and for each job at it. What is kept for a worker fits into its windows, which `max_window` bounds.
 #[derive(Debug)]
 pub struct Submitter {
     config: SubmitterConfig,
+    tasks: Slab<Task>,
+    jobs: BTreeMap<JobId, Job>,
+    peers: Peers,
+    events: VecDeque<SubmitterEvent>,
+    /// The newest job, and whether the numbers have begun anew.
+    last_job: JobId,
+    jobs_wrapped: bool,
+    /// Not later than the first lease expires or the first worker comes back.
+    wake_at: Option<Duration>,
 }
 
 impl Submitter {
     /// A submitter without jobs and workers.
-    pub fn new(config: SubmitterConfig) -> Self {
-        Self { config }
+    pub fn new(mut config: SubmitterConfig) -> Self {
+        config.lease = config.lease.clamp(
+            Duration::from_millis(1),
+            Duration::from_millis(u64::from(u32::MAX)),
+        );
+        // Expired leases of one task at different workers are searched one by one.
+        config.max_attempts = config.max_attempts.clamp(1, MAX_ATTEMPTS);
+        config.max_jobs = config.max_jobs.max(1);
+        Self {
+            config,
+            tasks: Slab::new(),
+            jobs: BTreeMap::new(),
+            peers: Peers::default(),
+            events: VecDeque::new(),
+            last_job: JobId(0),
+            jobs_wrapped: false,
+            wake_at: None,
+        }
     }
 
-    /// Takes in a worker at the other end of a fresh stream. Its hello and the jobs' offers wait in [`poll_transmit`](Self::poll_transmit).
+    /// Takes in a worker at the other end of a fresh stream. Its hello and the jobs' offers wait in [`poll_transmit`](Self::poll_transmit). `capabilities` are
+    /// those known from elsewhere; the worker's hello replaces them.
     ///
     /// # Errors
     ///
     /// [`AddWorkerError`] if the id is in use or there are too many.
     pub fn add_worker(
         &mut self,
-        now: Duration,
+        _now: Duration,
         worker: WorkerId,
         capabilities: Option<v1::Capabilities>,
     ) -> Result<(), AddWorkerError> {
-        let _ = (now, worker, capabilities);
+        if self.peers.find(worker).is_some() {
+            return Err(AddWorkerError::Exists { worker });
+        }
+        if self.peers.len() >= self.config.max_workers {
+            return Err(AddWorkerError::TooMany {
+                max: self.config.max_workers,
+            });
+        }
+        let index = self.peers.insert(worker, capabilities, self.config.backoff);
+        self.peers.wake(index);
         Ok(())
     }
 
-    /// Forgets a worker whose stream is gone. The tasks that it held go back to the front of their queues, in their order.
-    pub fn remove_worker(&mut self, now: Duration, worker: WorkerId) {
-        let _ = (now, worker);
+    /// Forgets a worker whose stream is gone. The tasks that it held go back to the front of their queues, in their order; the others go on. Without any worker
+    /// they wait. A worker that is not there is ignored.
+    pub fn remove_worker(&mut self, _now: Duration, worker: WorkerId) {
+        let Some(index) = self.peers.find(worker) else {
+            return;
+        };
+        for name in self.peers[index].expired.clone() {
+            self.forget_expired(index, entry_of(name));
+        }
+        let mut held = Vec::new();
+        while let Some(entry) = self.peers[index].leases.first() {
+            self.take_back(entry);
+            held.push(entry);
+        }
+        let peer = self.peers.remove(index);
+        if peer.untaken > 0 {
+            self.events
+                .retain(|event| event.about_worker() != Some(worker));
+        }
+        if self.config.count_lost_workers {
+            let mut returned = Vec::new();
+            for entry in held {
+                let failure = Failure::new(
+                    FailureReason::WorkerLost,
+                    format!("worker {worker} was lost"),
+                );
+                self.count_attempt(entry, failure, &mut returned);
+            }
+            held = returned;
+        }
+        self.requeue(held);
+        self.recount_all();
+        for &job in peer.claims.keys() {
+            self.end_if_done(job);
+        }
     }
 
     /// Opens a job and offers it to all workers.
@@ -86,26 +179,74 @@ impl Submitter {
     ///
     /// [`OpenJobError`] if there are too many.
     pub fn open_job(&mut self, spec: v1::TaskSpec) -> Result<JobId, OpenJobError> {
-        let _ = spec;
-        Err(OpenJobError::TooMany {
-            max: self.config.max_jobs,
-        })
+        if self.jobs.len() >= self.config.max_jobs {
+            return Err(OpenJobError::TooMany {
+                max: self.config.max_jobs,
+            });
+        }
+        let mut id = self.last_job;
+        while id.0 == 0 || id == self.last_job || self.jobs.contains_key(&id) {
+            id = JobId(id.0.wrapping_add(1));
+        }
+        self.jobs_wrapped |= id < self.last_job;
+        self.last_job = id;
+        self.jobs.insert(id, Job::new(spec));
+        for index in self.peers.indices() {
+            if self.peers[index].handshake.received {
+                self.peers[index].offers.push_back(id);
+                self.peers.wake(index);
+            }
+        }
+        Ok(id)
     }
 
     /// Adds a task to the end of the job's queue.
     ///
     /// # Errors
     ///
-    /// [`PushError`], the task is dropped then. [`room`](Self::room) says beforehand whether it fits.
+    /// [`PushError`]; the task is dropped then. [`room`](Self::room) says beforehand whether it fits.
     pub fn push(&mut self, job: JobId, task: NewTask) -> Result<TaskId, PushError> {
-        let _ = task;
-        Err(UnknownJob { job }.into())
+        let id = job;
+        let job = self.jobs.get_mut(&id).ok_or(UnknownJob { job: id })?;
+        if job.finished {
+            return Err(PushError::Finished { job: id });
+        }
+        let bytes = task.input.len();
+        if bytes > MAX_TASK_INPUT {
+            return Err(PushError::TooLarge {
+                bytes,
+                max: MAX_TASK_INPUT,
+            });
+        }
+        let room = job.room(&self.config);
+        if room.tasks == 0 || (bytes as u64 > room.bytes && job.bytes > 0) {
+            return Err(PushError::QueueFull {
+                job: id,
+                room,
+                bytes,
+            });
+        }
+        let number = job.next;
+        job.next += 1;
+        job.bytes += bytes as u64;
+        let entry = self.tasks.take();
+        let slot = &mut self.tasks[entry];
+        slot.place = Place::Pending;
+        slot.job = id;
+        slot.number = number;
+        slot.attempts = 0;
+        slot.state = task.state;
+        slot.input = task.input;
+        self.tasks.push_back(&mut job.pending, entry);
+        self.peers.wake_hungry();
+        Ok(TaskId(number))
     }
 
-    /// How much more of the job [`push`](Self::push) takes now. Nothing where the job is not open.
+    /// How much more of the job [`push`](Self::push) takes now: nothing where the job is finished or not open. A task of more bytes is taken if it is alone.
     pub fn room(&self, job: JobId) -> Room {
-        let _ = job;
-        Room::default()
+        self.jobs
+            .get(&job)
+            .map_or_else(Room::default, |job| job.room(&self.config))
     }
 
     /// No more tasks will be pushed. [`SubmitterEvent::JobDone`] follows as soon as all have ended.
@@ -114,69 +255,102 @@ impl Submitter {
     ///
     /// [`UnknownJob`] if it is not open.
     pub fn finish_job(&mut self, job: JobId) -> Result<(), UnknownJob> {
-        Err(UnknownJob { job })
+        self.jobs.get_mut(&job).ok_or(UnknownJob { job })?.finished = true;
+        self.end_if_done(job);
+        Ok(())
     }
 
-    /// Gives a job up at once: its tasks are dropped, the workers are told to stop, no event of it comes any more.
+    /// Gives a job up at once: its tasks are dropped, the workers are told to stop, and no event of it comes any more, not even those that were waiting to be
+    /// taken.
     ///
     /// # Errors
     ///
     /// [`UnknownJob`] if it is not open.
     pub fn cancel_job(&mut self, job: JobId) -> Result<(), UnknownJob> {
-        Err(UnknownJob { job })
-    }
-
-    /// Takes in a frame that came from a worker. One from a worker that is not there (any more) is ignored.
-    ///
-    /// # Errors
-    ///
-    /// [`ProtocolViolation`], by the worker's fault: remove it and close its stream.
-    pub fn handle_frame(
-        &mut self,
-        now: Duration,
-        worker: WorkerId,
-        frame: v1::TaskFrame,
-    ) -> Result<(), ProtocolViolation> {
-        let _ = (now, worker, frame);
+        if !self.jobs.contains_key(&job) {
+            return Err(UnknownJob { job });
+        }
+        for entry in self.close(job) {
+            self.free(entry);
+        }
+        let mut pending = std::mem::replace(&mut self.job_mut(job).pending, List::new());
+        while let Some(entry) = self.tasks.pop_front(&mut pending) {
+            self.free(entry);
+        }
+        self.jobs.remove(&job);
+        self.events.retain(|event| {
+            let stays = event.job() != Some(job);
+            if !stays
+                && let Some(peer) = event
+                    .about_worker()
+                    .and_then(|worker| self.peers.find_mut(worker))
+            {
+                peer.untaken -= 1;
+            }
+            stays
+        });
         Ok(())
     }
 
     /// A worker for which there may be something to send since it was last named here. Call [`poll_transmit`](Self::poll_transmit) for it until that gives
     /// `None`, as its stream has room.
     pub fn poll_ready(&mut self) -> Option<WorkerId> {
-        None
-    }
-
-    /// The next frame for this worker. Tasks are leased in this moment: call it only when the stream has room for the frame.
-    pub fn poll_transmit(&mut self, now: Duration, worker: WorkerId) -> Option<v1::TaskFrame> {
-        let _ = (now, worker);
-        None
+        self.peers.next_ready()
     }
 
     /// What has happened. Call it after every `handle_*` until it gives `None`.
     pub fn poll_event(&mut self) -> Option<SubmitterEvent> {
-        None
-    }
-
-    /// When [`handle_timeout`](Self::handle_timeout) is due, at the latest. May be earlier than anything happens, by less than a lease.
-    pub fn poll_timeout(&self) -> Option<Duration> {
-        None
-    }
-
-    /// Lets time pass: leases expire, workers that were put aside come back. Harmless when early.
-    pub fn handle_timeout(&mut self, now: Duration) {
-        let _ = now;
+        let event = self.events.pop_front()?;
+        match &event {
+            SubmitterEvent::TaskDone { job, .. } | SubmitterEvent::TaskFailed { job, .. } => {
+                self.job_mut(*job).untaken -= 1;
+            }
+            SubmitterEvent::WorkerReady { worker, .. }
+            | SubmitterEvent::WorkerUnsuitable { worker, .. } => {
+                if let Some(peer) = self.peers.find_mut(*worker) {
+                    peer.untaken -= 1;
+                }
+            }
+            SubmitterEvent::JobDone { job } => {
+                self.jobs.remove(job);
+            }
+        }
+        Some(event)
     }
 
     /// How a job stands; `None` where it is not open.
     pub fn job_status(&self, job: JobId) -> Option<JobStatus> {
-        let _ = job;
-        None
+        let entry = self.jobs.get(&job)?;
+        Some(JobStatus {
+            pending: entry.pending.len(),
+            leased: entry.leased,
+            usable_workers: upkeep::usable_workers(&self.peers, job),
+        })
     }
 
     /// How a worker stands; `None` where it is not there.
     pub fn worker_status(&self, worker: WorkerId) -> Option<WorkerStatus> {
-        let _ = worker;
-        None
+        let peer = &self.peers[self.peers.find(worker)?];
+        Some(WorkerStatus {
+            ready: peer.handshake.received,
+            leased: peer.leases.len(),
+            expired: peer.expired.len(),
+            aside_until: peer.aside.map(|aside| aside.until),
+        })
+    }
+
+    fn job_mut(&mut self, job: JobId) -> &mut Job {
+        self.jobs
+            .get_mut(&job)
+            .expect("the job of a task or of an event that was not taken")
+    }
+
+    /// Whether there ever was a job of this number.
+    fn was_opened(&self, job: JobId) -> bool {
+        self.jobs_wrapped || job <= self.last_job
+    }
+
+    fn lease_ms(&self) -> u32 {
+        u32::try_from(self.config.lease.as_millis()).unwrap_or(u32::MAX)
     }
 }

@@ -79,7 +79,7 @@ pub enum ProtocolViolation {
         /// Bytes that came.
         bytes: usize,
         /// Bytes that may come.
-        max: u64,
+        max: usize,
     },
     /// An offer that lacks what it must have.
     #[error("the submitter's offer of job {job} lacks {what}")]

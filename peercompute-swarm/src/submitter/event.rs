@@ -33,6 +33,8 @@ pub enum SubmitterEvent {
         task: TaskId,
         /// Who did it.
         worker: WorkerId,
+        /// Bytes of input that the task had: what its end gives back to the backlog.
+        input_bytes: usize,
         /// What came of it.
         value: Bytes,
         /// How long it ran, as the worker says.
@@ -44,6 +46,8 @@ pub enum SubmitterEvent {
         job: JobId,
         /// The task.
         task: TaskId,
+        /// Bytes of input that the task had: what its end gives back to the backlog.
+        input_bytes: usize,
         /// Why its last attempt failed.
         failure: Failure,
     },
@@ -52,4 +56,27 @@ pub enum SubmitterEvent {
         /// The job.
         job: JobId,
     },
+}
+
+impl SubmitterEvent {
+    /// The job that it is about, if it is about one.
+    pub fn job(&self) -> Option<JobId> {
+        match self {
+            Self::WorkerReady { .. } => None,
+            Self::WorkerUnsuitable { job, .. }
+            | Self::TaskDone { job, .. }
+            | Self::TaskFailed { job, .. }
+            | Self::JobDone { job } => Some(*job),
+        }
+    }
+
+    /// The worker whose standing it is about: that of a [`TaskDone`](Self::TaskDone) does not count.
+    pub(super) fn about_worker(&self) -> Option<WorkerId> {
+        match self {
+            Self::WorkerReady { worker, .. } | Self::WorkerUnsuitable { worker, .. } => {
+                Some(*worker)
+            }
+            Self::TaskDone { .. } | Self::TaskFailed { .. } | Self::JobDone { .. } => None,
+        }
+    }
 }
