@@ -14,8 +14,8 @@ use std::{
     time::Duration,
 };
 
-use libp2p_identity::PeerId;
-use multiaddr::{Multiaddr, Protocol as Part};
+use multiaddr::Protocol as Part;
+use peercompute_net::{DirectoryLimits, Libp2pLimits, Multiaddr, PeerId, RelayLimits};
 
 pub use error::ConfigError;
 pub(crate) use key::Key;
@@ -67,6 +67,69 @@ pub struct RelayOptions {
     pub config_url: Option<String>,
     /// How long circuits may go on after the relay was asked to stop; zero ends them at once. Default: [`DEFAULT_DRAIN`].
     pub drain: Duration,
+    /// What clients may cost the relay.
+    pub limits: Limits,
+}
+
+/// What clients may cost a relay, per peer and in total. What goes beyond is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Reservations and circuits.
+    pub relay: RelayLimits,
+    /// Connections and streams. Default: as the transport's, with 4096 connections of which 256 may be in their handshake.
+    pub transport: Libp2pLimits,
+    /// Rooms and their members.
+    pub rooms: DirectoryLimits,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let mut transport = Libp2pLimits::default();
+        transport.connections = 4096;
+        transport.pending_incoming = 256;
+        Self {
+            relay: RelayLimits::default(),
+            transport,
+            rooms: DirectoryLimits::default(),
+        }
+    }
+}
+
+impl Limits {
+    fn set(&mut self, layer: &Layer) -> Result<(), ConfigError> {
+        let (relay, transport, rooms) = (&mut self.relay, &mut self.transport, &mut self.rooms);
+        for (key, limit) in [
+            (Key::Reservations, &mut relay.reservations),
+            (Key::ReservationsPerPeer, &mut relay.reservations_per_peer),
+            (Key::Circuits, &mut relay.circuits),
+            (Key::CircuitsPerPeer, &mut relay.circuits_per_peer),
+            (Key::Connections, &mut transport.connections),
+            (Key::ConnectionsPerPeer, &mut transport.connections_per_peer),
+            (Key::PendingConnections, &mut transport.pending_incoming),
+            (Key::Rooms, &mut rooms.rooms),
+            (Key::RoomMembers, &mut rooms.members_per_room),
+            (Key::Members, &mut rooms.members),
+            (Key::RoomsPerPeer, &mut rooms.rooms_per_peer),
+        ] {
+            set(limit, layer.one(key, parse::count)?);
+        }
+        set(
+            &mut relay.requests_per_minute,
+            layer.one(Key::RequestsPerMinute, parse::count)?,
+        );
+        for (key, limit) in [
+            (Key::ReservationDuration, &mut relay.reservation_duration),
+            (Key::CircuitDuration, &mut relay.circuit_duration),
+        ] {
+            set(limit, layer.one(key, parse::lifetime)?);
+        }
+        set(
+            &mut relay.circuit_bytes,
+            layer.one(Key::CircuitBytes, parse::size)?,
+        );
+        Ok(())
+    }
 }
 
 /// What clients speak to the relay's WebSocket address.
@@ -132,6 +195,7 @@ impl Default for RelayOptions {
             config_file: None,
             config_url: None,
             drain: DEFAULT_DRAIN,
+            limits: Limits::default(),
         }
     }
 }
@@ -173,6 +237,7 @@ impl RelayOptions {
             layer.one(Key::DrainTimeout, parse::duration)?,
         );
         options.peer_id = layer.one(Key::RelayPeerId, parse::peer_id)?;
+        options.limits.set(layer)?;
         Ok(options)
     }
 
@@ -258,7 +323,7 @@ impl RelayOptions {
             self.identity = IdentitySource::File(file);
         }
         self.config_file = layer.path(Key::RelayConfigFile);
-        self.config_url = layer.one(Key::RelayConfigUrl, |url| Ok(url.to_owned()))?;
+        self.config_url = layer.one(Key::RelayConfigUrl, parse::url)?;
         self.certificate = match (layer.path(Key::SslCert), layer.path(Key::SslKey)) {
             (Some(chain), Some(key)) => Some(Certificate { chain, key }),
             (None, None) => None,

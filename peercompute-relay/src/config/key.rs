@@ -76,30 +76,36 @@ keys! {
     HttpAddress: "httpAddress", None, Some("--http");
     /// How long circuits may go on after the relay was asked to stop.
     DrainTimeout: "drainTimeout", None, Some("--drain");
-    /// Peers that may hold a reservation at the same time.
-    MaxReservations: "limits.reservations", None, None;
+    /// Peers with a reservation at the same time.
+    Reservations: "limits.reservations", None, None;
     /// Reservations of one peer.
-    MaxReservationsPerPeer: "limits.reservationsPerPeer", None, None;
-    /// How long a reservation holds before it is renewed.
+    ReservationsPerPeer: "limits.reservationsPerPeer", None, None;
+    /// How long a reservation holds unless it is renewed.
     ReservationDuration: "limits.reservationDuration", None, None;
     /// Circuits at the same time.
-    MaxCircuits: "limits.circuits", None, None;
-    /// Circuits of one peer at the same time.
-    MaxCircuitsPerPeer: "limits.circuitsPerPeer", None, None;
+    Circuits: "limits.circuits", None, None;
+    /// Circuits that start or end at one peer.
+    CircuitsPerPeer: "limits.circuitsPerPeer", None, None;
     /// How long one circuit may last.
     CircuitDuration: "limits.circuitDuration", None, None;
-    /// How much one circuit may carry, each way.
+    /// How many bytes one circuit may carry each way, 0 for any number.
     CircuitBytes: "limits.circuitBytes", None, None;
+    /// Reservations and circuits that one peer may ask for in a minute, each.
+    RequestsPerMinute: "limits.requestsPerMinute", None, None;
     /// Connections at the same time.
-    MaxConnections: "limits.connections", None, None;
-    /// Connections of one peer at the same time.
-    MaxConnectionsPerPeer: "limits.connectionsPerPeer", None, None;
+    Connections: "limits.connections", None, None;
+    /// Connections to one peer at the same time.
+    ConnectionsPerPeer: "limits.connectionsPerPeer", None, None;
+    /// Connections whose handshake is under way.
+    PendingConnections: "limits.pendingConnections", None, None;
     /// Rooms with members at the same time.
-    MaxRooms: "limits.rooms", None, None;
+    Rooms: "limits.rooms", None, None;
     /// Members of one room.
-    MaxRoomMembers: "limits.roomMembers", None, None;
-    /// Rooms in which one peer may be at the same time.
-    MaxRoomsPerPeer: "limits.roomsPerPeer", None, None;
+    RoomMembers: "limits.roomMembers", None, None;
+    /// Members of all rooms together.
+    Members: "limits.members", None, None;
+    /// Rooms that one peer may be in.
+    RoomsPerPeer: "limits.roomsPerPeer", None, None;
 }
 
 impl Key {

@@ -124,17 +124,15 @@ impl Layer {
     }
 
     /// Adds what a flag said.
-    pub(crate) fn add_flag(&mut self, key: Key, value: Option<String>) {
+    pub(crate) fn add_flag(&mut self, key: Key, value: Option<&str>) {
         if let Some(text) = value {
-            self.add(key, Origin::Flag, Raw::One(text));
+            self.add(key, Origin::Flag, Raw::One(text.to_owned()));
         }
     }
 
     /// Adds what a repeatable flag said.
-    pub(crate) fn add_flags(&mut self, key: Key, values: Vec<String>) {
-        if !values.is_empty() {
-            self.add(key, Origin::Flag, Raw::Many(values));
-        }
+    pub(crate) fn add_flags(&mut self, key: Key, values: &[String]) {
+        self.add(key, Origin::Flag, Raw::Many(values.to_owned()));
     }
 
     /// This layer under `other`, which wins.

@@ -7,8 +7,9 @@ use std::{
     time::Duration,
 };
 
-use libp2p_identity::PeerId;
-use multiaddr::{Multiaddr, Protocol};
+use multiaddr::Protocol;
+use peercompute_net::{Multiaddr, PeerId};
+use peercompute_proto::limits;
 
 /// What is wrong with a value, and what to do.
 pub(crate) type Fault = (&'static str, &'static str);
@@ -152,6 +153,14 @@ pub(crate) fn http_address(text: &str) -> Result<Option<SocketAddr>, Fault> {
         })
 }
 
+/// A URL is passed on to clients as it is; it only has to fit there.
+pub(crate) fn url(text: &str) -> Result<String, Fault> {
+    if text.len() > limits::MAX_CONFIG_TEXT || text.contains(char::is_whitespace) {
+        return Err(("is not a URL", "give a URL of at most 2048 bytes"));
+    }
+    Ok(text.to_owned())
+}
+
 pub(crate) fn peer_id(text: &str) -> Result<PeerId, Fault> {
     PeerId::from_str(text).map_err(|_| {
         (
@@ -208,11 +217,26 @@ fn address(text: &str) -> Result<Multiaddr, Fault> {
     })
 }
 
-pub(crate) fn count(text: &str) -> Result<usize, Fault> {
-    match text.parse::<u32>() {
-        Ok(number @ 1..=1_000_000) => Ok(number as usize),
-        _ => Err(("is not a count", "give a whole number from 1 to 1000000")),
+/// How many of something there may be. None at all would be a relay that does nothing.
+pub(crate) fn count<N: TryFrom<u32>>(text: &str) -> Result<N, Fault> {
+    let number = text
+        .parse()
+        .ok()
+        .filter(|number| (1..=MAX_COUNT).contains(number));
+    number
+        .and_then(|number| N::try_from(number).ok())
+        .ok_or(("is not a count", "give a whole number from 1 to 1000000"))
+}
+
+const MAX_COUNT: u32 = 1_000_000;
+
+/// How long a client may hold something: a second at least.
+pub(crate) fn lifetime(text: &str) -> Result<Duration, Fault> {
+    let lifetime = duration(text)?;
+    if lifetime < Duration::from_secs(1) {
+        return Err(("is too short", "give 1s at least, such as 2h"));
     }
+    Ok(lifetime)
 }
 
 /// A number and a unit, without a space: `90s`, `2h`.
@@ -233,8 +257,11 @@ pub(crate) fn duration(text: &str) -> Result<Duration, Fault> {
 
 const MAX_DURATION_MS: u64 = 365 * 86_400_000;
 
-/// A number and a unit, without a space: `64MiB`.
+/// A number and a unit, without a space: `64MiB`; zero may stand alone.
 pub(crate) fn size(text: &str) -> Result<u64, Fault> {
+    if text == "0" {
+        return Ok(0);
+    }
     let units: [(&str, u64); 5] = [
         ("KiB", 1 << 10),
         ("MiB", 1 << 20),

@@ -18,7 +18,7 @@ fn environment(variables: &[(&str, &str)]) -> Layer {
 
 fn flag(key: Key, value: &str) -> Layer {
     let mut layer = Layer::default();
-    layer.add_flag(key, Some(value.to_owned()));
+    layer.add_flag(key, Some(value));
     layer
 }
 
@@ -215,6 +215,10 @@ fn values_that_cannot_be_are_refused() {
         (Key::HttpAddress, "0.0.0.0"),
         (Key::DrainTimeout, "30"),
         (Key::DrainTimeout, "99999d"),
+        (Key::Circuits, "0"),
+        (Key::Connections, "many"),
+        (Key::CircuitBytes, "64MB"),
+        (Key::ReservationDuration, "0s"),
     ];
     for (key, value) in table {
         let error = RelayOptions::from_layer(&flag(key, value)).unwrap_err();
@@ -305,6 +309,20 @@ fn both_families_can_be_listened_on() {
 }
 
 #[test]
+fn limits_are_read_from_the_file() {
+    let layer = file(
+        r#"{"limits": {"circuits": 5, "circuitBytes": "64MiB", "circuitDuration": "2h", "connections": "7", "roomMembers": 3, "requestsPerMinute": 9}}"#,
+    );
+    let limits = options(&layer.unwrap()).limits;
+    assert_eq!(limits.relay.circuits, 5);
+    assert_eq!(limits.relay.circuit_bytes, 64 << 20);
+    assert_eq!(limits.relay.circuit_duration, Duration::from_secs(7200));
+    assert_eq!(limits.relay.requests_per_minute, 9);
+    assert_eq!(limits.transport.connections, 7);
+    assert_eq!(limits.rooms.members_per_room, 3);
+}
+
+#[test]
 fn addresses_to_listen_at_win_over_host_and_ports() {
     let layer = flag(Key::ListenHost, "10.0.0.1").then(flag(Key::Listen, "/ip6/::1/tcp/0"));
     assert_eq!(listen(&options(&layer)), ["/ip6/::1/tcp/0"]);
@@ -336,7 +354,7 @@ fn layers() -> impl Strategy<Value = Vec<Layer>> {
     let layer = settings.prop_map(|settings| {
         let mut layer = Layer::default();
         for (key, value) in settings {
-            layer.add_flag(Key::ALL[key], Some(value));
+            layer.add_flag(Key::ALL[key], Some(&value));
         }
         layer
     });
