@@ -42,16 +42,15 @@ pub(super) struct Size {
 
 impl Size {
     pub(super) fn words(self, input: &Input) -> String {
-        let times = if self.repeats == 1 {
-            String::new()
-        } else {
-            format!(", each repeated {} times", self.repeats)
+        let files = match input.files.len() {
+            1 => "1 file".to_owned(),
+            number => format!("{number} files"),
         };
-        format!(
-            "{} files{times}, {}",
-            input.files.len(),
-            report::bytes(self.bytes)
-        )
+        let times = match self.repeats {
+            1 => String::new(),
+            number => format!(", repeated {number} times"),
+        };
+        format!("{files}{times}, {}", report::bytes(self.bytes))
     }
 }
 
