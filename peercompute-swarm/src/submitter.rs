@@ -294,6 +294,8 @@ impl Submitter {
 
     /// A worker for which there may be something to send since it was last named here. Call [`poll_transmit`](Self::poll_transmit) for it until that gives
     /// `None`, as its stream has room.
+    ///
+    /// A worker whose window had no room for the next task is named again when it answers, even if a smaller task comes to the front before.
     pub fn poll_ready(&mut self) -> Option<WorkerId> {
         self.peers.next_ready()
     }

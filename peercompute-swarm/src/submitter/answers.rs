@@ -445,11 +445,13 @@ impl Submitter {
     /// The worker is not hung.
     fn note_life(&mut self, index: PeerIndex) {
         let peer = &mut self.peers[index];
-        peer.expired_in_a_row = 0;
+        let silent = std::mem::take(&mut peer.expired_in_a_row) > 0;
         if peer.aside.is_some_and(|aside| aside.hung) {
             peer.aside = None;
-            self.peers.wake(index);
             self.recount_all();
+        }
+        if silent {
+            self.peers.wake(index);
         }
     }
 

@@ -25,7 +25,7 @@ enum Leasing {
     Cancel,
     /// There is room in the window, but no task for it.
     Hungry,
-    /// The window is full, or closed.
+    /// The window is full, or closed; the worker's next answer or claim changes that.
     Full,
 }
 
@@ -139,8 +139,9 @@ impl Submitter {
             let task = &self.tasks[entry];
             let size = task.input.len();
             if task.expired_at.contains(&index) {
-                // Better somebody else has it now, if there is somebody who has not let it expire too.
-                if task.expired_at.len() < usable && passed_over < MAX_PASSED_OVER {
+                // Better somebody else has it now, if there is somebody who has not let it expire too; and a silent worker may still answer.
+                let wait = task.expired_at.len() < usable || peer.expired_in_a_row > 0;
+                if wait && passed_over < MAX_PASSED_OVER {
                     passed_over += 1;
                     cursor = self.tasks.after(entry);
                     continue;
@@ -154,11 +155,13 @@ impl Submitter {
             if claim.tasks() >= claim.window
                 || !(alone || claim.bytes() + size as u64 <= claim.window_bytes)
             {
-                match (batch.is_empty(), claim.expired) {
-                    (true, 0) => return Leasing::Full,
-                    (true, _) => return self.reclaim(index, id, usable),
-                    (false, _) => break,
+                if !batch.is_empty() {
+                    break;
                 }
+                if claim.expired > 0 {
+                    return self.reclaim(index, id, usable);
+                }
+                return Leasing::Full;
             }
             let cost = size + TASK_OVERHEAD_BYTES;
             let fits = batch.is_empty() || bytes + cost <= MAX_BATCH_BYTES;

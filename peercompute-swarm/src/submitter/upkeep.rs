@@ -76,6 +76,7 @@ impl Submitter {
         if count == 0 {
             return;
         }
+        self.peers.wake(index);
         let peer = &mut self.peers[index];
         peer.expired_in_a_row = peer.expired_in_a_row.saturating_add(count);
         if peer.expired_in_a_row >= self.config.hung_after || peer.leases.is_empty() {
