@@ -12,7 +12,7 @@ use crate::{DecodeError, limits::MAX_DEPTH};
 /// The counts and lengths that a decoder checks before it allocates: those of the schema's comments. Opaque; [`Rules::NONE`] is for messages that have none.
 #[derive(Debug)]
 pub struct Rules {
-    fields: &'static [Field],
+    pub(crate) fields: &'static [Field],
     /// No message or repeated field inside.
     flat: bool,
     /// A flat message of at most so many bytes cannot break a rule.

@@ -8,11 +8,17 @@ const fn field(tag: u32, name: &'static str, rule: Rule) -> Field {
 }
 
 macro_rules! rules {
-    ($($table:ident: $message:ident { $($name:ident = $tag:literal $rule:expr),* $(,)? })*) => {$(
-        pub(crate) static $table: Rules = Rules::new(&[$(
-            field($tag, concat!(stringify!($message), ".", stringify!($name)), $rule),
-        )*]);
-    )*};
+    ($($table:ident: $message:ident { $($name:ident = $tag:literal $rule:expr),* $(,)? })*) => {
+        $(
+            pub(crate) static $table: Rules = Rules::new(&[$(
+                field($tag, concat!(stringify!($message), ".", stringify!($name)), $rule),
+            )*]);
+        )*
+
+        /// Every table, by its message's name.
+        #[cfg(all(test, not(target_arch = "wasm32")))]
+        static ALL: &[(&str, &Rules)] = &[$((stringify!($message), &$table),)*];
+    };
 }
 
 use Rule::{Exactly, Length, Many, Numbers, One, Texts};
@@ -165,3 +171,6 @@ rules! {
         bootstrap_peers = 12 Texts(MAX_BOOTSTRAP_PEERS, MAX_ADDRESS),
     }
 }
+
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod tests;

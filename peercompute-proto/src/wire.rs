@@ -73,7 +73,8 @@ pub trait Payload: Wire {
 }
 
 macro_rules! wire {
-    ($($message:ident, $max:expr, $rules:expr $(, $kind:ident)?;)*) => {$(
+    ($($message:ident, $max:expr, $rules:expr $(, $kind:ident)?;)*) => {
+        $(
         impl Wire for v1::$message {
             const NAME: &'static str = stringify!($message);
             const MAX_SIZE: usize = $max;
@@ -82,7 +83,12 @@ macro_rules! wire {
         $(impl Payload for v1::$message {
             const KIND: v1::Kind = v1::Kind::$kind;
         })?
-    )*};
+    )*
+
+        /// Every message that is decoded on its own, with its rules.
+        #[cfg(all(test, not(target_arch = "wasm32")))]
+        pub(crate) static ALL: &[(&str, &Rules)] = &[$((stringify!($message), &$rules),)*];
+    };
 }
 
 wire! {

@@ -9,6 +9,8 @@ mod passing_on;
 mod relay_config;
 mod round_trips;
 mod samples;
+#[cfg(not(target_arch = "wasm32"))]
+mod schema;
 mod scope;
 mod strategies;
 mod wire_bytes;
