@@ -1,0 +1,231 @@
+use std::{fmt, sync::Arc};
+
+use peercompute_proto::v1;
+use peercompute_rt::{MaybeSend, MaybeSync};
+
+use crate::{Operation, OperationError, Program};
+
+/// Turns what a job says it runs into something that runs: one for each kind of program.
+pub trait Executor: MaybeSend + MaybeSync {
+    /// Checks and prepares the program of `spec`, once for all tasks of the job.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported::UnknownProgram`] (or [`Unsupported::NoProgram`]) when this executor runs no programs of that kind, so that the next one is asked; any other when
+    /// the kind is right and the program is not, which settles it.
+    fn prepare(&self, spec: &v1::TaskSpec) -> Result<Arc<dyn Program>, Unsupported>;
+}
+
+/// Prepares built-in operations.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BuiltinExecutor;
+
+impl Executor for BuiltinExecutor {
+    fn prepare(&self, spec: &v1::TaskSpec) -> Result<Arc<dyn Program>, Unsupported> {
+        let program = spec.program.as_ref().ok_or(Unsupported::NoProgram)?;
+        Ok(Arc::new(Operation::try_from(program)?))
+    }
+}
+
+/// The executors of a node, asked in order.
+///
+/// The default has the built-in operations.
+#[derive(Clone)]
+pub struct Executors(Vec<Arc<dyn Executor>>);
+
+impl Executors {
+    /// None at all: a node that runs nothing.
+    pub const fn empty() -> Self {
+        Self(Vec::new())
+    }
+
+    /// The same, and `executor` after all others.
+    #[must_use]
+    pub fn with(mut self, executor: impl Executor + 'static) -> Self {
+        self.0.push(Arc::new(executor));
+        self
+    }
+}
+
+impl Default for Executors {
+    fn default() -> Self {
+        Self::empty().with(BuiltinExecutor)
+    }
+}
+
+impl Executor for Executors {
+    /// Asks each executor in order until one prepares the program or knows its kind.
+    fn prepare(&self, spec: &v1::TaskSpec) -> Result<Arc<dyn Program>, Unsupported> {
+        let mut answer = match &spec.program {
+            Some(program) => Unsupported::UnknownProgram {
+                program: kind(program).to_owned(),
+            },
+            None => Unsupported::NoProgram,
+        };
+        for executor in &self.0 {
+            match executor.prepare(spec) {
+                Ok(program) => return Ok(program),
+                Err(next @ (Unsupported::UnknownProgram { .. } | Unsupported::NoProgram)) => {
+                    answer = next;
+                }
+                Err(settled) => return Err(settled),
+            }
+        }
+        Err(answer)
+    }
+}
+
+impl fmt::Debug for Executors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Executors").field(&self.0.len()).finish()
+    }
+}
+
+const fn kind(program: &v1::Program) -> &'static str {
+    match &program.program {
+        Some(v1::program::Program::Builtin(_)) => "a built-in operation",
+        None => "of a kind that this version does not know",
+    }
+}
+
+/// Why a node does not run a job.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unsupported {
+    /// The job names no program, or one of a kind that came after this version.
+    #[error(
+        "the job names no program that this version knows; name a built-in operation, or update this node"
+    )]
+    NoProgram,
+    /// No executor here runs programs of this kind.
+    #[error(
+        "no executor of this node runs {program}; add one to its executors, or ask another node"
+    )]
+    UnknownProgram {
+        /// What the program is.
+        program: String,
+    },
+    /// There is no such built-in operation.
+    #[error(transparent)]
+    Operation(#[from] OperationError),
+    /// An executor knows the kind of the program and refuses this one.
+    #[error("the program {program} cannot run here: {reason}")]
+    Rejected {
+        /// What the program is.
+        program: String,
+        /// What is wrong with it, and the remedy.
+        reason: String,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::{Control, TaskError, TaskInput};
+
+    struct Answers(fn() -> Result<Arc<dyn Program>, Unsupported>);
+
+    impl Executor for Answers {
+        fn prepare(&self, _spec: &v1::TaskSpec) -> Result<Arc<dyn Program>, Unsupported> {
+            (self.0)()
+        }
+    }
+
+    fn run(executors: &Executors, spec: &v1::TaskSpec) -> Result<Bytes, TaskError> {
+        let program = executors
+            .prepare(spec)
+            .expect("some executor knows the program");
+        program.run(TaskInput::new("123456789"), &Control::unlimited())
+    }
+
+    fn refusal(executors: &Executors, spec: &v1::TaskSpec) -> Unsupported {
+        executors.prepare(spec).err().expect("nothing runs it")
+    }
+
+    const UNKNOWN: Answers = Answers(|| {
+        Err(Unsupported::UnknownProgram {
+            program: "a song".to_owned(),
+        })
+    });
+    const REJECTED: Answers = Answers(|| {
+        Err(Unsupported::Rejected {
+            program: "p".to_owned(),
+            reason: "no".to_owned(),
+        })
+    });
+    const NOOP: Answers = Answers(|| Ok(Arc::new(Operation::Noop)));
+
+    #[test]
+    fn built_in_operations_are_prepared_by_default() {
+        let result = run(&Executors::default(), &Operation::Crc32c.into());
+        assert_eq!(
+            result,
+            Ok(Bytes::copy_from_slice(&0xe306_9283_u32.to_le_bytes()))
+        );
+    }
+
+    #[test]
+    fn an_executor_that_does_not_know_the_kind_hands_it_to_the_next() {
+        let executors = Executors::empty().with(UNKNOWN).with(NOOP);
+        assert_eq!(run(&executors, &Operation::Crc32c.into()), Ok(Bytes::new()));
+    }
+
+    #[test]
+    fn the_first_executor_that_can_run_it_does() {
+        let executors = Executors::empty().with(NOOP).with(BuiltinExecutor);
+        assert_eq!(run(&executors, &Operation::Crc32c.into()), Ok(Bytes::new()));
+    }
+
+    #[test]
+    fn an_executor_that_knows_the_kind_settles_it() {
+        let executors = Executors::empty().with(REJECTED).with(NOOP);
+        assert!(matches!(
+            refusal(&executors, &Operation::Noop.into()),
+            Unsupported::Rejected { .. }
+        ));
+    }
+
+    #[test]
+    fn a_job_without_a_program_is_named_as_such() {
+        assert_eq!(
+            refusal(&Executors::default(), &v1::TaskSpec::default()),
+            Unsupported::NoProgram
+        );
+        let empty = v1::TaskSpec {
+            program: Some(v1::Program { program: None }),
+            limits: None,
+        };
+        assert_eq!(
+            refusal(&Executors::default(), &empty),
+            Unsupported::NoProgram
+        );
+    }
+
+    #[test]
+    fn without_executors_the_refusal_names_the_kind_of_program() {
+        let refusal = refusal(&Executors::empty(), &Operation::Noop.into());
+        assert!(
+            refusal.to_string().contains("a built-in operation"),
+            "{refusal}"
+        );
+    }
+
+    #[test]
+    fn an_unknown_operation_is_refused_with_its_name_and_the_known_ones() {
+        let mut spec = v1::TaskSpec::from(Operation::Noop);
+        let Some(v1::Program {
+            program: Some(v1::program::Program::Builtin(builtin)),
+        }) = &mut spec.program
+        else {
+            unreachable!("an operation is built in");
+        };
+        builtin.operation = "sha1".to_owned();
+        let message = refusal(&Executors::default(), &spec).to_string();
+        assert_eq!(
+            message,
+            "there is no operation \"sha1\"; known are crc32c, fnv64, counteq, xor, add, noop"
+        );
+    }
+}

@@ -1,0 +1,149 @@
+mod client;
+mod config;
+mod cooperative;
+mod crew;
+mod outbox;
+mod plan;
+mod queue;
+mod seat;
+mod stats;
+#[cfg(not(target_arch = "wasm32"))]
+mod threads;
+mod work;
+
+use std::{fmt, sync::Arc};
+
+use peercompute_rt::Runtime;
+
+pub use client::{Bound, Completions, Full, PoolClient, Room, SubmitError};
+pub use config::{
+    CLIENT_BYTES, CLIENT_TASKS, PoolConfig, QUEUE_BYTES, QUEUE_TASKS, Throttle, ThrottleError,
+};
+pub use plan::{MAX_WORKERS, worker_limit};
+pub use stats::PoolStats;
+pub use work::{Completion, Work};
+
+use crew::Crew;
+
+/// Runs tasks: natively on threads of its own named `peercompute-worker-N`, in a browser between the turns of the event loop.
+///
+/// Work comes in through [`Pool::client`] and is started in the order in which it came. Each task that was accepted is answered exactly once, with a result or an error.
+/// With L the [`worker_limit`] of its cores and a throttle t, it has no workers at t = 0 and max(1, ⌊L × t⌋) otherwise; where L × t is less than 1 that one worker rests for the
+/// remaining part of its time.
+///
+/// [`Pool::stop`] ends it in good order. Dropping it does the same without waiting for the threads.
+pub struct Pool {
+    crew: Arc<Crew>,
+}
+
+impl Pool {
+    /// A pool with the number of workers that `config` asks for. `clock` tells run times and deadlines.
+    ///
+    /// In a browser it is the same as [`Pool::cooperative`] until workers of the browser carry it.
+    ///
+    /// # Errors
+    ///
+    /// [`SpawnError`] when the operating system refuses a thread; those already started have been told to end.
+    pub fn start(config: PoolConfig, clock: Runtime) -> Result<Self, SpawnError> {
+        #[cfg(target_arch = "wasm32")]
+        return Ok(Self::cooperative(config, clock));
+        #[cfg(not(target_arch = "wasm32"))]
+        {
+            let pool = Self {
+                crew: Arc::new(Crew::new(config, clock, crew::Mode::Threads)),
+            };
+            threads::hire(&pool.crew)?;
+            Ok(pool)
+        }
+    }
+
+    /// A pool without threads: the work is done inside [`Completions::next_batch`], by whoever polls it, in slices of a few milliseconds with a turn of the event loop after
+    /// each, and only while somebody polls it. It has one worker whatever the cores, or none at throttle 0.
+    ///
+    /// It serves where there are no threads, and simulations on virtual time. A task is not interrupted: nothing else of the event loop runs until it ends, so tasks should be
+    /// short there. Where panics abort, as they do in a browser, a task's panic is not caught.
+    pub fn cooperative(config: PoolConfig, clock: Runtime) -> Self {
+        Self {
+            crew: Arc::new(Crew::new(
+                config.with_cores(1),
+                clock,
+                crew::Mode::Cooperative,
+            )),
+        }
+    }
+
+    /// A new source of work, and where its answers come out. On a pool that has stopped it is refused everything.
+    pub fn client(&self) -> (PoolClient, Completions) {
+        client::pair(&self.crew)
+    }
+
+    /// Starts no further task until [`Pool::resume`]; when it returns, none will be started. Those running go on to their end, and work is still accepted.
+    pub fn pause(&self) {
+        self.crew.set_paused(true);
+    }
+
+    /// Ends a pause.
+    pub fn resume(&self) {
+        self.crew.set_paused(false);
+    }
+
+    /// Changes the share of the machine. Workers too many end after the task they are at; what waits then waits for the others. Nothing happens on a pool that has stopped.
+    ///
+    /// # Errors
+    ///
+    /// [`SpawnError`] when the operating system refuses a further thread. The pool goes on with those it has; the next change tries again.
+    pub fn set_throttle(&self, throttle: Throttle) -> Result<(), SpawnError> {
+        self.crew.set_throttle(throttle);
+        #[cfg(not(target_arch = "wasm32"))]
+        threads::hire(&self.crew)?;
+        Ok(())
+    }
+
+    /// The share of the machine that it uses at most.
+    pub fn throttle(&self) -> Throttle {
+        self.crew.throttle()
+    }
+
+    /// How it stands. The numbers are of one moment, but tasks that are just between two of these states may be missing.
+    pub fn stats(&self) -> PoolStats {
+        self.crew.stats()
+    }
+
+    /// Ends the pool: refuses new work, answers what waits with [`TaskError::Cancelled`](crate::TaskError::Cancelled), cancels what runs and returns when no thread is left. A
+    /// program that does not ask its [`Control`](crate::Control) keeps it waiting.
+    ///
+    /// Cancel safe: the pool stops even if the future is dropped after its first poll. Never wait for it inside a [`Program`](crate::Program).
+    pub async fn stop(&self) {
+        self.crew.stop();
+        self.crew.all_gone().await;
+        #[cfg(not(target_arch = "wasm32"))]
+        self.crew.join();
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.crew.stop();
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool")
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The operating system refused a thread.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the operating system refused the thread of worker {worker}; raise its limit of threads or lower the throttle"
+)]
+#[non_exhaustive]
+pub struct SpawnError {
+    /// Which worker, counting from 0.
+    pub worker: usize,
+    /// What it said.
+    pub source: std::io::Error,
+}

@@ -1,0 +1,155 @@
+//! Work without threads: done by who waits for it, in slices.
+
+use std::{future::poll_fn, task::Poll, time::Duration};
+
+use peercompute_rt::Instant;
+
+use super::{
+    crew::{Crew, Mode},
+    outbox::deliver,
+    plan::DutyCycle,
+    work::{Answer, Queued},
+};
+
+/// How long the event loop is kept from its other work at a time, when tasks are shorter: half a frame at 60 Hz.
+const SLICE: Duration = Duration::from_millis(8);
+
+/// The most tasks of a slice, for clocks that stand still while tasks run.
+const SLICE_TASKS: usize = 1024;
+
+/// Paces the slices.
+#[derive(Debug, Default)]
+pub(super) struct Pump {
+    /// Somebody runs a slice at this moment.
+    busy: bool,
+    /// The time that slices have taken since the event loop had its turn.
+    used: Duration,
+    /// The event loop must have its turn, and not before this moment the next slice begins.
+    resume_at: Option<Instant>,
+    cycle: DutyCycle,
+    ended: Instant,
+}
+
+enum Next {
+    Slice,
+    /// After this time.
+    Later(Duration),
+    Nothing,
+}
+
+impl Crew {
+    /// Does some work if there is any to be done here, and gives whether it did or waited for its time.
+    ///
+    /// Cancel safe: tasks run between await points only.
+    pub(super) async fn cooperate(&self) -> bool {
+        if self.mode != Mode::Cooperative {
+            return false;
+        }
+        match self.begin_slice() {
+            Next::Slice => self.run_slice(),
+            Next::Later(rest) => {
+                // In a browser even a timer of no time lets the page go on; elsewhere it may be over at once.
+                self.clock.sleep(rest).await;
+                yield_now().await;
+                self.end_rest();
+            }
+            Next::Nothing => return false,
+        }
+        true
+    }
+
+    /// Whether there is work to be done here, now or soon.
+    pub(super) fn can_cooperate(&self) -> bool {
+        if self.mode != Mode::Cooperative {
+            return false;
+        }
+        let state = self.lock();
+        state.is_on() && state.queue.len() > 0 && !state.pump.busy
+    }
+
+    fn begin_slice(&self) -> Next {
+        let now = self.clock.now();
+        let state = &mut *self.lock();
+        if !state.is_on() || state.queue.len() == 0 || state.pump.busy {
+            return Next::Nothing;
+        }
+        if let Some(at) = state.pump.resume_at {
+            return Next::Later(at - now);
+        }
+        state.pump.busy = true;
+        state
+            .pump
+            .cycle
+            .handle_rest(state.plan.duty, now - state.pump.ended);
+        Next::Slice
+    }
+
+    fn run_slice(&self) {
+        let start = self.clock.now();
+        let mut now = start;
+        let mut answers: Vec<Answer> = Vec::new();
+        while answers.len() < SLICE_TASKS && now - start < SLICE {
+            let Some((task, mut control)) = self.begin_task() else {
+                break;
+            };
+            let (answer, ended) = task.run(&mut control, &self.clock, now);
+            answers.push(answer);
+            now = ended;
+        }
+        self.end_slice(now - start, answers.len() == SLICE_TASKS, now);
+        deliver(&mut answers, &self.counters);
+        // Whoever found the pump busy has to look again.
+        self.wake_clients();
+    }
+
+    fn begin_task(&self) -> Option<(Queued, crate::Control)> {
+        let state = &mut *self.lock();
+        let post = state.posts.first().and_then(Option::as_ref)?;
+        let task = if state.is_on() {
+            state.queue.take(1).next()
+        } else {
+            None
+        }?;
+        post.seat.begin(&task);
+        Some((task, post.seat.control()))
+    }
+
+    fn end_slice(&self, work: Duration, full: bool, now: Instant) {
+        let state = &mut *self.lock();
+        for post in state.posts.iter().flatten() {
+            post.seat.end();
+        }
+        let duty = state.plan.duty;
+        let pump = &mut state.pump;
+        pump.busy = false;
+        pump.ended = now;
+        pump.used += work;
+        pump.cycle.handle_work(work);
+        let rest = pump.cycle.poll_rest(duty);
+        if pump.used >= SLICE || full || rest.is_some() {
+            pump.resume_at = Some(now + rest.unwrap_or_default());
+        }
+    }
+
+    fn end_rest(&self) {
+        let now = self.clock.now();
+        let pump = &mut self.lock().pump;
+        if pump.resume_at.is_some_and(|at| now >= at) {
+            pump.resume_at = None;
+            pump.used = Duration::ZERO;
+        }
+    }
+}
+
+/// Lets other tasks that are ready go first.
+async fn yield_now() {
+    let mut yielded = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}

@@ -1,0 +1,129 @@
+use std::time::Duration;
+
+use bytes::Bytes;
+use peercompute_proto::v1;
+use peercompute_rt::{MaybeSend, MaybeSync};
+
+use crate::Control;
+
+/// Something that a task can run: a built-in operation, and later a WebAssembly module, a GPU kernel or a closure of the application.
+///
+/// One program serves all tasks of its job, several at a time, so that what it prepares (a compiled module, a pipeline) is prepared once.
+pub trait Program: MaybeSend + MaybeSync {
+    /// Runs one task to its end, on a thread that it may keep busy. Anything that takes longer than about a millisecond asks [`Control::check`] about as often.
+    ///
+    /// A panic is caught where panics unwind and fails this task alone.
+    ///
+    /// # Errors
+    ///
+    /// [`TaskError`], which becomes the task's failure.
+    fn run(&self, input: TaskInput, control: &Control) -> Result<Bytes, TaskError>;
+
+    /// Whether a run on `input` surely takes but a few microseconds. The pool then gathers the results of several such tasks before it wakes who waits for them; one that says so
+    /// and runs long delays the results of those before it.
+    fn is_brief(&self, input: &TaskInput) -> bool {
+        let _ = input;
+        false
+    }
+}
+
+/// What a task works on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TaskInput {
+    /// The starting state of an operation that hands its state from chunk to chunk; none for its first chunk and for all others.
+    pub state: Option<u64>,
+    /// The bytes. A program may reuse their memory for its result if nobody else holds it.
+    pub bytes: Bytes,
+}
+
+impl TaskInput {
+    /// These bytes, without a starting state.
+    pub fn new(bytes: impl Into<Bytes>) -> Self {
+        Self {
+            state: None,
+            bytes: bytes.into(),
+        }
+    }
+
+    /// The same bytes, from this starting state.
+    #[must_use]
+    pub fn with_state(self, state: Option<u64>) -> Self {
+        Self { state, ..self }
+    }
+}
+
+impl From<Bytes> for TaskInput {
+    fn from(bytes: Bytes) -> Self {
+        Self::new(bytes)
+    }
+}
+
+impl From<Vec<u8>> for TaskInput {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::new(bytes)
+    }
+}
+
+/// Why a task has no result.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TaskError {
+    /// It was cancelled, before or during its run, or the pool stopped.
+    #[error("the task was cancelled")]
+    Cancelled,
+    /// It ran longer than its limit.
+    #[error(
+        "the task ran longer than its limit of {limit:?}; give it a longer deadline or less input"
+    )]
+    DeadlineExceeded {
+        /// The limit.
+        limit: Duration,
+    },
+    /// Its result is longer than its limit.
+    #[error(
+        "the task's result of {size} bytes is longer than its limit of {limit} bytes; raise the limit or give it less input"
+    )]
+    OutputTooLarge {
+        /// The result's length in bytes.
+        size: u64,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// The input does not suit the program. It fails everywhere.
+    #[error("the input does not suit the program {program}: {reason}")]
+    InvalidInput {
+        /// Which program.
+        program: String,
+        /// What is wrong with it, and the remedy.
+        reason: String,
+    },
+    /// The program broke off by itself.
+    #[error("the program broke off: {reason}")]
+    Trapped {
+        /// Where or why.
+        reason: String,
+    },
+    /// The program panicked: a fault of the worker's side.
+    #[error("the program panicked: {message}")]
+    Panicked {
+        /// What the panic said, at most [`TaskError::MAX_PANIC_MESSAGE`] bytes of it.
+        message: String,
+    },
+}
+
+impl TaskError {
+    /// The most bytes of a panic's message that are kept.
+    pub const MAX_PANIC_MESSAGE: usize = 256;
+
+    /// How the wire says this.
+    pub const fn reason(&self) -> v1::TaskFailureReason {
+        match self {
+            Self::Cancelled => v1::TaskFailureReason::Cancelled,
+            Self::DeadlineExceeded { .. } => v1::TaskFailureReason::Deadline,
+            Self::OutputTooLarge { .. } => v1::TaskFailureReason::OutputTooLarge,
+            Self::InvalidInput { .. } => v1::TaskFailureReason::Invalid,
+            Self::Trapped { .. } | Self::Panicked { .. } => v1::TaskFailureReason::Trap,
+        }
+    }
+}
