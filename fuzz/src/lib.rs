@@ -1,1 +1,197 @@
-//! x
+#![doc = include_str!("../README.md")]
+
+use std::fmt::Debug;
+
+use bytes::{Buf as _, Bytes, BytesMut};
+
+use peercompute_proto::{
+    DecodeError, FrameDecoder, FrameEncoder, Original, Wire, check, decode, encode_frame, v1,
+};
+
+/// A fuzz target.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Target {
+    /// Its name, which is that of its binary and of its folder in `corpus/`.
+    pub name: &'static str,
+    /// The message in the schema that its inputs are meant to be, where they are one.
+    pub message: Option<&'static str>,
+    /// Takes any input and panics if an invariant does not hold.
+    pub run: fn(&[u8]),
+}
+
+macro_rules! targets {
+    (messages { $($name:ident: $message:ident,)* } others { $($(#[doc = $doc:literal])* $other:ident = $run:expr,)* }) => {
+        $(
+            #[doc = concat!("Decodes a [`", stringify!($message), "`](v1::", stringify!($message), ").")]
+            pub fn $name(data: &[u8]) {
+                message::<v1::$message>(data);
+            }
+        )*
+        $(
+            $(#[doc = $doc])*
+            pub fn $other(data: &[u8]) {
+                $run(data);
+            }
+        )*
+
+        /// Every target.
+        pub const TARGETS: &[Target] = &[
+            $(Target { name: stringify!($name), message: Some(<v1::$message as Wire>::NAME), run: $name },)*
+            $(Target { name: stringify!($other), message: None, run: $other },)*
+        ];
+    };
+}
+
+targets! {
+    messages {
+        header: Header,
+        envelope: Envelope,
+        stream_binding: StreamBinding,
+        snapshot: Snapshot,
+        event_batch: EventBatch,
+        event_ack: EventAck,
+        command_batch: CommandBatch,
+        presence: Presence,
+        clock_sync: ClockSync,
+        node_metrics: NodeMetrics,
+        rendezvous_frame: RendezvousFrame,
+        task_frame: TaskFrame,
+        blob_request: BlobRequest,
+        blob_chunk: BlobChunk,
+        blob_missing: BlobMissing,
+        relay_config: RelayConfig,
+    }
+    others {
+        /// Cuts a stream of task frames. The first byte of the input says how many bytes are read at a time (0: all), the rest is the stream.
+        task_stream = stream::<v1::TaskFrame>,
+        /// Cuts a stream of rendezvous frames, as [`task_stream`] does.
+        rendezvous_stream = stream::<v1::RendezvousFrame>,
+        /// Reads a relay configuration in JSON.
+        relay_config_json = relay_config_text,
+    }
+}
+
+/// Bytes up to which prost may look at an input alone: without our limits, what it allocates is a large multiple of it.
+const SMALL: usize = 64 * 1024;
+
+fn message<M: Wire + PartialEq + Debug>(data: &[u8]) {
+    let bytes = Bytes::copy_from_slice(data);
+    match decode::<M>(bytes.clone()) {
+        Ok(message) => accepted(&message, bytes),
+        Err(error) => refused::<M>(&error, bytes),
+    }
+}
+
+/// What is accepted is the same after any way there and back.
+fn accepted<M: Wire + PartialEq + Debug>(message: &M, bytes: Bytes) {
+    let again = Bytes::from(message.encode_to_vec());
+    // Values of enums may have come in fewer bytes than they are encoded in.
+    if again.len() <= M::MAX_SIZE {
+        assert_eq!(decode::<M>(again.clone()).as_ref(), Ok(message));
+        assert_eq!(check(message), Ok(()));
+
+        let mut frame = BytesMut::new();
+        encode_frame(message, &mut frame);
+        let mut encoder = FrameEncoder::new();
+        encoder.push(message);
+        assert_eq!(encoder.copy_to_bytes(encoder.remaining()), frame);
+
+        let mut decoder = FrameDecoder::<M>::new();
+        decoder.push(frame.freeze());
+        assert_eq!(
+            decoder.next().expect("decoded before").as_ref(),
+            Some(message)
+        );
+        assert!(!decoder.is_amid_frame());
+    }
+    let original = Original::<M>::decode(bytes.clone()).expect("decoded before");
+    assert_eq!(original.into_parts().1, bytes);
+}
+
+/// What is refused as malformed is so to prost too; only our limits are stricter.
+fn refused<M: Wire>(error: &DecodeError, bytes: Bytes) {
+    assert!(!error.to_string().is_empty());
+    if matches!(error.name(), "malformed" | "too_deep") && bytes.len() <= SMALL {
+        assert!(
+            M::decode(bytes).is_err(),
+            "prost accepts what we call {error}"
+        );
+    }
+}
+
+/// However a stream is split, the same comes out of it.
+fn stream<M: Wire + PartialEq + Debug>(data: &[u8]) {
+    let Some((&step, stream)) = data.split_first() else {
+        return;
+    };
+    let step = if step == 0 { usize::MAX } else { step.into() };
+
+    let mut pushed = FrameDecoder::<M>::new();
+    pushed.push(Bytes::copy_from_slice(stream));
+    let expected = drain(&mut pushed);
+
+    let mut reading = FrameDecoder::<M>::new();
+    let mut received = Vec::new();
+    let mut rest = stream;
+    while !rest.is_empty() && !is_out_of_step(received.last()) {
+        let spare = reading.spare();
+        assert!(!spare.is_empty());
+        let count = spare.len().min(step).min(rest.len());
+        spare[..count].copy_from_slice(&rest[..count]);
+        reading.filled(count);
+        rest = &rest[count..];
+        received.extend(drain(&mut reading));
+    }
+    assert_eq!(received, expected);
+    assert_eq!(reading.is_amid_frame(), pushed.is_amid_frame());
+}
+
+/// Everything that `decoder` gives now, up to the error after which it gives nothing else.
+fn drain<M: Wire>(decoder: &mut FrameDecoder<M>) -> Vec<Result<M, DecodeError>> {
+    let mut drained = Vec::new();
+    while !is_out_of_step(drained.last()) {
+        match decoder.next() {
+            Ok(None) => break,
+            Ok(Some(message)) => drained.push(Ok(message)),
+            Err(error) => drained.push(Err(error)),
+        }
+    }
+    drained
+}
+
+fn is_out_of_step<M>(last: Option<&Result<M, DecodeError>>) -> bool {
+    matches!(
+        last,
+        Some(Err(
+            DecodeError::TooLarge { .. } | DecodeError::BadFrameLength { .. }
+        ))
+    )
+}
+
+fn relay_config_text(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    match v1::RelayConfig::from_json(text) {
+        Ok(config) => {
+            assert_eq!(
+                v1::RelayConfig::from_json(&config.to_json()).ok(),
+                Some(config)
+            );
+        }
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+/// Runs `target` on each file that the command line names: what a binary of this crate does when it was not built by cargo-fuzz, to look into a crash.
+///
+/// # Panics
+///
+/// If a file cannot be read, and as `target` does.
+pub fn replay(target: fn(&[u8])) {
+    for file in std::env::args_os().skip(1) {
+        let data = std::fs::read(&file).unwrap_or_else(|error| panic!("{file:?}: {error}"));
+        target(&data);
+    }
+}
