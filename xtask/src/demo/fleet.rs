@@ -108,7 +108,6 @@ impl Fleet {
             &[
                 "node",
                 "--json",
-                "--no-mdns",
                 "--listen",
                 listen,
                 "--relay",

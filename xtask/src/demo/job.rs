@@ -254,7 +254,6 @@ impl Job<'_> {
             "--events",
             "--verify",
             "--no-local",
-            "--no-mdns",
             "--relay",
             self.relay,
         ]
