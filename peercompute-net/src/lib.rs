@@ -1,10 +1,12 @@
 //! Networking for PeerCompute: the [`Transport`] trait, libp2p and a simulated in-memory transport, rooms and presence.
 
+mod allowance;
 mod error;
 mod frames;
 #[cfg(feature = "libp2p")]
 mod libp2p;
 pub mod memory;
+mod network;
 mod presence;
 mod rendezvous;
 mod toolkit;
@@ -16,6 +18,10 @@ pub use error::{DialError, ListenError, OpenError, ProtocolTaken, PublishError, 
 pub use frames::{FrameReader, FrameWriter, ReadError, WRITE_BUFFER, frames};
 pub use libp2p_identity::PeerId;
 pub use multiaddr::Multiaddr;
+pub use network::{
+    FAN_OUT_PROTOCOL, MAX_SOURCES, NetworkConfig, NetworkEvent, NetworkManager, NetworkStartError,
+    Outgoing, PeerInfo, Readiness, RendezvousError, RoomMessage, Subscription,
+};
 pub use presence::{Presence, PresenceError};
 pub use rendezvous::{
     Directory, DirectoryLimits, RENDEZVOUS_PROTOCOL, RefusedRegistration, RegistrationId,
@@ -28,7 +34,7 @@ pub use toolkit::{
 pub use transport::{Broadcast, BroadcastMessage, Duplex, Event, Path, Stream, Transport};
 
 /// The largest message that can be published, in bytes: 1 MiB. Larger ones go over streams.
-pub const MAX_MESSAGE: usize = 1024 * 1024;
+pub const MAX_MESSAGE: usize = peercompute_proto::limits::MAX_ENVELOPE;
 
 /// The most addresses that one transport listens at, reservations at relays included.
 pub const MAX_LISTENERS: usize = 64;

@@ -4,6 +4,8 @@ mod directory;
 mod server;
 
 pub use directory::{Directory, DirectoryLimits, RefusedRegistration, RegistrationId};
+pub(crate) use directory::{UPDATE_BURST, UPDATE_REFILL};
+pub(crate) use server::LocalMember;
 pub use server::{RendezvousServer, ServerConfig};
 
 /// The protocol between a peer and whoever keeps the list of its room; see `RendezvousFrame` in the schema.

@@ -9,10 +9,10 @@ use peercompute_proto::{Scope, Wire as _, limits, v1};
 use prost::Message as _;
 use thiserror::Error;
 
-use crate::{Presence, PresenceError};
+use crate::{Presence, PresenceError, allowance::Allowance};
 
 /// Changes of its presence that a peer may make at once; after them one each [`UPDATE_REFILL`].
-const UPDATE_BURST: u32 = 32;
+pub(crate) const UPDATE_BURST: u32 = 32;
 
 /// How long it takes until a peer that has used up its burst may change its presence again.
 pub(crate) const UPDATE_REFILL: Duration = Duration::from_secs(1);
@@ -101,9 +101,7 @@ struct Registration {
     /// It has been told of every change up to this one.
     seen: u64,
     complete: bool,
-    /// Updates left, and when that was counted.
-    updates: u32,
-    counted: Duration,
+    updates: Allowance,
 }
 
 impl Directory {
@@ -197,8 +195,7 @@ impl Directory {
                 joined,
                 seen: 0,
                 complete: false,
-                updates: UPDATE_BURST,
-                counted: now,
+                updates: Allowance::new(now, UPDATE_BURST, UPDATE_REFILL),
             },
         );
         self.ready.insert(id);
@@ -220,14 +217,10 @@ impl Directory {
             return Err(RefusedRegistration::Replaced);
         };
         let (peer, scope) = (registration.peer, registration.scope);
-        registration.refill(now);
-        registration.updates =
-            registration
-                .updates
-                .checked_sub(1)
-                .ok_or(RefusedRegistration::TooOften {
-                    interval: UPDATE_REFILL,
-                })?;
+        if !registration.updates.take(now) {
+            let interval = UPDATE_REFILL;
+            return Err(RefusedRegistration::TooOften { interval });
+        }
         let (asked, presence) = vet(peer, register)?;
         if asked != scope {
             return Err(RefusedRegistration::OtherRoom);
@@ -446,15 +439,6 @@ impl Registration {
     /// It knows of every leaving up to this change.
     fn knows(&self) -> u64 {
         self.seen.max(self.joined)
-    }
-
-    fn refill(&mut self, now: Duration) {
-        let refills = now.saturating_sub(self.counted).as_millis() / UPDATE_REFILL.as_millis();
-        if refills > 0 {
-            let refills = u32::try_from(refills).unwrap_or(u32::MAX);
-            self.updates = self.updates.saturating_add(refills).min(UPDATE_BURST);
-            self.counted = now;
-        }
     }
 }
 

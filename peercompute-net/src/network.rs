@@ -1,0 +1,16 @@
+//! Who is in the room, and what flows between them.
+
+mod ask;
+mod config;
+mod event;
+mod fan_out;
+mod manager;
+mod membership;
+mod publish;
+mod shared;
+
+pub use config::{MAX_SOURCES, NetworkConfig, NetworkStartError};
+pub use event::{NetworkEvent, PeerInfo, RendezvousError};
+pub use fan_out::FAN_OUT_PROTOCOL;
+pub use manager::{NetworkManager, Readiness};
+pub use publish::{Outgoing, RoomMessage, Subscription};

@@ -1,0 +1,291 @@
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex},
+};
+
+use libp2p_identity::PeerId;
+use multiaddr::Multiaddr;
+use peercompute_proto::{DecodeError, Scope, v1};
+use peercompute_rt::Runtime;
+
+use super::{
+    MAX_SOURCES, NetworkConfig, NetworkEvent, NetworkStartError, Outgoing, PeerInfo,
+    RendezvousError, Subscription,
+    fan_out::FanOut,
+    membership::Membership,
+    publish::Publisher,
+    shared::{Job, Shared},
+};
+use crate::{
+    Broadcast, Events, Incoming, OpenError, Presence, ProtocolTaken, PublishError,
+    RendezvousServer, ServerConfig, Stream, Transport, toolkit::lock,
+};
+
+/// Keeps a node in its room: finds the other peers through relays, bootstrap peers and the local network, connects to them and keeps it so, and carries what is published.
+///
+/// Cheap to clone; clones are the same manager. When the last one is dropped it ends without a word; [`stop`](Self::stop) ends it in good order and closes the transport.
+///
+/// ```
+/// use std::sync::Arc;
+/// use peercompute_net::{NetworkConfig, NetworkManager, Transport as _, memory::MemoryNetwork};
+/// use peercompute_rt::Simulation;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let simulation = Simulation::new(1);
+/// let runtime = simulation.runtime();
+/// let network = MemoryNetwork::new(runtime.clone(), 1);
+/// simulation.run(async move {
+///     let mut config = NetworkConfig::in_room("chess", "table 5")?;
+///     config.listen = vec!["/memory/1".parse()?];
+///     let alice = NetworkManager::start(runtime.clone(), Arc::new(network.transport("alice")), config).await?;
+///
+///     let mut config = NetworkConfig::in_room("chess", "table 5")?;
+///     config.bootstrap = vec!["/memory/1".parse()?];
+///     let bob = NetworkManager::start(runtime, Arc::new(network.transport("bob")), config).await?;
+///     assert_eq!(bob.ready().await.joined, 1);
+///     assert_eq!(bob.peers()[0].presence.peer, alice.local_peer());
+///     bob.stop().await;
+///     alice.stop().await;
+///     Ok(())
+/// })?
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct NetworkManager(Arc<Handle>);
+
+struct Handle {
+    shared: Arc<Shared>,
+    publisher: Publisher,
+    server: Mutex<Option<RendezvousServer>>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // The tasks hold what this holds.
+        self.shared.stop();
+    }
+}
+
+/// How the search for the other peers has begun.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Readiness {
+    /// Peers of the room that are connected now.
+    pub joined: usize,
+    /// Relays and bootstrap peers that are not reached now, and why.
+    pub lost: Vec<(Multiaddr, RendezvousError)>,
+}
+
+impl NetworkManager {
+    /// Listens, and begins to look for the other peers of the room. Returns as soon as it listens; [`ready`](Self::ready) waits for the search.
+    ///
+    /// The manager owns the transport from now on: it accepts [`RENDEZVOUS_PROTOCOL`](crate::RENDEZVOUS_PROTOCOL) and, where the transport has no broadcast of its own,
+    /// [`FAN_OUT_PROTOCOL`](crate::FAN_OUT_PROTOCOL) on it, and [`stop`](Self::stop) closes it.
+    ///
+    /// # Errors
+    ///
+    /// [`NetworkStartError`]; relays and bootstrap peers that cannot be reached are not errors but [events](Self::events).
+    pub async fn start(
+        runtime: Runtime,
+        transport: Arc<dyn Transport>,
+        config: NetworkConfig,
+    ) -> Result<Self, NetworkStartError> {
+        match Self::try_start(runtime, transport.clone(), config).await {
+            Ok(manager) => Ok(manager),
+            Err(error) => {
+                transport.close().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn try_start(
+        runtime: Runtime,
+        transport: Arc<dyn Transport>,
+        config: NetworkConfig,
+    ) -> Result<Self, NetworkStartError> {
+        let given = config.relays.len() + config.bootstrap.len();
+        if given > MAX_SOURCES {
+            return Err(NetworkStartError::TooManySources { given });
+        }
+        let local = transport.local_peer();
+        let mut presence = Presence::new(local);
+        presence.capabilities = config.capabilities;
+        presence.metadata = config.metadata.clone();
+        presence.check().map_err(NetworkStartError::Metadata)?;
+
+        // Before the first address is known to anybody, so that nobody is refused.
+        let server_config = ServerConfig::only(config.scope);
+        let server = RendezvousServer::start(&runtime, transport.as_ref(), server_config)?;
+        let events = transport.events();
+        for address in &config.listen {
+            transport.listen(address.clone()).await?;
+        }
+        presence.addresses = transport.listen_addresses();
+        let own_list = server.join(config.scope, &presence)?;
+
+        let membership = Membership::new(
+            runtime.now().since_start(),
+            local,
+            &config.relays,
+            &config.bootstrap,
+            config.max_peers,
+            runtime.random_u64(),
+        );
+        let shared = Shared::new(
+            runtime,
+            transport.clone(),
+            config.scope,
+            membership,
+            presence,
+        );
+        let shared = Arc::new(shared);
+        let broadcast = match transport.broadcast() {
+            Some(broadcast) => broadcast,
+            None => Arc::new(FanOut::start(&shared)?) as Arc<dyn Broadcast>,
+        };
+        let publisher = Publisher::new(local, &config, broadcast);
+        shared.run(Job::Timer, shared.clone().keep_time());
+        shared.run(Job::Events, shared.clone().watch(events));
+        shared.run(Job::OwnList, shared.clone().follow_own_list(own_list));
+        shared.input(|_membership, _now| ());
+        let server = Mutex::new(Some(server));
+        Ok(Self(Arc::new(Handle {
+            shared,
+            publisher,
+            server,
+        })))
+    }
+
+    /// The peer that this node is.
+    pub fn local_peer(&self) -> PeerId {
+        self.0.shared.transport.local_peer()
+    }
+
+    /// The room.
+    pub fn scope(&self) -> Scope {
+        self.0.shared.scope
+    }
+
+    /// Every address at which others can reach this node now.
+    pub fn addresses(&self) -> Vec<Multiaddr> {
+        self.0.shared.transport.listen_addresses()
+    }
+
+    /// Every peer of the room that is known, connected or not, in the order of their ids.
+    pub fn peers(&self) -> Vec<PeerInfo> {
+        self.0.shared.look(Membership::peers)
+    }
+
+    /// What happens from now on; first the peers that are connected and the addresses that are listened at already.
+    ///
+    /// A receiver that does not keep up gets [`NetworkEvent::Lagged`] in place of its oldest events. It ends when the manager does.
+    pub fn events(&self) -> Events<NetworkEvent> {
+        let shared = &self.0.shared;
+        shared.look(|membership| {
+            let listening = shared.transport.listen_addresses().into_iter();
+            let listening = listening.map(|address| NetworkEvent::Listening { address });
+            let joined = membership.joined().filter_map(|peer| {
+                Some(NetworkEvent::Joined {
+                    presence: peer.presence,
+                    path: peer.path?,
+                })
+            });
+            shared.hub.subscribe(listening.chain(joined))
+        })
+    }
+
+    /// Waits until every relay and bootstrap peer has given its list or failed, and everybody on those lists has been connected to or found unreachable. From
+    /// then on "nobody is there" is true. At once if that has happened before, or when the manager stops.
+    ///
+    /// Every step that it waits for has a time limit, of 15 seconds for most. Cancel safe.
+    pub async fn ready(&self) -> Readiness {
+        self.0.shared.ready().await;
+        self.0.shared.look(|membership| Readiness {
+            joined: membership.joined().count(),
+            lost: membership.lost(),
+        })
+    }
+
+    /// Opens a stream to a connected peer, as [`Transport::open`].
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`].
+    pub async fn open(&self, peer: PeerId, protocol: &'static str) -> Result<Stream, OpenError> {
+        self.0.shared.transport.open(peer, protocol).await
+    }
+
+    /// Accepts streams of `protocol`, as [`Transport::accept`]: of every peer that connects, so the protocol binds each to the room, as
+    /// [`StreamBinding`](v1::StreamBinding) does.
+    ///
+    /// # Errors
+    ///
+    /// [`ProtocolTaken`].
+    pub fn accept(&self, protocol: &'static str) -> Result<Incoming, ProtocolTaken> {
+        self.0.shared.transport.accept(protocol)
+    }
+
+    /// Sends a message to all peers of the room that subscribe to `stream`, a name of the application's choice. Best effort: it may be lost, doubled or overtaken.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError`].
+    pub fn publish(&self, stream: &str, message: Outgoing) -> Result<(), PublishError> {
+        self.0
+            .publisher
+            .publish(&self.0.shared.runtime, stream, message)
+    }
+
+    /// Receives what others in the room publish on `stream` from now on.
+    pub fn subscribe(&self, stream: &str) -> Subscription {
+        self.0.publisher.subscribe(stream)
+    }
+
+    /// Disconnects a peer that misbehaves, and neither dials it nor lets it stay connected for ten minutes.
+    pub fn cut_off(&self, peer: PeerId) {
+        self.0
+            .shared
+            .input(|membership, now| membership.cut_off(now, peer));
+    }
+
+    /// Tells the others what this machine can do now. Changes in short succession may be told as one.
+    pub fn set_capabilities(&self, capabilities: v1::Capabilities) {
+        self.0
+            .shared
+            .change_presence(|presence| presence.capabilities = capabilities);
+    }
+
+    /// Replaces the metadata that the others see.
+    ///
+    /// # Errors
+    ///
+    /// What others would refuse about it; nothing has changed then.
+    pub fn set_metadata(&self, metadata: BTreeMap<String, String>) -> Result<(), DecodeError> {
+        let (mut presence, _) = self.0.shared.presence();
+        presence.metadata = metadata.clone();
+        presence.check()?;
+        self.0
+            .shared
+            .change_presence(|presence| presence.metadata = metadata);
+        Ok(())
+    }
+
+    /// Leaves the room and closes the transport: the others see it at once. Calling it again does nothing.
+    pub async fn stop(&self) {
+        self.0.shared.stop();
+        let server = lock(&self.0.server).take();
+        drop(server);
+        self.0.shared.transport.close().await;
+    }
+}
+
+impl fmt::Debug for NetworkManager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NetworkManager")
+            .field("local_peer", &self.local_peer())
+            .field("scope", &self.scope())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,467 @@
+use super::*;
+use crate::PresenceError;
+use multiaddr::Protocol;
+
+/// After a registration that stood so long, the next wait is the first one again.
+const STEADY: Duration = Duration::from_secs(10);
+
+/// The shortest wait after the other end has decided against this one.
+const REFUSED_RETRY: Duration = Duration::from_secs(15);
+
+/// Names somebody who keeps a list of the room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct SourceId(u64);
+
+impl SourceId {
+    /// This node's own list: of those who have registered here.
+    pub(crate) const OWN: Self = Self(0);
+}
+
+/// Somebody who keeps a list of the room.
+#[derive(Debug)]
+pub(super) struct Source {
+    kind: Kind,
+    address: Multiaddr,
+    state: State,
+    /// Whom it lists, while it is asked anew also those of the last time; [`MAX_MEMBERS`] at most.
+    members: BTreeSet<PeerId>,
+    /// Whom it has listed since it was asked anew.
+    fresh: BTreeSet<PeerId>,
+    failures: u32,
+    /// Since when its list is only a memory.
+    lost_at: Option<Duration>,
+    error: Option<RendezvousError>,
+    /// It has answered or failed once.
+    pub(super) settled: bool,
+    reservation: Reservation,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Own,
+    Relay,
+    Bootstrap,
+    /// Found on the local network.
+    Discovered(PeerId),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Asked again at that time.
+    Waiting(Duration),
+    /// Its list is not complete.
+    Asked,
+    /// Its list is complete, since that time.
+    Listed(Duration),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Reservation {
+    /// Not asked for yet.
+    None,
+    /// This transport or this relay has none to give.
+    Impossible,
+    Asked {
+        asked: Multiaddr,
+        failures: u32,
+    },
+    Up {
+        asked: Multiaddr,
+        at: Multiaddr,
+    },
+    /// Asked for again at that time.
+    Waiting {
+        asked: Multiaddr,
+        until: Duration,
+        failures: u32,
+    },
+}
+
+impl Source {
+    pub(super) fn own() -> Self {
+        let mut own = Self::new(Kind::Own, Multiaddr::empty(), State::Listed(Duration::ZERO));
+        own.settled = true;
+        own
+    }
+
+    fn new(kind: Kind, address: Multiaddr, state: State) -> Self {
+        Self {
+            kind,
+            address,
+            state,
+            members: BTreeSet::new(),
+            fresh: BTreeSet::new(),
+            failures: 0,
+            lost_at: None,
+            error: None,
+            // Nobody waits for what happens to be on the local network.
+            settled: matches!(kind, Kind::Discovered(_)),
+            reservation: Reservation::None,
+        }
+    }
+
+    pub(super) fn timeout(&self) -> Option<Duration> {
+        let ask = match self.state {
+            State::Waiting(until) => Some(until),
+            State::Asked | State::Listed(_) => None,
+        };
+        let forget = self.lost_at.map(|at| at + SOURCE_GRACE);
+        let reserve = match self.reservation {
+            Reservation::Waiting { until, .. } => Some(until),
+            _ => None,
+        };
+        [ask, forget, reserve].into_iter().flatten().min()
+    }
+
+    pub(super) fn lost(&self) -> Option<(Multiaddr, RendezvousError)> {
+        Some((self.address.clone(), self.error.clone()?))
+    }
+}
+
+impl Membership {
+    pub(super) fn add_source(&mut self, now: Duration, kind: Kind, address: Multiaddr) -> SourceId {
+        let id = SourceId(self.next_source);
+        self.next_source += 1;
+        self.sources
+            .insert(id, Source::new(kind, address, State::Waiting(now)));
+        id
+    }
+
+    pub(super) fn source_due(&mut self, now: Duration, id: SourceId) {
+        let Some(source) = self.sources.get_mut(&id) else {
+            return;
+        };
+        if let State::Waiting(until) = source.state
+            && until <= now
+        {
+            source.state = State::Asked;
+            let address = source.address.clone();
+            self.actions.push_back(Action::Ask {
+                source: id,
+                address,
+            });
+        }
+        if let Reservation::Waiting {
+            asked,
+            until,
+            failures,
+        } = &source.reservation
+            && *until <= now
+        {
+            let address = asked.clone();
+            source.reservation = Reservation::Asked {
+                asked: address.clone(),
+                failures: *failures,
+            };
+            self.actions.push_back(Action::Reserve {
+                source: id,
+                address,
+            });
+        }
+        if source.lost_at.is_some_and(|at| at + SOURCE_GRACE <= now) {
+            source.lost_at = None;
+            let forgotten = std::mem::take(&mut source.members);
+            source.fresh.clear();
+            for peer in forgotten {
+                self.unlist(peer);
+            }
+        }
+    }
+
+    /// A source was dialled and is `peer`.
+    pub(crate) fn source_connected(&mut self, id: SourceId, peer: PeerId) {
+        let Some(source) = self.sources.get_mut(&id) else {
+            return;
+        };
+        if source.kind == Kind::Relay && source.reservation == Reservation::None {
+            let address = circuit(&source.address, peer);
+            source.reservation = Reservation::Asked {
+                asked: address.clone(),
+                failures: 0,
+            };
+            self.actions.push_back(Action::Reserve {
+                source: id,
+                address,
+            });
+        }
+    }
+
+    /// A source lists members, or says that they have left.
+    ///
+    /// # Errors
+    ///
+    /// The source breaks the protocol and is to be left; `source_ended` follows.
+    pub(crate) fn source_members(
+        &mut self,
+        now: Duration,
+        id: SourceId,
+        members: Vec<v1::Presence>,
+        complete: bool,
+    ) -> Result<(), PresenceError> {
+        for wire in members {
+            if wire.state() == v1::PresenceState::Left {
+                self.unlisted(id, peer_of(&wire)?);
+            } else {
+                self.listed(now, id, Presence::try_from(wire)?);
+            }
+        }
+        if complete {
+            self.list_complete(now, id);
+        }
+        self.conclude(now);
+        Ok(())
+    }
+
+    fn listed(&mut self, now: Duration, id: SourceId, presence: Presence) {
+        let peer = presence.peer;
+        let Some(source) = self.sources.get_mut(&id) else {
+            return;
+        };
+        if peer == self.local || source.members.len().max(source.fresh.len()) >= MAX_MEMBERS {
+            return;
+        }
+        let first_list = !matches!(source.state, State::Listed(_));
+        if first_list {
+            source.fresh.insert(peer);
+        }
+        let new = source.members.insert(peer);
+        if !self.list(now, presence, new, first_list)
+            && let Some(source) = self.sources.get_mut(&id)
+        {
+            source.members.remove(&peer);
+        }
+    }
+
+    fn unlisted(&mut self, id: SourceId, peer: PeerId) {
+        let Some(source) = self.sources.get_mut(&id) else {
+            return;
+        };
+        source.fresh.remove(&peer);
+        if source.members.remove(&peer) {
+            self.unlist(peer);
+        }
+    }
+
+    fn list_complete(&mut self, now: Duration, id: SourceId) {
+        let Some(source) = self.sources.get_mut(&id) else {
+            return;
+        };
+        if matches!(source.state, State::Listed(_)) {
+            return;
+        }
+        source.state = State::Listed(now);
+        source.settled = true;
+        source.lost_at = None;
+        source.error = None;
+        let fresh = std::mem::take(&mut source.fresh);
+        let stale: Vec<_> = source.members.difference(&fresh).copied().collect();
+        source.members.retain(|peer| fresh.contains(peer));
+        let address = source.address.clone();
+        match source.kind {
+            Kind::Relay => self
+                .events
+                .push_back(NetworkEvent::RelayUp { relay: address }),
+            Kind::Bootstrap => self.events.push_back(NetworkEvent::BootstrapUp { address }),
+            Kind::Own | Kind::Discovered(_) => {}
+        }
+        for peer in stale {
+            self.unlist(peer);
+        }
+    }
+
+    /// What an [`Action::Ask`] began has ended.
+    pub(crate) fn source_ended(&mut self, now: Duration, id: SourceId, error: RendezvousError) {
+        let Some(source) = self.sources.get_mut(&id) else {
+            return;
+        };
+        if let Kind::Discovered(peer) = source.kind {
+            self.drop_discovered(now, id, peer, &error);
+            self.conclude(now);
+            return;
+        }
+        if let State::Listed(since) = source.state {
+            if now.saturating_sub(since) >= STEADY {
+                source.failures = 0;
+            }
+            source.lost_at = Some(now);
+        }
+        source.failures = source.failures.saturating_add(1);
+        source.settled = true;
+        source.error = Some(error.clone());
+        source.fresh.clear();
+        let (failures, kind, address) = (source.failures, source.kind, source.address.clone());
+        let mut retry_in = self.backoff(FIRST_RETRY, LAST_RETRY, failures);
+        if matches!(
+            error,
+            RendezvousError::Refused { .. } | RendezvousError::Open(_)
+        ) {
+            retry_in = retry_in.max(REFUSED_RETRY);
+        }
+        if let Some(source) = self.sources.get_mut(&id) {
+            source.state = State::Waiting(now + retry_in);
+        }
+        self.events.push_back(match kind {
+            Kind::Relay => NetworkEvent::RelayLost {
+                relay: address,
+                reason: error,
+                retry_in,
+            },
+            _ => NetworkEvent::BootstrapFailed {
+                address,
+                error,
+                retry_in,
+            },
+        });
+        self.conclude(now);
+    }
+
+    /// A peer was discovered on the local network.
+    pub(crate) fn discovered(&mut self, now: Duration, peer: PeerId, address: Multiaddr) {
+        if peer == self.local {
+            return;
+        }
+        if self.members.contains_key(&peer) {
+            self.add_address(now, peer, address);
+            return;
+        }
+        if self
+            .strangers
+            .get(&peer)
+            .is_some_and(|stranger| stranger.until > now)
+        {
+            return;
+        }
+        let mut discovered = 0;
+        for source in self.sources.values() {
+            if let Kind::Discovered(other) = source.kind {
+                discovered += 1;
+                if other == peer {
+                    return;
+                }
+            }
+        }
+        if discovered < MAX_DISCOVERED {
+            let id = self.add_source(now, Kind::Discovered(peer), address);
+            self.source_due(now, id);
+        }
+    }
+
+    fn drop_discovered(
+        &mut self,
+        now: Duration,
+        id: SourceId,
+        peer: PeerId,
+        error: &RendezvousError,
+    ) {
+        let Some(source) = self.sources.remove(&id) else {
+            return;
+        };
+        for listed in source.members {
+            self.unlist(listed);
+        }
+        let refused = matches!(
+            error,
+            RendezvousError::Refused { .. } | RendezvousError::Open(_)
+        );
+        if refused && !self.members.contains_key(&peer) {
+            self.remember_stranger(now, peer, false);
+            self.actions.push_back(Action::Disconnect { peer });
+        }
+    }
+
+    /// What came of an [`Action::Reserve`].
+    pub(crate) fn reservation(
+        &mut self,
+        now: Duration,
+        id: SourceId,
+        result: Result<Multiaddr, ListenError>,
+    ) {
+        let Some(source) = self.sources.get_mut(&id) else {
+            return;
+        };
+        let Reservation::Asked { asked, failures } = &source.reservation else {
+            return;
+        };
+        let (asked, failures) = (asked.clone(), *failures);
+        match result {
+            Ok(at) => source.reservation = Reservation::Up { asked, at },
+            Err(error) => self.reservation_failed(now, id, asked, failures, error),
+        }
+    }
+
+    /// Where relays make this node reachable.
+    pub(super) fn reservations(&self) -> Vec<Multiaddr> {
+        let reservations = self
+            .sources
+            .values()
+            .filter_map(|source| match &source.reservation {
+                Reservation::Up { at, .. } => Some(at.clone()),
+                _ => None,
+            });
+        reservations.collect()
+    }
+
+    /// A listener has ended; perhaps it was a reservation.
+    pub(crate) fn listener_closed(&mut self, now: Duration, address: &Multiaddr) {
+        let lost = self
+            .sources
+            .iter()
+            .find_map(|(id, source)| match &source.reservation {
+                Reservation::Up { asked, at } if at == address => Some((*id, asked.clone())),
+                _ => None,
+            });
+        if let Some((id, asked)) = lost {
+            let reason = "it has ended the one that was given".to_owned();
+            let error = ListenError::RelayRefused {
+                address: address.clone(),
+                reason,
+            };
+            self.reservation_failed(now, id, asked, 0, error);
+        }
+    }
+
+    fn reservation_failed(
+        &mut self,
+        now: Duration,
+        id: SourceId,
+        asked: Multiaddr,
+        failures: u32,
+        error: ListenError,
+    ) {
+        let Some(source) = self.sources.get_mut(&id) else {
+            return;
+        };
+        let relay = source.address.clone();
+        // Only a relay that can be asked at all is asked again.
+        let hopeless = matches!(error, ListenError::Unsupported { .. } | ListenError::Closed);
+        let failures = failures.saturating_add(1);
+        let until = now
+            + self
+                .backoff(FIRST_RETRY, LAST_RETRY, failures)
+                .max(REFUSED_RETRY);
+        if let Some(source) = self.sources.get_mut(&id) {
+            source.reservation = if hopeless {
+                Reservation::Impossible
+            } else {
+                Reservation::Waiting {
+                    asked,
+                    until,
+                    failures,
+                }
+            };
+        }
+        self.events
+            .push_back(NetworkEvent::ReservationFailed { relay, error });
+    }
+}
+
+/// The address at which a relay that is `peer` makes this node reachable.
+fn circuit(relay: &Multiaddr, peer: PeerId) -> Multiaddr {
+    let mut address: Multiaddr = relay
+        .iter()
+        .filter(|part| !matches!(part, Protocol::P2p(_)))
+        .collect();
+    address.push(Protocol::P2p(peer));
+    address.push(Protocol::P2pCircuit);
+    address
+}

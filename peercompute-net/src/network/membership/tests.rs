@@ -1,0 +1,794 @@
+use proptest::prelude::*;
+
+use super::{
+    member::{CIRCUIT_DELAY, STAGGER},
+    *,
+};
+use crate::{PresenceError, memory::MemoryNetwork};
+
+const START: Duration = Duration::from_secs(1000);
+
+fn peer(number: usize) -> PeerId {
+    MemoryNetwork::peer(&format!("peer {number}"))
+}
+
+fn local() -> PeerId {
+    MemoryNetwork::peer("local")
+}
+
+fn address(number: usize) -> Multiaddr {
+    format!("/memory/{}/p2p/{}", number + 1, peer(number))
+        .parse()
+        .unwrap()
+}
+
+fn relay(number: usize) -> Multiaddr {
+    format!("/dns4/relay{number}/tcp/4001/ws").parse().unwrap()
+}
+
+fn through_relay(number: usize) -> Multiaddr {
+    format!(
+        "/memory/900/p2p/{}/p2p-circuit/p2p/{}",
+        peer(999),
+        peer(number)
+    )
+    .parse()
+    .unwrap()
+}
+
+fn presence_at(number: usize, addresses: Vec<Multiaddr>) -> v1::Presence {
+    let mut presence = Presence::new(peer(number));
+    presence.addresses = addresses;
+    presence.to_wire(v1::PresenceState::Alive)
+}
+
+fn alive(number: usize) -> v1::Presence {
+    presence_at(number, vec![address(number)])
+}
+
+fn left(number: usize) -> v1::Presence {
+    v1::Presence {
+        state: v1::PresenceState::Left.into(),
+        ..alive(number)
+    }
+}
+
+fn unreachable(number: usize) -> DialError {
+    DialError::TimedOut {
+        address: address(number),
+    }
+}
+
+/// A node with one relay that has been asked.
+struct One {
+    membership: Membership,
+    now: Duration,
+    relay: SourceId,
+}
+
+impl One {
+    fn new() -> Self {
+        let mut membership = Membership::new(START, local(), &[relay(0)], &[], 256, 1);
+        let Some(Action::Ask { source, address }) = membership.poll_action() else {
+            panic!("a relay is asked at once")
+        };
+        assert_eq!(address, relay(0));
+        Self {
+            membership,
+            now: START,
+            relay: source,
+        }
+    }
+
+    fn lists(&mut self, members: Vec<v1::Presence>) {
+        self.membership
+            .source_members(self.now, self.relay, members, true)
+            .unwrap();
+    }
+
+    fn wait(&mut self, time: Duration) {
+        let until = self.now + time;
+        while let Some(at) = self.membership.poll_timeout()
+            && at <= until
+        {
+            self.now = self.now.max(at);
+            self.membership.handle_timeout(self.now);
+        }
+        self.now = until;
+    }
+
+    fn actions(&mut self) -> Vec<Action> {
+        std::iter::from_fn(|| self.membership.poll_action()).collect()
+    }
+
+    fn dials(&mut self) -> Vec<(DialId, Multiaddr)> {
+        let dials = self
+            .actions()
+            .into_iter()
+            .filter_map(|action| match action {
+                Action::Dial { dial, address } => Some((dial, address)),
+                _ => None,
+            });
+        dials.collect()
+    }
+
+    fn events(&mut self) -> Vec<NetworkEvent> {
+        std::iter::from_fn(|| self.membership.poll_event()).collect()
+    }
+
+    fn connect(&mut self, number: usize) {
+        self.membership
+            .connected(self.now, peer(number), Path::Direct);
+    }
+}
+
+#[test]
+fn whoever_is_on_the_first_list_is_dialled_at_once_and_joins_when_connected() {
+    let mut one = One::new();
+    one.lists(vec![alive(1)]);
+    assert_eq!(one.events(), [NetworkEvent::RelayUp { relay: relay(0) }]);
+    let dials = one.dials();
+    assert_eq!(dials.len(), 1);
+    assert_eq!(dials[0].1, address(1));
+    assert!(
+        !one.membership.is_ready(),
+        "not before the dial has come to its end"
+    );
+    one.connect(1);
+    one.membership.dial_done(one.now, dials[0].0, &Ok(peer(1)));
+    assert!(one.membership.is_ready());
+    let presence = Presence::try_from(alive(1)).unwrap();
+    assert_eq!(
+        one.events(),
+        [NetworkEvent::Joined {
+            presence,
+            path: Path::Direct
+        }]
+    );
+}
+
+#[test]
+fn a_newcomer_is_given_time_to_connect_by_itself_before_it_is_dialled() {
+    let mut one = One::new();
+    one.lists(vec![]);
+    assert!(one.membership.is_ready(), "nobody is there");
+    one.lists(vec![alive(1), alive(2)]);
+    one.wait(NEWCOMER_GRACE / 2);
+    assert_eq!(one.dials(), []);
+    one.connect(1);
+    one.wait(NEWCOMER_GRACE);
+    let dialled: Vec<_> = one
+        .dials()
+        .into_iter()
+        .map(|(_, address)| address)
+        .collect();
+    assert_eq!(dialled, [address(2)]);
+}
+
+#[test]
+fn direct_addresses_are_tried_one_after_the_other_and_relayed_ones_last() {
+    let mut one = One::new();
+    let other: Multiaddr = format!("/memory/50/p2p/{}", peer(1)).parse().unwrap();
+    one.lists(vec![presence_at(
+        1,
+        vec![through_relay(1), address(1), other.clone()],
+    )]);
+    assert_eq!(one.dials()[0].1, address(1));
+    one.wait(STAGGER);
+    assert_eq!(one.dials()[0].1, other);
+    one.wait(CIRCUIT_DELAY / 2);
+    assert_eq!(one.dials(), []);
+    one.wait(CIRCUIT_DELAY / 2);
+    assert_eq!(one.dials()[0].1, through_relay(1));
+}
+
+#[test]
+fn an_address_that_fails_makes_room_for_the_next_at_once() {
+    let mut one = One::new();
+    one.lists(vec![presence_at(1, vec![address(1), through_relay(1)])]);
+    let (dial, _) = one.dials()[0];
+    one.membership
+        .dial_done(one.now, dial, &Err(unreachable(1)));
+    assert_eq!(one.dials()[0].1, through_relay(1));
+}
+
+#[test]
+fn the_first_connection_ends_all_other_dials_to_that_peer() {
+    let mut one = One::new();
+    one.lists(vec![presence_at(1, vec![address(1), through_relay(1)])]);
+    one.wait(CIRCUIT_DELAY);
+    let dials = one.dials();
+    assert_eq!(dials.len(), 2);
+    one.connect(1);
+    let cancelled: Vec<_> = one.actions();
+    let expected: Vec<_> = dials
+        .iter()
+        .map(|(dial, _)| Action::Cancel { dial: *dial })
+        .collect();
+    assert_eq!(cancelled, expected);
+}
+
+#[test]
+fn an_unreachable_peer_is_settled_and_dialled_again_later_and_later() {
+    let mut one = One::new();
+    one.lists(vec![alive(1)]);
+    let mut gaps = Vec::new();
+    for _ in 0..12 {
+        let before = one.now;
+        while one.membership.dials.is_empty() {
+            one.wait(Duration::from_millis(100));
+        }
+        gaps.push(one.now - before);
+        let (dial, _) = one.dials()[0];
+        one.membership
+            .dial_done(one.now, dial, &Err(unreachable(1)));
+        assert!(one.membership.is_ready());
+    }
+    assert_eq!(gaps[0], Duration::ZERO);
+    assert!(
+        (FIRST_REDIAL / 2..=FIRST_REDIAL * 2).contains(&gaps[1]),
+        "{gaps:?}"
+    );
+    assert!(
+        (LAST_REDIAL / 2..=LAST_REDIAL * 2).contains(&gaps[11]),
+        "{gaps:?}"
+    );
+    assert!(!one.membership.peers()[0].is_being_dialled);
+}
+
+#[test]
+fn a_peer_that_was_unreachable_is_dialled_at_once_where_it_says_it_is_now() {
+    let mut one = One::new();
+    one.lists(vec![alive(1)]);
+    let (dial, _) = one.dials()[0];
+    one.membership
+        .dial_done(one.now, dial, &Err(unreachable(1)));
+    one.lists(vec![presence_at(1, vec![address(1), through_relay(1)])]);
+    assert_eq!(one.dials()[0].1, address(1), "the whole list, best first");
+}
+
+#[test]
+fn a_peer_that_nobody_lists_any_more_stays_while_it_is_connected() {
+    let mut one = One::new();
+    one.lists(vec![alive(1)]);
+    one.connect(1);
+    one.events();
+    one.lists(vec![left(1)]);
+    assert_eq!(one.events(), []);
+    one.membership.disconnected(one.now, peer(1));
+    assert_eq!(one.events(), [NetworkEvent::Left { peer: peer(1) }]);
+    assert_eq!(one.membership.peers(), []);
+}
+
+#[test]
+fn a_lost_connection_to_a_listed_peer_is_told_and_dialled_anew() {
+    let mut one = One::new();
+    one.lists(vec![alive(1)]);
+    one.connect(1);
+    one.events();
+    one.actions();
+    one.membership.disconnected(one.now, peer(1));
+    assert_eq!(one.events(), [NetworkEvent::Left { peer: peer(1) }]);
+    one.wait(FIRST_REDIAL);
+    assert_eq!(one.dials().len(), 1);
+}
+
+#[test]
+fn somebody_connected_who_is_not_on_a_list_never_appears() {
+    let mut one = One::new();
+    one.connect(1);
+    one.lists(vec![alive(2)]);
+    assert_eq!(one.membership.joined().count(), 0);
+    assert_eq!(one.membership.peers().len(), 1);
+    one.lists(vec![alive(1)]);
+    assert_eq!(
+        one.membership.joined().count(),
+        1,
+        "but joins when it is listed"
+    );
+}
+
+#[test]
+fn a_lost_relay_is_asked_again_and_its_list_counts_for_a_while() {
+    let mut one = One::new();
+    one.lists(vec![alive(1)]);
+    one.events();
+    one.membership
+        .source_ended(one.now, one.relay, RendezvousError::Ended);
+    let events = one.events();
+    let [
+        NetworkEvent::RelayLost {
+            relay: lost,
+            reason,
+            retry_in,
+        },
+    ] = &events[..]
+    else {
+        panic!("{events:?}")
+    };
+    assert_eq!((lost, reason), (&relay(0), &RendezvousError::Ended));
+    assert_eq!(one.membership.lost(), [(relay(0), RendezvousError::Ended)]);
+    assert_eq!(one.membership.peers().len(), 1);
+    one.actions();
+    one.wait(*retry_in);
+    let again = Action::Ask {
+        source: one.relay,
+        address: relay(0),
+    };
+    assert!(one.actions().contains(&again));
+    one.wait(SOURCE_GRACE);
+    assert_eq!(one.membership.peers(), []);
+}
+
+#[test]
+fn a_relay_that_comes_back_replaces_its_list() {
+    let mut one = One::new();
+    one.lists(vec![alive(1), alive(2)]);
+    one.membership
+        .source_ended(one.now, one.relay, RendezvousError::Ended);
+    one.wait(LAST_RETRY);
+    one.lists(vec![alive(2), alive(3)]);
+    let known: BTreeSet<_> = one
+        .membership
+        .peers()
+        .into_iter()
+        .map(|peer| peer.presence.peer)
+        .collect();
+    assert_eq!(known, BTreeSet::from([peer(2), peer(3)]));
+}
+
+#[test]
+fn a_relay_is_asked_for_a_reservation_and_again_when_it_ends_it() {
+    let mut one = One::new();
+    one.membership.source_connected(one.relay, peer(500));
+    let asked: Multiaddr = format!("{}/p2p/{}/p2p-circuit", relay(0), peer(500))
+        .parse()
+        .unwrap();
+    let reserve = Action::Reserve {
+        source: one.relay,
+        address: asked.clone(),
+    };
+    assert_eq!(one.actions(), std::slice::from_ref(&reserve));
+    let at = asked.with(multiaddr::Protocol::P2p(local()));
+    one.membership
+        .reservation(one.now, one.relay, Ok(at.clone()));
+    one.membership.listener_closed(one.now, &at);
+    assert!(matches!(
+        one.events()[..],
+        [NetworkEvent::ReservationFailed { .. }]
+    ));
+    one.wait(LAST_RETRY);
+    assert_eq!(one.actions(), [reserve]);
+}
+
+#[test]
+fn a_transport_that_knows_no_relays_is_asked_for_a_reservation_once() {
+    let mut one = One::new();
+    one.membership.source_connected(one.relay, peer(500));
+    one.actions();
+    let error = ListenError::Unsupported {
+        address: relay(0),
+        reason: String::new(),
+    };
+    one.membership.reservation(one.now, one.relay, Err(error));
+    one.membership.source_connected(one.relay, peer(500));
+    one.wait(LAST_RETRY * 10);
+    assert_eq!(one.actions(), []);
+}
+
+#[test]
+fn a_discovered_stranger_is_asked_once_and_then_left_alone() {
+    let mut one = One::new();
+    one.membership.discovered(one.now, peer(7), address(7));
+    one.membership.discovered(one.now, peer(7), address(7));
+    let actions = one.actions();
+    let [Action::Ask { source, .. }] = actions[..] else {
+        panic!("{actions:?}")
+    };
+    one.connect(7);
+    let refused = RendezvousError::Refused {
+        reason: v1::RendezvousRefusalReason::Invalid,
+        message: "another room".into(),
+    };
+    one.membership.source_ended(one.now, source, refused);
+    assert_eq!(one.actions(), [Action::Disconnect { peer: peer(7) }]);
+    one.membership.discovered(one.now, peer(7), address(7));
+    assert_eq!(one.actions(), []);
+    one.wait(STRANGER_TIME);
+    one.actions();
+    one.membership.discovered(one.now, peer(7), address(7));
+    assert_eq!(one.actions().len(), 1);
+}
+
+#[test]
+fn a_peer_that_was_cut_off_is_not_let_back() {
+    let mut one = One::new();
+    one.lists(vec![alive(1)]);
+    one.connect(1);
+    one.actions();
+    one.membership.cut_off(one.now, peer(1));
+    assert_eq!(one.actions(), [Action::Disconnect { peer: peer(1) }]);
+    one.membership.disconnected(one.now, peer(1));
+    one.events();
+    one.wait(STRANGER_TIME / 2);
+    assert_eq!(one.dials(), []);
+    one.connect(1);
+    assert_eq!(one.actions(), [Action::Disconnect { peer: peer(1) }]);
+    assert_eq!(one.events(), []);
+    one.wait(STRANGER_TIME);
+    assert_eq!(
+        one.dials().len(),
+        1,
+        "after a while it is given another chance"
+    );
+}
+
+#[test]
+fn a_list_with_an_impossible_peer_is_the_sources_fault() {
+    let mut one = One::new();
+    let forged = presence_at(1, vec![address(2)]);
+    let result = one
+        .membership
+        .source_members(one.now, one.relay, vec![forged], true);
+    assert!(matches!(
+        result,
+        Err(PresenceError::AddressOfAnother { .. })
+    ));
+}
+
+#[test]
+fn a_list_longer_than_what_is_remembered_is_cut() {
+    let mut one = One::new();
+    for start in (0..MAX_MEMBERS + 500).step_by(250) {
+        let members = (start..start + 250)
+            .map(|number| presence_at(number, vec![]))
+            .collect();
+        one.membership
+            .source_members(one.now, one.relay, members, false)
+            .unwrap();
+    }
+    one.lists(vec![]);
+    assert_eq!(one.membership.peers().len(), MAX_MEMBERS);
+}
+
+#[test]
+fn a_node_without_relays_and_bootstrap_peers_is_ready_at_once() {
+    assert!(Membership::new(START, local(), &[], &[], 256, 1).is_ready());
+}
+
+#[test]
+fn a_node_connects_to_no_more_peers_than_it_wants() {
+    let mut membership = Membership::new(START, local(), &[], &[relay(0)], 1, 1);
+    let Some(Action::Ask { source, .. }) = membership.poll_action() else {
+        panic!("no ask")
+    };
+    membership.connected(START, peer(1), Path::Direct);
+    membership
+        .source_members(START, source, vec![alive(1), alive(2)], true)
+        .unwrap();
+    assert_eq!(membership.poll_action(), None);
+    assert!(membership.is_ready());
+}
+
+const PEERS: usize = 40;
+
+#[derive(Clone, Debug)]
+enum Operation {
+    Wait(u64),
+    List {
+        source: usize,
+        peers: Vec<usize>,
+        complete: bool,
+    },
+    Unlist {
+        source: usize,
+        peer: usize,
+    },
+    End {
+        source: usize,
+    },
+    Dial {
+        number: usize,
+        succeeds: bool,
+    },
+    Connect {
+        peer: usize,
+        relayed: bool,
+    },
+    Disconnect {
+        peer: usize,
+    },
+    Discover {
+        peer: usize,
+    },
+    CutOff {
+        peer: usize,
+    },
+    Resynchronise,
+}
+
+fn operation() -> impl Strategy<Value = Operation> {
+    let peer = || 0..PEERS;
+    prop_oneof![
+        4 => (0_u64..100_000).prop_map(Operation::Wait),
+        4 => (0_usize..4, prop::collection::vec(peer(), 0..20), any::<bool>())
+            .prop_map(|(source, peers, complete)| Operation::List { source, peers, complete }),
+        1 => (0_usize..4, peer()).prop_map(|(source, peer)| Operation::Unlist { source, peer }),
+        1 => (0_usize..4).prop_map(|source| Operation::End { source }),
+        6 => (0_usize..100, any::<bool>())
+            .prop_map(|(number, succeeds)| Operation::Dial { number, succeeds }),
+        3 => (peer(), any::<bool>()).prop_map(|(peer, relayed)| Operation::Connect { peer, relayed }),
+        3 => peer().prop_map(|peer| Operation::Disconnect { peer }),
+        1 => peer().prop_map(|peer| Operation::Discover { peer }),
+        1 => peer().prop_map(|peer| Operation::CutOff { peer }),
+        1 => Just(Operation::Resynchronise),
+    ]
+}
+
+/// What a network around the membership would look like: it does what is asked of it and keeps count.
+struct World {
+    membership: Membership,
+    now: Duration,
+    asked: Vec<SourceId>,
+    dials: BTreeMap<DialId, PeerId>,
+    connected: BTreeMap<PeerId, Path>,
+    joined: BTreeSet<PeerId>,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let (relays, bootstrap) = ([relay(0), relay(1)], [relay(2), relay(3)]);
+        let membership = Membership::new(START, local(), &relays, &bootstrap, 256, seed);
+        let mut world = Self {
+            membership,
+            now: START,
+            asked: Vec::new(),
+            dials: BTreeMap::new(),
+            connected: BTreeMap::new(),
+            joined: BTreeSet::new(),
+        };
+        world.follow();
+        world
+    }
+
+    /// Takes what the membership wants and says, and checks it.
+    fn follow(&mut self) {
+        while let Some(action) = self.membership.poll_action() {
+            match action {
+                Action::Ask { source, .. } => {
+                    assert!(
+                        !self.asked.contains(&source),
+                        "{source:?} is asked twice at a time"
+                    );
+                    self.asked.push(source);
+                }
+                Action::Dial { dial, address } => {
+                    let Some(multiaddr::Protocol::P2p(peer)) = address.iter().last() else {
+                        panic!("{address} names no peer")
+                    };
+                    assert!(
+                        !self.connected.contains_key(&peer),
+                        "{peer} is connected already"
+                    );
+                    assert!(self.dials.insert(dial, peer).is_none());
+                    assert!(self.dials.len() <= MAX_DIALS);
+                }
+                Action::Cancel { dial } => {
+                    assert!(
+                        self.dials.remove(&dial).is_some(),
+                        "{dial:?} is not under way"
+                    );
+                }
+                Action::Disconnect { peer } => self.disconnect(peer),
+                Action::Reserve { .. } => {}
+            }
+        }
+        while let Some(event) = self.membership.poll_event() {
+            match event {
+                NetworkEvent::Joined { presence, path } => {
+                    assert!(self.joined.insert(presence.peer), "joined twice");
+                    assert_eq!(self.connected.get(&presence.peer), Some(&path));
+                }
+                NetworkEvent::Left { peer } => assert!(self.joined.remove(&peer), "never joined"),
+                NetworkEvent::Updated { presence } => assert!(self.joined.contains(&presence.peer)),
+                NetworkEvent::PathChanged { peer, path } => {
+                    assert!(self.joined.contains(&peer));
+                    assert_eq!(self.connected.get(&peer), Some(&path));
+                }
+                _ => {}
+            }
+        }
+        let joined: BTreeSet<_> = self
+            .membership
+            .joined()
+            .map(|peer| peer.presence.peer)
+            .collect();
+        assert_eq!(joined, self.joined);
+        assert_eq!(self.membership.joined, self.joined.len());
+        assert_eq!(
+            self.membership.dials.keys().collect::<Vec<_>>(),
+            self.dials.keys().collect::<Vec<_>>()
+        );
+        let timers: BTreeSet<_> = self
+            .membership
+            .members
+            .iter()
+            .filter_map(|(peer, member)| Some((member.wake?, *peer)))
+            .collect();
+        assert_eq!(timers, self.membership.timers);
+        for (peer, path) in &self.connected {
+            if self.membership.members.contains_key(peer) {
+                assert!(
+                    self.joined.contains(peer),
+                    "{peer} is there, {path:?}, and not joined"
+                );
+            }
+        }
+    }
+
+    fn wait(&mut self, time: Duration) {
+        let until = self.now + time;
+        while let Some(at) = self.membership.poll_timeout()
+            && at <= until
+        {
+            self.now = self.now.max(at);
+            self.membership.handle_timeout(self.now);
+            self.follow();
+        }
+        self.now = until;
+    }
+
+    fn disconnect(&mut self, peer: PeerId) {
+        if self.connected.remove(&peer).is_some() {
+            self.membership.disconnected(self.now, peer);
+        }
+    }
+
+    fn connect(&mut self, peer: PeerId, path: Path) {
+        self.connected.insert(peer, path);
+        self.membership.connected(self.now, peer, path);
+    }
+
+    fn end_dial(&mut self, number: usize, succeeds: bool) {
+        let Some((dial, peer)) = self
+            .dials
+            .iter()
+            .nth(number)
+            .map(|(dial, peer)| (*dial, *peer))
+        else {
+            return;
+        };
+        self.dials.remove(&dial);
+        let result = if succeeds {
+            self.connect(peer, Path::Direct);
+            // Not asked for again: whoever hears of a connection cancels what is left, also this one.
+            self.dials.insert(dial, peer);
+            self.follow();
+            if self.dials.remove(&dial).is_none() {
+                return;
+            }
+            Ok(peer)
+        } else {
+            Err(unreachable(0))
+        };
+        self.membership.dial_done(self.now, dial, &result);
+    }
+
+    fn perform(&mut self, operation: Operation) {
+        match operation {
+            Operation::Wait(millis) => self.wait(Duration::from_millis(millis)),
+            Operation::List {
+                source,
+                peers,
+                complete,
+            } => {
+                let Some(source) = self.asked.get(source) else {
+                    return;
+                };
+                let members = peers.into_iter().map(alive).collect();
+                self.membership
+                    .source_members(self.now, *source, members, complete)
+                    .unwrap();
+            }
+            Operation::Unlist { source, peer } => {
+                let Some(source) = self.asked.get(source) else {
+                    return;
+                };
+                let members = vec![left(peer)];
+                self.membership
+                    .source_members(self.now, *source, members, false)
+                    .unwrap();
+            }
+            Operation::End { source } => {
+                if source < self.asked.len() {
+                    let source = self.asked.remove(source);
+                    self.membership
+                        .source_ended(self.now, source, RendezvousError::Ended);
+                }
+            }
+            Operation::Dial { number, succeeds } => self.end_dial(number, succeeds),
+            Operation::Connect {
+                peer: number,
+                relayed,
+            } => {
+                let path = if relayed { Path::Relayed } else { Path::Direct };
+                self.connect(peer(number), path);
+            }
+            Operation::Disconnect { peer: number } => self.disconnect(peer(number)),
+            Operation::Discover { peer: number } => {
+                self.membership
+                    .discovered(self.now, peer(number), address(number));
+            }
+            Operation::CutOff { peer: number } => self.membership.cut_off(self.now, peer(number)),
+            Operation::Resynchronise => {
+                let connections: Vec<_> = self
+                    .connected
+                    .iter()
+                    .map(|(peer, path)| (*peer, *path))
+                    .collect();
+                self.membership.resynchronise(self.now, &connections, &[]);
+            }
+        }
+        self.follow();
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// `World::follow` holds the invariants after every step; here it is also shown that nothing gets stuck.
+    #[test]
+    fn whatever_happens_everybody_who_is_listed_and_reachable_joins_in_the_end(
+        operations in prop::collection::vec(operation(), 0..80), seed: u64,
+    ) {
+        let mut world = World::new(seed);
+        for operation in operations {
+            world.perform(operation);
+        }
+        // From now on every source answers, every dial succeeds, and nobody is banned any more.
+        world.wait(STRANGER_TIME);
+        for _ in 0..600 {
+            for source in world.asked.clone() {
+                let everybody = (0..PEERS).map(alive).collect();
+                world.membership.source_members(world.now, source, everybody, true).unwrap();
+            }
+            world.follow();
+            while !world.dials.is_empty() {
+                world.end_dial(0, true);
+                world.follow();
+            }
+            if world.joined.len() == PEERS && world.membership.is_ready() {
+                break;
+            }
+            world.wait(Duration::from_secs(10));
+        }
+        prop_assert!(world.membership.is_ready());
+        prop_assert_eq!(world.joined.len(), PEERS);
+        prop_assert_eq!(world.dials.len(), 0);
+    }
+
+    #[test]
+    fn a_node_is_ready_once_every_source_has_answered_or_failed_and_every_dial_has_ended(
+        answers in prop::collection::vec(any::<bool>(), 4), reachable in any::<bool>(), seed: u64,
+    ) {
+        let mut world = World::new(seed);
+        let asked = world.asked.clone();
+        for (source, answers) in asked.into_iter().zip(answers) {
+            prop_assert!(!world.membership.is_ready());
+            if answers {
+                let members = vec![alive(1), alive(2)];
+                world.membership.source_members(world.now, source, members, true).unwrap();
+            } else {
+                world.asked.retain(|other| *other != source);
+                world.membership.source_ended(world.now, source, RendezvousError::Ended);
+            }
+            world.follow();
+        }
+        while !world.dials.is_empty() {
+            prop_assert!(!world.membership.is_ready());
+            world.end_dial(0, reachable);
+            world.follow();
+        }
+        prop_assert!(world.membership.is_ready());
+    }
+}

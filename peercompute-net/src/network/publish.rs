@@ -1,0 +1,258 @@
+use std::{
+    collections::BTreeMap,
+    fmt,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt as _};
+use libp2p_identity::PeerId;
+use peercompute_proto::{Payload, Scope, decode, v1};
+use peercompute_rt::Runtime;
+use prost::Message as _;
+
+use super::NetworkConfig;
+use crate::{Broadcast, BroadcastMessage, MAX_MESSAGE, Messages, PublishError, toolkit::lock};
+
+/// A message to publish.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Outgoing {
+    /// What the payload is.
+    pub kind: v1::Kind,
+    /// The encoded message of that kind.
+    pub payload: Bytes,
+    /// The simulation tick that it belongs to. Default: 0, for none.
+    pub tick: u64,
+    /// Who has the authority over it. Default: nobody.
+    pub authority: Option<PeerId>,
+    /// The one peer that it is for; others get it and drop it. Default: everybody.
+    pub target: Option<PeerId>,
+}
+
+impl Outgoing {
+    /// A payload that is encoded already.
+    pub fn new(kind: v1::Kind, payload: Bytes) -> Self {
+        Self {
+            kind,
+            payload,
+            tick: 0,
+            authority: None,
+            target: None,
+        }
+    }
+
+    /// Encodes a message.
+    pub fn message<M: Payload>(message: &M) -> Self {
+        Self::new(M::KIND, Bytes::from(message.encode_to_vec()))
+    }
+
+    /// With a [`tick`](Self::tick).
+    #[must_use]
+    pub const fn with_tick(mut self, tick: u64) -> Self {
+        self.tick = tick;
+        self
+    }
+
+    /// With an [`authority`](Self::authority).
+    #[must_use]
+    pub const fn with_authority(mut self, authority: PeerId) -> Self {
+        self.authority = Some(authority);
+        self
+    }
+
+    /// With a [`target`](Self::target).
+    #[must_use]
+    pub const fn with_target(mut self, target: PeerId) -> Self {
+        self.target = Some(target);
+        self
+    }
+}
+
+/// A message that another peer of the room has published.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct RoomMessage {
+    /// Who published it, as the transport has proven; the header says the same.
+    pub from: PeerId,
+    /// The full header. What it says beside the sender are claims.
+    pub header: v1::Header,
+    /// The encoded message that `header.kind` names, not looked at.
+    pub payload: Bytes,
+    /// The whole envelope as it came, for those who pass it on.
+    pub envelope: Bytes,
+}
+
+/// Puts headers before what is published.
+pub(super) struct Publisher {
+    local: PeerId,
+    room: Arc<Room>,
+    broadcast: Arc<dyn Broadcast>,
+    /// The latest sequence number of each kind.
+    sequences: Mutex<BTreeMap<v1::Kind, u64>>,
+}
+
+struct Room {
+    scope: Scope,
+    game: String,
+    room: String,
+    local: Bytes,
+}
+
+impl Publisher {
+    pub(super) fn new(
+        local: PeerId,
+        config: &NetworkConfig,
+        broadcast: Arc<dyn Broadcast>,
+    ) -> Self {
+        let room = Room {
+            scope: config.scope,
+            game: config.game.clone(),
+            room: config.room.clone(),
+            local: Bytes::from(local.to_bytes()),
+        };
+        Self {
+            local,
+            room: Arc::new(room),
+            broadcast,
+            sequences: Mutex::default(),
+        }
+    }
+
+    pub(super) fn publish(
+        &self,
+        runtime: &Runtime,
+        stream: &str,
+        message: Outgoing,
+    ) -> Result<(), PublishError> {
+        let sequence = {
+            let mut sequences = lock(&self.sequences);
+            let sequence = sequences.entry(message.kind).or_default();
+            *sequence += 1;
+            *sequence
+        };
+        let micros = runtime.unix_time().as_micros();
+        let header = v1::Header {
+            kind: message.kind.into(),
+            sequence,
+            ack: 0,
+            timestamp_us: u64::try_from(micros).unwrap_or(u64::MAX),
+            tick: message.tick,
+            game: self.room.game.clone(),
+            room: self.room.room.clone(),
+            sender: self.room.local.clone(),
+            authority: message.authority.map(|peer| Bytes::from(peer.to_bytes())),
+            target: message.target.map(|peer| Bytes::from(peer.to_bytes())),
+        };
+        let envelope = v1::Envelope {
+            header: Some(header),
+            payload: message.payload,
+        };
+        let size = envelope.encoded_len();
+        if size > MAX_MESSAGE {
+            return Err(PublishError::TooLarge { size });
+        }
+        let data = Bytes::from(envelope.encode_to_vec());
+        self.broadcast.publish(&self.room.topic(stream), data)
+    }
+
+    pub(super) fn subscribe(&self, stream: &str) -> Subscription {
+        Subscription {
+            messages: self.broadcast.subscribe(&self.room.topic(stream)),
+            room: self.room.clone(),
+            rejected: 0,
+        }
+    }
+}
+
+impl Room {
+    /// Nobody without the scope knows it.
+    fn topic(&self, stream: &str) -> String {
+        format!("peercompute/1/{}/{stream}", self.scope)
+    }
+
+    /// The message, or `None` if it is none: not encoded well, not from whom it says, of another room. `Some(None)` if it is for somebody else.
+    fn vet(&self, message: BroadcastMessage) -> Option<Option<RoomMessage>> {
+        let envelope: v1::Envelope = decode(message.data.clone()).ok()?;
+        let header = envelope.header?;
+        let same =
+            |ours: &str, theirs: &str| ours.is_empty() || theirs.is_empty() || ours == theirs;
+        if header.sender[..] != message.from.to_bytes()[..]
+            || !same(&self.game, &header.game)
+            || !same(&self.room, &header.room)
+        {
+            return None;
+        }
+        if header
+            .target
+            .as_ref()
+            .is_some_and(|target| *target != self.local)
+        {
+            return Some(None);
+        }
+        Some(Some(RoomMessage {
+            from: message.from,
+            header,
+            payload: envelope.payload,
+            envelope: message.data,
+        }))
+    }
+}
+
+/// What others publish on one stream of the room. Ends when the transport closes; dropping it ends the subscription.
+///
+/// A queue that is full drops its oldest messages, see [`missed`](Self::missed). Messages that are malformed, claim another sender than the proven one, or name another
+/// room are dropped too, see [`rejected`](Self::rejected). Cancel safe.
+pub struct Subscription {
+    messages: Messages,
+    room: Arc<Room>,
+    rejected: u64,
+}
+
+impl Subscription {
+    /// How many messages were dropped so far because they were not taken out in time.
+    pub fn missed(&self) -> u64 {
+        self.messages.missed()
+    }
+
+    /// How many messages were dropped so far because they were no proper ones.
+    pub fn rejected(&self) -> u64 {
+        self.rejected
+    }
+}
+
+impl Stream for Subscription {
+    type Item = RoomMessage;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<RoomMessage>> {
+        loop {
+            let Some(message) = ready!(self.messages.poll_next_unpin(cx)) else {
+                return Poll::Ready(None);
+            };
+            match self.room.vet(message) {
+                Some(Some(message)) => return Poll::Ready(Some(message)),
+                Some(None) => {}
+                None => self.rejected += 1,
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Publisher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Publisher")
+            .field("local", &self.local)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscription")
+            .field("messages", &self.messages)
+            .field("rejected", &self.rejected)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,412 @@
+use std::{
+    collections::BTreeMap,
+    future::poll_fn,
+    sync::{Arc, Mutex},
+    task::{Poll, Waker},
+    time::Duration,
+};
+
+use futures::{
+    StreamExt as _,
+    future::{Either, select},
+};
+use multiaddr::Multiaddr;
+use peercompute_proto::Scope;
+use peercompute_rt::{MaybeSend, Runtime, Task};
+
+use super::{
+    NetworkEvent,
+    ask::ask,
+    membership::{Action, DialId, Membership, SourceId},
+};
+use crate::{
+    DialError, Event, EventHub, Events, ListenError, Presence, Transport, rendezvous::LocalMember,
+    toolkit::lock,
+};
+
+/// How long a dial may take.
+pub(super) const DIAL_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long a relay may take to give a reservation.
+const RESERVE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What the manager's tasks share: the state machine, and what carries out what it decides.
+pub(super) struct Shared {
+    pub(super) runtime: Runtime,
+    pub(super) transport: Arc<dyn Transport>,
+    pub(super) scope: Scope,
+    pub(super) hub: EventHub<NetworkEvent>,
+    membership: Mutex<Membership>,
+    tasks: Mutex<Tasks>,
+    /// Of the task that waits for the membership's next timeout, and what it waits for.
+    timer: Mutex<Timer>,
+    /// Of those who wait until the membership is ready.
+    ready: Mutex<Vec<Waker>>,
+    presence: Mutex<Own>,
+}
+
+#[derive(Default)]
+struct Tasks {
+    /// Each with its number, which tells it from a later one of the same name.
+    running: BTreeMap<Job, (u64, Task<()>)>,
+    started: u64,
+    stopped: bool,
+}
+
+/// What a task is there for. As many at the same time as the membership bounds them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Job {
+    Ask(SourceId),
+    Reserve(SourceId),
+    Dial(DialId),
+    Timer,
+    Events,
+    OwnList,
+    FanOut,
+}
+
+#[derive(Default)]
+struct Timer {
+    due: Option<Duration>,
+    waker: Option<Waker>,
+}
+
+/// What this node says about itself.
+struct Own {
+    presence: Presence,
+    version: u64,
+    /// Of those who tell others about it, one for each source.
+    wakers: BTreeMap<SourceId, Waker>,
+}
+
+impl Shared {
+    pub(super) fn new(
+        runtime: Runtime,
+        transport: Arc<dyn Transport>,
+        scope: Scope,
+        membership: Membership,
+        presence: Presence,
+    ) -> Self {
+        Self {
+            runtime,
+            transport,
+            scope,
+            hub: EventHub::new(),
+            membership: Mutex::new(membership),
+            tasks: Mutex::default(),
+            timer: Mutex::default(),
+            ready: Mutex::default(),
+            presence: Mutex::new(Own {
+                presence,
+                version: 1,
+                wakers: BTreeMap::new(),
+            }),
+        }
+    }
+
+    pub(super) fn now(&self) -> Duration {
+        self.runtime.now().since_start()
+    }
+
+    /// Looks at the membership.
+    pub(super) fn look<T>(&self, look: impl FnOnce(&Membership) -> T) -> T {
+        look(&lock(&self.membership))
+    }
+
+    /// Gives the membership an input and does what follows from it.
+    pub(super) fn input<T>(
+        self: &Arc<Self>,
+        input: impl FnOnce(&mut Membership, Duration) -> T,
+    ) -> T {
+        let (output, ready) = {
+            let mut membership = lock(&self.membership);
+            let output = input(&mut membership, self.now());
+            // Under the lock, so that events have the order of the inputs, and the timer that of the latest.
+            while let Some(event) = membership.poll_event() {
+                self.hub.send(event);
+            }
+            self.set_timer(membership.poll_timeout());
+            (output, membership.is_ready())
+        };
+        if ready {
+            let waiting = std::mem::take(&mut *lock(&self.ready));
+            waiting.into_iter().for_each(Waker::wake);
+        }
+        self.act();
+        output
+    }
+
+    /// Carries out what the membership has decided.
+    fn act(self: &Arc<Self>) {
+        let mut disconnect = Vec::new();
+        {
+            // Held all along, so that two who act at the same time keep the order.
+            let mut tasks = lock(&self.tasks);
+            while let Some(action) = lock(&self.membership).poll_action() {
+                match action {
+                    Action::Ask { source, address } => {
+                        let task = ask(self.clone(), source, address);
+                        self.start(&mut tasks, Job::Ask(source), task);
+                    }
+                    Action::Reserve { source, address } => {
+                        let task = self.clone().reserve(source, address);
+                        self.start(&mut tasks, Job::Reserve(source), task);
+                    }
+                    Action::Dial { dial, address } => {
+                        let task = self.clone().dial(dial, address);
+                        self.start(&mut tasks, Job::Dial(dial), task);
+                    }
+                    Action::Cancel { dial } => {
+                        tasks.running.remove(&Job::Dial(dial));
+                    }
+                    Action::Disconnect { peer } => disconnect.push(peer),
+                }
+            }
+        }
+        for peer in disconnect {
+            self.transport.disconnect(peer);
+        }
+    }
+
+    fn start(
+        self: &Arc<Self>,
+        tasks: &mut Tasks,
+        job: Job,
+        task: impl Future<Output = ()> + MaybeSend + 'static,
+    ) {
+        if tasks.stopped {
+            return;
+        }
+        tasks.started += 1;
+        let number = tasks.started;
+        let shared = self.clone();
+        let task = self.runtime.spawn(async move {
+            task.await;
+            shared.ended(job, number);
+        });
+        tasks.running.insert(job, (number, task));
+    }
+
+    /// Starts one of the tasks that run as long as the manager.
+    pub(super) fn run(
+        self: &Arc<Self>,
+        job: Job,
+        task: impl Future<Output = ()> + MaybeSend + 'static,
+    ) {
+        self.start(&mut lock(&self.tasks), job, task);
+    }
+
+    fn ended(&self, job: Job, number: u64) {
+        let mut tasks = lock(&self.tasks);
+        if tasks
+            .running
+            .get(&job)
+            .is_some_and(|(running, _)| *running == number)
+        {
+            tasks.running.remove(&job);
+        }
+    }
+
+    /// Ends all tasks and starts no more.
+    pub(super) fn stop(&self) {
+        let running = {
+            let mut tasks = lock(&self.tasks);
+            tasks.stopped = true;
+            std::mem::take(&mut tasks.running)
+        };
+        drop(running);
+        self.hub.close();
+        let waiting = std::mem::take(&mut *lock(&self.ready));
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    fn is_stopped(&self) -> bool {
+        lock(&self.tasks).stopped
+    }
+
+    async fn dial(self: Arc<Self>, dial: DialId, address: Multiaddr) {
+        let answer = self
+            .runtime
+            .timeout(DIAL_TIMEOUT, self.transport.dial(address.clone()));
+        let result = answer.await.unwrap_or(Err(DialError::TimedOut {
+            address: address.clone(),
+        }));
+        match &result {
+            Ok(peer) => tracing::debug!(%peer, %address, "dialled"),
+            Err(error) => tracing::debug!(%address, %error, "a dial has failed"),
+        }
+        self.input(|membership, now| membership.dial_done(now, dial, &result));
+    }
+
+    async fn reserve(self: Arc<Self>, source: SourceId, address: Multiaddr) {
+        let answer = self
+            .runtime
+            .timeout(RESERVE_TIMEOUT, self.transport.listen(address.clone()));
+        let result = answer
+            .await
+            .unwrap_or(Err(ListenError::TimedOut { address }));
+        self.input(|membership, now| membership.reservation(now, source, result));
+    }
+
+    fn set_timer(&self, due: Option<Duration>) {
+        let waker = {
+            let mut timer = lock(&self.timer);
+            if timer.due == due {
+                return;
+            }
+            timer.due = due;
+            timer.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Tells the membership the time when it wants to know it.
+    pub(super) async fn keep_time(self: Arc<Self>) {
+        loop {
+            let due = lock(&self.timer).due;
+            let changed = poll_fn(|cx| {
+                let mut timer = lock(&self.timer);
+                if timer.due != due {
+                    return Poll::Ready(());
+                }
+                timer.waker = Some(cx.waker().clone());
+                Poll::Pending
+            });
+            let Some(at) = due else {
+                changed.await;
+                continue;
+            };
+            let wait = self.runtime.sleep(at.saturating_sub(self.now()));
+            if let Either::Left(_) = select(wait, changed).await
+                && self.now() >= at
+            {
+                // It may be due at the very same time again.
+                lock(&self.timer).due = None;
+                self.input(Membership::handle_timeout);
+            }
+        }
+    }
+
+    /// Tells the membership what happens on the transport.
+    pub(super) async fn watch(self: Arc<Self>, mut events: Events) {
+        while let Some(event) = events.next().await {
+            match event {
+                Event::Connected { peer, path } | Event::PathChanged { peer, path } => {
+                    self.input(|membership, now| membership.connected(now, peer, path));
+                }
+                Event::Disconnected { peer } => {
+                    self.input(|membership, now| membership.disconnected(now, peer));
+                }
+                Event::Discovered { peer, address } => {
+                    self.input(|membership, now| membership.discovered(now, peer, address));
+                }
+                Event::Listening { address } => {
+                    self.look(|_| self.hub.send(NetworkEvent::Listening { address }));
+                    self.addresses_changed();
+                }
+                Event::ListenerClosed { address } => {
+                    self.input(|membership, now| membership.listener_closed(now, &address));
+                    self.look(|_| self.hub.send(NetworkEvent::ListenerClosed { address }));
+                    self.addresses_changed();
+                }
+                Event::Lagged { missed } => {
+                    tracing::warn!(missed, "the transport is faster than its events are read");
+                    let connections = self.transport.connections();
+                    let listening = self.transport.listen_addresses();
+                    self.input(|membership, now| {
+                        membership.resynchronise(now, &connections, &listening);
+                    });
+                    self.addresses_changed();
+                }
+            }
+        }
+    }
+
+    /// Tells the membership who registers at this node.
+    pub(super) async fn follow_own_list(self: Arc<Self>, mut list: LocalMember) {
+        let mut told = 0;
+        loop {
+            let change = {
+                let news = std::pin::pin!(list.next());
+                let own = std::pin::pin!(self.presence_after(SourceId::OWN, told));
+                match select(news, own).await {
+                    Either::Left((news, _)) => Either::Left(news),
+                    Either::Right((own, _)) => Either::Right(own),
+                }
+            };
+            match change {
+                Either::Left(None) => return,
+                Either::Left(Some(news)) => {
+                    let vetted = self.input(|membership, now| {
+                        membership.source_members(now, SourceId::OWN, news.members, false)
+                    });
+                    debug_assert!(vetted.is_ok(), "the directory has vetted it");
+                }
+                Either::Right((presence, version)) => {
+                    told = version;
+                    if let Err(error) = list.update(&presence) {
+                        tracing::warn!(%error, "this node's own presence does not fit into its list");
+                    }
+                }
+            }
+        }
+    }
+
+    /// What this node says about itself.
+    pub(super) fn presence(&self) -> (Presence, u64) {
+        let own = lock(&self.presence);
+        (own.presence.clone(), own.version)
+    }
+
+    /// What this node says about itself, once it is something else than at `version`.
+    pub(super) async fn presence_after(&self, who: SourceId, version: u64) -> (Presence, u64) {
+        poll_fn(|cx| {
+            let mut own = lock(&self.presence);
+            if own.version != version {
+                return Poll::Ready((own.presence.clone(), own.version));
+            }
+            own.wakers.insert(who, cx.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
+
+    pub(super) fn change_presence(&self, change: impl FnOnce(&mut Presence)) {
+        let wakers = {
+            let mut own = lock(&self.presence);
+            let mut presence = own.presence.clone();
+            change(&mut presence);
+            if presence == own.presence {
+                return;
+            }
+            own.presence = presence;
+            own.version += 1;
+            std::mem::take(&mut own.wakers)
+        };
+        wakers.into_values().for_each(Waker::wake);
+    }
+
+    pub(super) fn addresses_changed(&self) {
+        let addresses = self.transport.listen_addresses();
+        self.change_presence(|presence| presence.addresses = addresses);
+    }
+
+    /// Waits until the membership is ready, or the manager is stopped.
+    pub(super) async fn ready(&self) {
+        poll_fn(|cx| {
+            // First the waker, so that no change in between is missed.
+            let mut waiting = lock(&self.ready);
+            if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+                waiting.push(cx.waker().clone());
+            }
+            drop(waiting);
+            if self.look(Membership::is_ready) || self.is_stopped() {
+                return Poll::Ready(());
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+}
