@@ -9,7 +9,7 @@ use peercompute_proto::v1::{
 use super::{
     Submitter,
     peers::{Claim, PeerIndex},
-    task::{Place, entry_of, wire_name},
+    task::{Place, entry_of, next_lease, wire_name},
 };
 use crate::{
     JobId, WorkerId,
@@ -187,7 +187,7 @@ impl Submitter {
             task.place = Place::Leased;
             task.holder = index;
             task.expires = expires;
-            task.lease = task.lease.wrapping_add(1);
+            task.lease = next_lease(task.lease);
             batch.push(TaskLease {
                 task: wire_name(entry, task.lease),
                 state: task.state,

@@ -12,7 +12,7 @@ pub(super) struct Task {
     pub(super) job: JobId,
     /// The place in the order of pushes.
     pub(super) number: u64,
-    /// Counts the leases of this entry, over all tasks that it held: half of the name on the wire.
+    /// Counts the leases of this entry, over all tasks that it held, from 1: half of the name on the wire.
     pub(super) lease: u32,
     /// Who has, or had, the lease of that count.
     pub(super) holder: PeerIndex,
@@ -66,6 +66,11 @@ impl Default for Task {
     }
 }
 
+/// The number of the next lease after this one.
+pub(super) fn next_lease(lease: u32) -> u32 {
+    lease.wrapping_add(1).max(1)
+}
+
 /// The name on the wire of the task in `entry` under its lease of number `lease`. It is never given twice (but after 2³² leases of one entry), so that an
 /// answer says which lease it belongs to.
 pub(super) fn wire_name(entry: u32, lease: u32) -> u64 {
@@ -113,7 +118,8 @@ pub(super) fn standing(
             Standing::Never
         };
     }
-    if newest || (1..=u32::MAX / 2).contains(&age) {
+    let given = name as u32 != 0 && (1..=u32::MAX / 2).contains(&age);
+    if newest || given {
         Standing::Past
     } else {
         Standing::Never

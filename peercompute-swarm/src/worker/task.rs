@@ -62,6 +62,11 @@ impl Task {
         Ticket::from_u64(u64::from(self.serial) << 32 | u64::from(entry))
     }
 
+    /// Whether its lease is to be renewed.
+    pub(super) fn is_held(&self) -> bool {
+        matches!(self.place, Place::Queued | Place::Running)
+    }
+
     /// Whether it was handed out and not taken back.
     pub(super) fn is_out(&self) -> bool {
         matches!(

@@ -11,12 +11,13 @@ use super::{
     Worker,
     job::{Job, Refusal},
     next_job,
-    task::Answer,
+    task::{Answer, Task},
 };
 use crate::{
     Failure, FailureReason, JobId,
     hello::frame,
     limits::{MAX_BATCH_BYTES, MAX_TASKS_PER_FRAME, TASK_OVERHEAD_BYTES},
+    slab::Slab,
 };
 
 impl Worker {
@@ -52,7 +53,7 @@ impl Worker {
             if let Some(claim) = claim(id, job, window) {
                 return Some(frame(Frame::Claim(claim)));
             }
-            if let Some(renewal) = renewal(id, job) {
+            if let Some(renewal) = renewal(id, job, &self.tasks) {
                 return Some(frame(Frame::Renewal(renewal)));
             }
         }
@@ -154,26 +155,19 @@ fn claim(id: JobId, job: &mut Job, window: (u32, u64)) -> Option<TaskClaim> {
     })
 }
 
-/// The renewal that is due, if one is.
-fn renewal(id: JobId, job: &mut Job) -> Option<TaskLeaseRenewal> {
-    // What was answered or cancelled since it became due is left out.
-    while job
-        .renewals
-        .front()
-        .is_some_and(|name| !job.names.contains_key(name))
-    {
+/// The renewal that is due, if one is. What was answered or cancelled since it became due is left out.
+fn renewal(id: JobId, job: &mut Job, tasks: &Slab<Task>) -> Option<TaskLeaseRenewal> {
+    let held = |name: &u64| {
+        job.names
+            .get(name)
+            .is_some_and(|&entry| tasks[entry].is_held())
+    };
+    while job.renewals.front().is_some_and(|name| !held(name)) {
         job.renewals.pop_front();
     }
-    if job.renewals.is_empty() {
-        return None;
-    }
     let count = job.renewals.len().min(MAX_TASKS_PER_FRAME);
-    let tasks = job
-        .renewals
-        .drain(..count)
-        .filter(|name| job.names.contains_key(name))
-        .collect();
-    Some(TaskLeaseRenewal { job: id.0, tasks })
+    let tasks: Vec<u64> = job.renewals.drain(..count).filter(held).collect();
+    (!tasks.is_empty()).then_some(TaskLeaseRenewal { job: id.0, tasks })
 }
 
 fn refusal(job: JobId, failure: &Failure) -> TaskFrame {

@@ -1,4 +1,11 @@
 //! The life cycle of tasks, with both roles on virtual time.
 
+mod desk;
+mod frames;
+mod handshake;
+mod jobs;
+mod leases;
 mod model;
 mod scene;
+mod sharing;
+mod worker;
