@@ -109,10 +109,14 @@ fn accepted<M: Wire + PartialEq + Debug>(message: &M, bytes: Bytes) {
     assert_eq!(original.into_parts().1, bytes);
 }
 
+/// Messages with a map. prost does not look at the wire type of its entries, so it accepts some bytes that no other decoder does.
+const WITH_MAPS: &[&str] = &["Presence", "RendezvousFrame"];
+
 /// What is refused as malformed is so to prost too; only our limits are stricter.
 fn refused<M: Wire>(error: &DecodeError, bytes: Bytes) {
     assert!(!error.to_string().is_empty());
-    if matches!(error.name(), "malformed" | "too_deep") && bytes.len() <= SMALL {
+    let is_malformed = matches!(error.name(), "malformed" | "too_deep");
+    if is_malformed && bytes.len() <= SMALL && !WITH_MAPS.contains(&M::NAME) {
         assert!(
             M::decode(bytes).is_err(),
             "prost accepts what we call {error}"

@@ -5,7 +5,9 @@
 //! functions, so that the two can never disagree about where a field ends, and it refuses what does not fit into its parent, which prost would only notice
 //! after it has decoded it.
 
-use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
+use prost::encoding::{
+    DecodeContext, WireType, check_wire_type, decode_key, decode_varint, skip_field,
+};
 
 use crate::{DecodeError, limits::MAX_DEPTH};
 
@@ -163,14 +165,14 @@ impl Scan {
             let field = &rules.fields[index];
             seen |= 1 << index;
             let path = path << 8 | u64::from(tag);
-            if wire_type != WireType::LengthDelimited {
-                if let (Rule::Numbers(limit), WireType::Varint) = (&field.rule, wire_type) {
-                    self.count(counts, path, 1, field, *limit)?;
-                }
-                // Any other type is wrong here, which prost will say.
+            if let (Rule::Numbers(limit), WireType::Varint) = (&field.rule, wire_type) {
+                self.count(counts, path, 1, field, *limit)?;
                 self.skip(wire_type, tag, &mut bytes, depth)?;
                 continue;
             }
+            // prost says so too, but not of the entries of a map: those it would read as if they were length-delimited whatever their type.
+            check_wire_type(WireType::LengthDelimited, wire_type)
+                .map_err(|source| self.malformed(source))?;
             let value = self.value(&mut bytes)?;
             match field.rule {
                 Rule::Length(limit) => too_long(field, value, limit)?,

@@ -222,6 +222,12 @@ pub(crate) fn bad_ones() -> Vec<Bad> {
         bad::<v1::Header>("number_for_a_text", "malformed", empty().number(6, 1)),
         bad::<v1::Header>("text_for_a_number", "malformed", empty().bytes(2, b"1")),
         bad::<v1::TaskFrame>("number_for_a_message", "malformed", empty().number(4, 1)),
+        bad::<v1::Presence>(
+            "number_for_a_map_entry",
+            "malformed",
+            // To some decoders two entries, the second without a look at its type.
+            empty().message(5, empty()).raw(&[0x28, 2, 0x0a, 0x00]),
+        ),
         bad::<v1::Header>("text_not_utf8", "malformed", empty().bytes(6, b"\xff\xfe")),
         bad::<v1::Header>("group_without_end", "malformed", empty().raw(&[0xa3, 0x06])),
         bad::<v1::Header>(
