@@ -3,6 +3,7 @@
 mod desk;
 mod frames;
 mod handshake;
+mod hostile;
 mod jobs;
 mod leases;
 mod model;
