@@ -1,14 +1,38 @@
 mod client;
 mod config;
 mod cooperative;
+#[cfg_attr(
+    target_arch = "wasm32",
+    expect(dead_code, reason = "only threads use all of it")
+)]
 mod crew;
+#[cfg_attr(
+    target_arch = "wasm32",
+    expect(dead_code, reason = "only threads use all of it")
+)]
 mod outbox;
+#[cfg_attr(
+    target_arch = "wasm32",
+    expect(dead_code, reason = "only threads use all of it")
+)]
 mod plan;
+#[cfg_attr(
+    target_arch = "wasm32",
+    expect(dead_code, reason = "only threads use all of it")
+)]
 mod queue;
+#[cfg_attr(
+    target_arch = "wasm32",
+    expect(dead_code, reason = "only threads use all of it")
+)]
 mod seat;
 mod stats;
 #[cfg(not(target_arch = "wasm32"))]
 mod threads;
+#[cfg_attr(
+    target_arch = "wasm32",
+    expect(dead_code, reason = "only threads use all of it")
+)]
 mod work;
 
 use std::{fmt, sync::Arc};
@@ -95,7 +119,9 @@ impl Pool {
     pub fn set_throttle(&self, throttle: Throttle) -> Result<(), SpawnError> {
         self.crew.set_throttle(throttle);
         #[cfg(not(target_arch = "wasm32"))]
-        threads::hire(&self.crew)?;
+        if self.crew.mode == crew::Mode::Threads {
+            threads::hire(&self.crew)?;
+        }
         Ok(())
     }
 

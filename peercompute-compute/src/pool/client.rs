@@ -317,7 +317,11 @@ impl Client {
     }
 
     /// Moves what is ready into `batch`; otherwise, where there is more to come, leaves the waker of `cx`.
-    fn collect(&self, batch: &mut Vec<Completion>, cx: Option<&mut Context<'_>>) -> Poll<bool> {
+    pub(super) fn collect(
+        &self,
+        batch: &mut Vec<Completion>,
+        cx: Option<&mut Context<'_>>,
+    ) -> Poll<bool> {
         let mut inbox = self.lock();
         if !inbox.ready.is_empty() {
             if batch.is_empty() {

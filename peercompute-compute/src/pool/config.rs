@@ -38,19 +38,29 @@ impl PoolConfig {
         }
     }
 
-    /// How many cores the machine has; the number of workers follows from it. 0 counts as 1.
+    /// Sets how many cores the machine has (default what the operating system says); the number of workers follows from it. 0 counts as 1.
     #[must_use]
     pub fn with_cores(self, cores: usize) -> Self {
         Self { cores, ..self }
     }
 
+    /// How many cores the machine has.
+    pub const fn cores(&self) -> usize {
+        if self.cores == 0 { 1 } else { self.cores }
+    }
+
     /// The share of the machine to use at most.
+    pub const fn throttle(&self) -> Throttle {
+        self.throttle
+    }
+
+    /// Sets the share of the machine to use at most (default all of it).
     #[must_use]
     pub fn with_throttle(self, throttle: Throttle) -> Self {
         Self { throttle, ..self }
     }
 
-    /// How many tasks of all clients may wait (default [`QUEUE_TASKS`]); beyond it submissions are refused as [`Full`](crate::Full). A waiting task takes about 150 bytes
+    /// Sets how many tasks of all clients may wait (default [`QUEUE_TASKS`]); beyond it submissions are refused as [`Full`](crate::Full). A waiting task takes about 150 bytes
     /// besides its input.
     #[must_use]
     pub fn with_queue_tasks(self, tasks: usize) -> Self {
@@ -60,7 +70,7 @@ impl PoolConfig {
         }
     }
 
-    /// How many bytes of input of all clients may wait (default [`QUEUE_BYTES`]). A task with more input than that is never accepted.
+    /// Sets how many bytes of input of all clients may wait (default [`QUEUE_BYTES`]). A task with more input than that is never accepted.
     #[must_use]
     pub fn with_queue_bytes(self, bytes: usize) -> Self {
         Self {
@@ -69,7 +79,7 @@ impl PoolConfig {
         }
     }
 
-    /// How many tasks of one client may be waiting, running or done but not collected (default [`CLIENT_TASKS`]).
+    /// Sets how many tasks of one client may be waiting, running or done but not collected (default [`CLIENT_TASKS`]).
     #[must_use]
     pub fn with_client_tasks(self, tasks: usize) -> Self {
         Self {
@@ -78,7 +88,7 @@ impl PoolConfig {
         }
     }
 
-    /// How many bytes one client's tasks may take: their input until they are done, their result until it is collected (default [`CLIENT_BYTES`]). Results longer than
+    /// Sets how many bytes one client's tasks may take: their input until they are done, their result until it is collected (default [`CLIENT_BYTES`]). Results longer than
     /// their input may exceed it; no new work is accepted then. A task with more input than that is never accepted.
     #[must_use]
     pub fn with_client_bytes(self, bytes: usize) -> Self {
@@ -86,18 +96,6 @@ impl PoolConfig {
             client_bytes: bytes,
             ..self
         }
-    }
-}
-
-impl PoolConfig {
-    /// How many cores the machine has.
-    pub const fn cores(&self) -> usize {
-        if self.cores == 0 { 1 } else { self.cores }
-    }
-
-    /// The share of the machine to use at most.
-    pub const fn throttle(&self) -> Throttle {
-        self.throttle
     }
 }
 

@@ -625,3 +625,13 @@ fn chunks_of_fnv64_hand_on_their_state() {
         "85944171f73967e8"
     );
 }
+
+#[test]
+fn waiting_for_completions_can_move_between_threads() {
+    fn is_send(_: &impl Send) {}
+    let pool = pool(1);
+    let (client, mut completions) = pool.client();
+    is_send(&client);
+    is_send(&completions.next_batch(&mut Vec::new()));
+    is_send(&pool.stop());
+}
