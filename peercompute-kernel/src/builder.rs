@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use peercompute_compute::{Executor, Executors, PoolConfig};
 use peercompute_net::{Multiaddr, NetworkConfig, Transport};
-use peercompute_proto::{Scope, v1::StreamBinding};
+use peercompute_proto::v1::StreamBinding;
 use peercompute_rt::Runtime;
 use peercompute_swarm::SubmitterConfig;
 
@@ -24,6 +24,7 @@ pub struct NodeBuilder {
     metadata: BTreeMap<String, String>,
     executors: Executors,
     pool: PoolConfig,
+    cooperative: bool,
     serves: bool,
     fallback: LocalFallback,
 }
@@ -40,6 +41,7 @@ impl Default for NodeBuilder {
             metadata: BTreeMap::new(),
             executors: Executors::default(),
             pool: PoolConfig::default(),
+            cooperative: false,
             serves: true,
             fallback: LocalFallback::default(),
         }
@@ -49,12 +51,19 @@ impl Default for NodeBuilder {
 impl NodeBuilder {
     /// The game and the room, names of at most 64 bytes each; `default` and `default` otherwise. Only nodes of the same game and room meet.
     pub fn room(self, game: impl Into<String>, room: impl Into<String>) -> Self {
-        Self { game: game.into(), room: room.into(), ..self }
+        Self {
+            game: game.into(),
+            room: room.into(),
+            ..self
+        }
     }
 
     /// How the node reaches others. The node closes it when it stops.
     pub fn transport(self, transport: Arc<dyn Transport>) -> Self {
-        Self { transport: Some(transport), ..self }
+        Self {
+            transport: Some(transport),
+            ..self
+        }
     }
 
     /// Listens here too.
@@ -83,12 +92,23 @@ impl NodeBuilder {
 
     /// Runs the programs that `executor` knows, beside the built-in operations.
     pub fn executor(self, executor: impl Executor + 'static) -> Self {
-        Self { executors: self.executors.with(executor), ..self }
+        Self {
+            executors: self.executors.with(executor),
+            ..self
+        }
     }
 
     /// How many tasks run at once and how much of the machine they may use. The default is every core but one.
     pub fn pool(self, pool: PoolConfig) -> Self {
         Self { pool, ..self }
+    }
+
+    /// Runs tasks between the turns of the event loop instead of on threads: what simulations on virtual time need. See [`Pool::cooperative`](peercompute_compute::Pool::cooperative).
+    pub fn cooperative_pool(self) -> Self {
+        Self {
+            cooperative: true,
+            ..self
+        }
     }
 
     /// Whether the node runs tasks for others, which is the default.
@@ -107,14 +127,20 @@ impl NodeBuilder {
     ///
     /// [`BuildError`] when the settings do not go together.
     pub fn build(self, runtime: Runtime) -> Result<NodeKernel, BuildError> {
-        let scope = Scope::new(&self.game, &self.room)?;
+        let mut network = NetworkConfig::in_room(&self.game, &self.room)?;
+        let scope = network.scope;
         if self.transport.is_none() {
-            let mut addresses = self.listen.iter().chain(&self.relays).chain(&self.bootstrap);
+            let mut addresses = self
+                .listen
+                .iter()
+                .chain(&self.relays)
+                .chain(&self.bootstrap);
             if let Some(address) = addresses.next() {
-                return Err(BuildError::NoTransport { address: address.clone() });
+                return Err(BuildError::NoTransport {
+                    address: address.clone(),
+                });
             }
         }
-        let mut network = NetworkConfig::new(scope);
         network.listen = self.listen;
         network.relays = self.relays;
         network.bootstrap = self.bootstrap;
@@ -127,6 +153,7 @@ impl NodeBuilder {
             network,
             executors: self.executors,
             pool: self.pool,
+            cooperative: self.cooperative,
             serves: self.serves,
             fallback: self.fallback,
         }))

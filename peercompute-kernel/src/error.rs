@@ -9,7 +9,9 @@ pub enum BuildError {
     #[error(transparent)]
     Scope(#[from] ScopeError),
     /// Addresses were given to a node that has no network.
-    #[error("`{address}` cannot be used: the node has no transport; give it one with NodeBuilder::transport")]
+    #[error(
+        "`{address}` cannot be used: the node has no transport; give it one with NodeBuilder::transport"
+    )]
     NoTransport {
         /// The first of them.
         address: Multiaddr,
@@ -22,10 +24,13 @@ pub enum BuildError {
 pub enum StartError {
     /// The network did not start.
     #[error(transparent)]
-    Net(#[from] peercompute_net::StartError),
+    Net(#[from] peercompute_net::NetworkStartError),
     /// Something else on the same transport serves tasks already.
     #[error(transparent)]
     ProtocolTaken(#[from] ProtocolTaken),
+    /// The system refuses the pool a thread.
+    #[error(transparent)]
+    Pool(#[from] peercompute_compute::SpawnError),
     /// It runs already, or has been stopped.
     #[error("the node was started before; build a new one")]
     StartedBefore,
@@ -48,7 +53,9 @@ pub enum SubmitError {
 #[non_exhaustive]
 pub enum PushError {
     /// More in one call than a job ever holds.
-    #[error("{tasks} tasks of {bytes} bytes are more than a job holds at a time; push fewer at once")]
+    #[error(
+        "{tasks} tasks of {bytes} bytes are more than a job holds at a time; push fewer at once"
+    )]
     TooMany {
         /// Tasks in the call.
         tasks: usize,
@@ -70,6 +77,12 @@ pub enum JobError {
     /// There is nobody to run it.
     #[error("no node is there to run the job, and running it here was ruled out")]
     NoWorkers,
+    /// Whoever is there cannot run its program.
+    #[error("no node runs the job's program: {message}")]
+    Unsupported {
+        /// What the last one that was asked said.
+        message: String,
+    },
     /// It was cancelled.
     #[error("the job was cancelled")]
     Cancelled,

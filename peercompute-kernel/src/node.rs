@@ -37,6 +37,7 @@ pub(crate) struct Parts {
     pub(crate) binding: StreamBinding,
     pub(crate) executors: Executors,
     pub(crate) pool: PoolConfig,
+    pub(crate) cooperative: bool,
     pub(crate) serves: bool,
     pub(crate) fallback: LocalFallback,
 }
@@ -61,10 +62,16 @@ impl NodeKernel {
         let workshop = Arc::new(Workshop::new(
             parts.runtime.clone(),
             parts.pool.clone(),
+            parts.cooperative,
             parts.executors.clone(),
             parts.binding.clone(),
         ));
-        Self { parts, engine, workshop, state: Mutex::default() }
+        Self {
+            parts,
+            engine,
+            workshop,
+            state: Mutex::default(),
+        }
     }
 
     /// Listens, meets the others of the room, and serves and submits from now on. Returns when it listens; [`ready`](Self::ready) tells when the others are known.
@@ -92,8 +99,10 @@ impl NodeKernel {
             fallback: self.parts.fallback,
         };
         let runtime = &self.parts.runtime;
-        let tasks =
-            [runtime.spawn(supervisor.run()), runtime.spawn(self.engine.clone().keep_time())];
+        let tasks = [
+            runtime.spawn(supervisor.run()),
+            runtime.spawn(self.engine.clone().keep_time()),
+        ];
         self.state().tasks.extend(tasks);
         Ok(())
     }
@@ -175,10 +184,19 @@ impl NodeKernel {
         let now = self.parts.runtime.now();
         let stats = self.workshop.stats().unwrap_or_default();
         NodeStatus {
-            peer: self.parts.transport.as_ref().map(|transport| transport.local_peer()),
+            peer: self
+                .parts
+                .transport
+                .as_ref()
+                .map(|transport| transport.local_peer()),
             addresses: net.as_ref().map(|net| net.addresses()).unwrap_or_default(),
             uptime: started.map_or(Duration::ZERO, |started| now - started),
-            peers: net.map(|net| net.peers()).unwrap_or_default().into_iter().map(peer_status).collect(),
+            peers: net
+                .map(|net| net.peers())
+                .unwrap_or_default()
+                .into_iter()
+                .map(peer_status)
+                .collect(),
             tasks: TaskCounts {
                 queued: stats.queued as u64,
                 running: stats.running as u64,
@@ -196,18 +214,21 @@ impl NodeKernel {
     pub fn watch(self: &Arc<Self>, interval: Duration) -> StatusStream {
         let events = self.state().net.as_ref().map(|net| net.events());
         let start = (self.clone(), events, true);
-        StatusStream::new(Box::pin(stream::unfold(start, move |(node, mut events, first)| async move {
-            if !first {
-                tokio::select! {
-                    () = node.parts.runtime.sleep(interval) => {}
-                    Some(_) = next(&mut events) => {}
+        StatusStream::new(Box::pin(stream::unfold(
+            start,
+            move |(node, mut events, first)| async move {
+                if !first {
+                    tokio::select! {
+                        () = node.parts.runtime.sleep(interval) => {}
+                        Some(_) = next(&mut events) => {}
+                    }
                 }
-            }
-            if node.state().stopped {
-                return None;
-            }
-            Some((node.status(), (node, events, false)))
-        })))
+                if node.state().stopped {
+                    return None;
+                }
+                Some((node.status(), (node, events, false)))
+            },
+        )))
     }
 
     /// Ends everything in good order: open jobs fail with [`JobError::NodeStopped`](crate::JobError::NodeStopped), tasks of others go back to them, the others are told goodbye,
@@ -235,7 +256,9 @@ impl NodeKernel {
 
 impl fmt::Debug for NodeKernel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NodeKernel").field("status", &self.status()).finish()
+        f.debug_struct("NodeKernel")
+            .field("status", &self.status())
+            .finish()
     }
 }
 

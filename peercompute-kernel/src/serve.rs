@@ -11,7 +11,7 @@ use peercompute_compute::{
     Completion, Completions, Executor as _, Executors, Limits, Pool, PoolClient, PoolConfig,
     PoolStats, Program, SpawnError, TaskError, TaskInput, Throttle, Work, worker_limit,
 };
-use peercompute_proto::v1::{Capabilities, StreamBinding, TaskSpec};
+use peercompute_proto::v1::{Capabilities, StreamBinding};
 use peercompute_rt::{BoxFuture, Runtime};
 use peercompute_swarm::{
     Assignment, Failure, FailureReason, JobId, Ticket, Worker, WorkerConfig, WorkerEvent,
@@ -34,6 +34,7 @@ const POOL_RETRY: Duration = Duration::from_millis(5);
 pub(crate) struct Workshop {
     runtime: Runtime,
     config: PoolConfig,
+    cooperative: bool,
     executors: Executors,
     binding: StreamBinding,
     state: Mutex<State>,
@@ -68,10 +69,18 @@ impl Workshop {
     pub(crate) fn new(
         runtime: Runtime,
         config: PoolConfig,
+        cooperative: bool,
         executors: Executors,
         binding: StreamBinding,
     ) -> Self {
-        Self { runtime, config, executors, binding, state: Mutex::default() }
+        Self {
+            runtime,
+            config,
+            cooperative,
+            executors,
+            binding,
+            state: Mutex::default(),
+        }
     }
 
     /// The pool, started when it is first needed: a node that only submits needs no threads.
@@ -84,7 +93,13 @@ impl Workshop {
             Some(throttle) => self.config.clone().with_throttle(throttle),
             None => self.config.clone(),
         };
-        let pool = Arc::new(Pool::start(config, self.runtime.clone())?);
+        let clock = self.runtime.clone();
+        let pool = if self.cooperative {
+            Pool::cooperative(config, clock)
+        } else {
+            Pool::start(config, clock)?
+        };
+        let pool = Arc::new(pool);
         if state.paused {
             pool.pause();
         }
@@ -109,7 +124,9 @@ impl Workshop {
     pub(crate) fn throttle(&self) -> Throttle {
         let state = self.state();
         let running = state.pool.as_ref().map(|pool| pool.throttle());
-        running.or(state.throttle).unwrap_or_else(|| self.config.throttle())
+        running
+            .or(state.throttle)
+            .unwrap_or_else(|| self.config.throttle())
     }
 
     pub(crate) fn set_paused(&self, paused: bool) {
@@ -118,7 +135,11 @@ impl Workshop {
         if let Some(pool) = &state.pool {
             if paused { pool.pause() } else { pool.resume() }
         }
-        let window = if paused { 0 } else { self.worker_config().window };
+        let window = if paused {
+            0
+        } else {
+            self.worker_config().window
+        };
         for session in state.sessions.iter().filter_map(Weak::upgrade) {
             session.step(|session| session.core.set_window(window));
         }
@@ -137,7 +158,11 @@ impl Workshop {
     pub(crate) fn capabilities(&self) -> Capabilities {
         let cores = u32::try_from(self.config.cores()).unwrap_or(u32::MAX);
         let workers = u32::try_from(worker_limit(self.config.cores())).unwrap_or(u32::MAX);
-        Capabilities { workers, cores, ..Capabilities::default() }
+        Capabilities {
+            workers,
+            cores,
+            ..Capabilities::default()
+        }
     }
 
     /// Stops the pool; what was leased to this node and has not run goes back to its submitters.
@@ -211,7 +236,11 @@ impl Workshop {
                 let state = session.lock();
                 let timeout = state.core.poll_timeout();
                 let timeout = timeout.map(|due| due.saturating_sub(now(&self.runtime)));
-                if state.stalled { Some(timeout.map_or(POOL_RETRY, |wait| wait.min(POOL_RETRY))) } else { timeout }
+                if state.stalled {
+                    Some(timeout.map_or(POOL_RETRY, |wait| wait.min(POOL_RETRY)))
+                } else {
+                    timeout
+                }
             };
             let Some(wait) = wait else {
                 session.ready.notified().await;
@@ -235,7 +264,10 @@ impl Workshop {
         let mut batch = Vec::new();
         while completions.next_batch(&mut batch).await {
             self.step(session, |state| {
-                for Completion { tag, result, run, .. } in batch.drain(..) {
+                for Completion {
+                    tag, result, run, ..
+                } in batch.drain(..)
+                {
                     let result = result.map_err(|error| failure(&error));
                     state.core.handle_done(Ticket::from_u64(tag), result, run);
                 }
@@ -297,9 +329,19 @@ impl Session {
     fn hand_to_pool(&self, state: &mut SessionState) {
         let mut room = self.client.room();
         while state.batch.len() < room.tasks && room.bytes > 0 {
-            let Some(assignment) = state.core.poll_task() else { break };
-            let Assignment { ticket, job, state: start, input, .. } = assignment;
-            let Some((program, limits)) = state.programs.get(&job) else { continue };
+            let Some(assignment) = state.core.poll_task() else {
+                break;
+            };
+            let Assignment {
+                ticket,
+                job,
+                state: start,
+                input,
+                ..
+            } = assignment;
+            let Some((program, limits)) = state.programs.get(&job) else {
+                continue;
+            };
             room.bytes = room.bytes.saturating_sub(input.len());
             let input = TaskInput::new(input).with_state(start);
             let work = Work::new(ticket.as_u64(), program.clone(), input).with_limits(*limits);

@@ -1,4 +1,9 @@
-use std::{collections::BTreeMap, pin::Pin, task::{Context, Poll}, time::Duration};
+use std::{
+    collections::BTreeMap,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use futures::Stream;
 use peercompute_compute::Throttle;

@@ -6,7 +6,7 @@ mod job;
 mod supervise;
 
 pub(crate) use engine::Engine;
-pub use job::{Host, HostShare, Job, JobResults, JobSender, JobWatch, NewTask, Outcome};
+pub use job::{Host, HostShare, JOB_BACKLOG_BYTES, JOB_BACKLOG_TASKS, Job, JobResults, JobSender, JobWatch, NewTask, Outcome};
 pub(crate) use supervise::Supervisor;
 
 use std::time::Duration;
@@ -30,6 +30,8 @@ pub enum LocalFallback {
 impl Default for LocalFallback {
     /// When alone, after ten seconds of patience.
     fn default() -> Self {
-        Self::WhenAlone { patience: Duration::from_secs(10) }
+        Self::WhenAlone {
+            patience: Duration::from_secs(10),
+        }
     }
 }

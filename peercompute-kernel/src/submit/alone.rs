@@ -10,15 +10,15 @@ pub(super) const GRACE: Duration = Duration::from_secs(2);
 pub(super) struct Sight {
     /// Jobs are open.
     pub(super) jobs: bool,
-    /// Links to other nodes that run tasks are up.
-    pub(super) linked: bool,
+    /// Every job has somebody who runs it.
+    pub(super) served: bool,
     /// Every relay and bootstrap node has answered or failed.
     pub(super) search_done: bool,
     /// Nodes are known, and it is not yet known whether they can be reached.
     pub(super) trying: bool,
 }
 
-/// Follows how long the node has been alone with its jobs.
+/// Follows how long the node has been alone with a job.
 #[derive(Debug)]
 pub(super) struct Alone {
     patience: Duration,
@@ -40,7 +40,11 @@ pub(super) enum Verdict {
 
 impl Alone {
     pub(super) fn new(patience: Duration) -> Self {
-        Self { patience, since: None, had_company: false }
+        Self {
+            patience,
+            since: None,
+            had_company: false,
+        }
     }
 
     pub(super) fn look(&mut self, now: Duration, sight: Sight) -> Verdict {
@@ -49,7 +53,7 @@ impl Alone {
             self.had_company = false;
             return Verdict::Fine;
         }
-        if sight.linked {
+        if sight.served {
             self.since = None;
             self.had_company = true;
             return Verdict::Fine;
@@ -63,7 +67,11 @@ impl Alone {
             self.patience
         };
         let until = since.saturating_add(wait);
-        if until <= now { Verdict::GiveUp } else { Verdict::WaitUntil(until) }
+        if until <= now {
+            Verdict::GiveUp
+        } else {
+            Verdict::WaitUntil(until)
+        }
     }
 }
 
@@ -75,7 +83,10 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn searching() -> Sight {
-        Sight { jobs: true, ..Sight::default() }
+        Sight {
+            jobs: true,
+            ..Sight::default()
+        }
     }
 
     #[test]
@@ -87,8 +98,14 @@ mod tests {
     #[test]
     fn a_search_that_found_nobody_ends_the_wait_at_once() {
         let mut alone = Alone::new(PATIENCE);
-        assert_eq!(alone.look(SECOND, searching()), Verdict::WaitUntil(SECOND + PATIENCE));
-        let done = Sight { search_done: true, ..searching() };
+        assert_eq!(
+            alone.look(SECOND, searching()),
+            Verdict::WaitUntil(SECOND + PATIENCE)
+        );
+        let done = Sight {
+            search_done: true,
+            ..searching()
+        };
         assert_eq!(alone.look(2 * SECOND, done), Verdict::GiveUp);
     }
 
@@ -102,24 +119,55 @@ mod tests {
     #[test]
     fn nodes_that_are_being_tried_are_waited_for() {
         let mut alone = Alone::new(PATIENCE);
-        let trying = Sight { search_done: true, trying: true, ..searching() };
-        assert_eq!(alone.look(SECOND, trying), Verdict::WaitUntil(SECOND + PATIENCE));
+        let trying = Sight {
+            search_done: true,
+            trying: true,
+            ..searching()
+        };
+        assert_eq!(
+            alone.look(SECOND, trying),
+            Verdict::WaitUntil(SECOND + PATIENCE)
+        );
     }
 
     #[test]
     fn the_loss_of_the_last_node_gives_others_a_grace() {
         let mut alone = Alone::new(PATIENCE);
-        let done = Sight { search_done: true, ..searching() };
-        assert_eq!(alone.look(SECOND, Sight { linked: true, ..done }), Verdict::Fine);
-        assert_eq!(alone.look(5 * SECOND, done), Verdict::WaitUntil(5 * SECOND + GRACE));
+        let done = Sight {
+            search_done: true,
+            ..searching()
+        };
+        assert_eq!(
+            alone.look(
+                SECOND,
+                Sight {
+                    served: true,
+                    ..done
+                }
+            ),
+            Verdict::Fine
+        );
+        assert_eq!(
+            alone.look(5 * SECOND, done),
+            Verdict::WaitUntil(5 * SECOND + GRACE)
+        );
         assert_eq!(alone.look(5 * SECOND + GRACE, done), Verdict::GiveUp);
     }
 
     #[test]
     fn a_new_job_starts_with_full_patience() {
         let mut alone = Alone::new(PATIENCE);
-        alone.look(SECOND, Sight { linked: true, ..searching() });
+        alone.look(
+            SECOND,
+            Sight {
+                served: true,
+                ..searching()
+            },
+        );
         alone.look(2 * SECOND, Sight::default());
-        assert_eq!(alone.look(3 * SECOND, searching()), Verdict::WaitUntil(3 * SECOND + PATIENCE));
+        assert_eq!(
+            alone.look(3 * SECOND, searching()),
+            Verdict::WaitUntil(3 * SECOND + PATIENCE)
+        );
     }
 }

@@ -34,6 +34,8 @@ struct State {
     core: Submitter,
     links: BTreeMap<WorkerId, Link>,
     jobs: BTreeMap<JobId, Arc<JobShared>>,
+    /// What the last node that does not run a job said of it.
+    refusals: BTreeMap<JobId, String>,
     next_worker: u64,
     stopped: bool,
 }
@@ -52,6 +54,7 @@ impl Engine {
                 core: Submitter::new(config),
                 links: BTreeMap::new(),
                 jobs: BTreeMap::new(),
+                refusals: BTreeMap::new(),
                 next_worker: 0,
                 stopped: false,
             }),
@@ -94,41 +97,56 @@ impl Engine {
     }
 
     pub(super) fn cancel(&self, job: JobId) {
-        self.step(|state, _| {
-            // It may have ended in the meantime.
-            let _ = state.core.cancel_job(job);
-            if let Some(shared) = state.jobs.remove(&job) {
-                shared.end(Err(JobError::Cancelled));
-            }
-        });
+        self.step(|state, _| state.end(job, Err(JobError::Cancelled)));
         self.changed.notify_waiters();
     }
 
-    /// Ends every job with `why`.
-    pub(crate) fn fail_jobs(&self, why: &JobError) {
-        self.step(|state, _| {
-            for (id, shared) in std::mem::take(&mut state.jobs) {
-                let _ = state.core.cancel_job(id);
-                shared.end(Err(why.clone()));
-            }
+    /// Ends every job that nobody runs, with what those who could not said of it.
+    pub(crate) fn fail_unserved(&self) {
+        self.fail(|state, job| match state.core.job_status(job) {
+            Some(status) if status.usable_workers > 0 => None,
+            _ => Some(
+                state
+                    .refusals
+                    .get(&job)
+                    .map_or(JobError::NoWorkers, |message| JobError::Unsupported {
+                        message: message.clone(),
+                    }),
+            ),
         });
-        self.changed.notify_waiters();
     }
 
     pub(crate) fn stop(&self) {
         self.lock().stopped = true;
-        self.fail_jobs(&JobError::NodeStopped);
+        self.fail(|_, _| Some(JobError::NodeStopped));
+    }
+
+    /// Ends every job for which there is a reason.
+    fn fail(&self, why: impl Fn(&State, JobId) -> Option<JobError>) {
+        self.step(|state, _| {
+            for job in state.jobs.keys().copied().collect::<Vec<_>>() {
+                if let Some(error) = why(state, job) {
+                    state.end(job, Err(error));
+                }
+            }
+        });
+        self.changed.notify_waiters();
     }
 
     pub(crate) fn open_jobs(&self) -> usize {
         self.lock().jobs.len()
     }
 
-    /// Links to other nodes, and whether the local one is among the links.
-    pub(crate) fn links(&self) -> (usize, bool) {
+    /// Whether every open job has somebody who runs it: who claims it and is not silent.
+    pub(crate) fn is_served(&self) -> bool {
         let state = self.lock();
-        let local = state.links.values().any(|link| link.host == Host::Local);
-        (state.links.len() - usize::from(local), local)
+        let usable = |job| {
+            state
+                .core
+                .job_status(job)
+                .is_some_and(|status| status.usable_workers > 0)
+        };
+        state.jobs.keys().all(|job| usable(*job))
     }
 
     /// Waits until links or jobs come or go. Cancel safe; take the future before looking at the state.
@@ -148,12 +166,22 @@ impl Engine {
             let worker = WorkerId(state.next_worker);
             state.core.add_worker(now, worker, None)?;
             state.next_worker += 1;
-            state.links.insert(worker, Link { host, path, ready: ready.clone() });
+            state.links.insert(
+                worker,
+                Link {
+                    host,
+                    path,
+                    ready: ready.clone(),
+                },
+            );
             Ok::<_, LinkError>(worker)
         })?;
         self.changed.notify_waiters();
         // Also when this future is dropped, the link is gone.
-        let _gone = Gone { engine: &self, worker };
+        let _gone = Gone {
+            engine: &self,
+            worker,
+        };
         let read = async {
             while let Some(frame) = source.next().await? {
                 self.step(|state, now| state.core.handle_frame(now, worker, frame))?;
@@ -230,31 +258,82 @@ impl State {
         }
     }
 
+    /// Ends a job, cancelling what is left of it.
+    fn end(&mut self, job: JobId, end: Result<(), JobError>) {
+        if let Some(shared) = self.jobs.remove(&job) {
+            self.refusals.remove(&job);
+            // A job that is done is not open any more.
+            let _ = self.core.cancel_job(job);
+            shared.end(end);
+        }
+    }
+
     fn hand_out_event(&mut self, event: SubmitterEvent) {
         match event {
-            SubmitterEvent::TaskDone { job, task, worker, input_bytes, value, run } => {
+            SubmitterEvent::TaskDone {
+                job,
+                task,
+                worker,
+                input_bytes,
+                value,
+                run,
+            } => {
                 let link = self.links.get(&worker);
                 let host = link.map(|link| link.host);
-                let outcome = Outcome { task, result: Ok(value), host, run };
+                let outcome = Outcome {
+                    task,
+                    result: Ok(value),
+                    host,
+                    run,
+                };
                 if let Some(shared) = self.jobs.get(&job) {
                     shared.put(outcome, input_bytes, link.and_then(|link| link.path));
                 }
             }
-            SubmitterEvent::TaskFailed { job, task, input_bytes, failure } => {
-                let outcome =
-                    Outcome { task, result: Err(failure), host: None, run: Duration::ZERO };
+            SubmitterEvent::TaskFailed {
+                job,
+                task,
+                input_bytes,
+                failure,
+            } => {
+                let outcome = Outcome {
+                    task,
+                    result: Err(failure),
+                    host: None,
+                    run: Duration::ZERO,
+                };
                 if let Some(shared) = self.jobs.get(&job) {
                     shared.put(outcome, input_bytes, None);
                 }
             }
             SubmitterEvent::JobDone { job } => {
-                if let Some(shared) = self.jobs.remove(&job) {
-                    shared.end(Ok(()));
-                }
+                self.end(job, Ok(()));
             }
-            SubmitterEvent::WorkerUnsuitable { worker, job, failure } => {
+            SubmitterEvent::WorkerUnsuitable {
+                worker,
+                job,
+                failure,
+            } => {
                 let host = self.links.get(&worker).map(|link| link.host);
                 tracing::warn!(?host, %job, %failure, "a node does not run the job");
+                if !self.jobs.contains_key(&job) {
+                    return;
+                }
+                let served = self
+                    .core
+                    .job_status(job)
+                    .is_some_and(|status| status.usable_workers > 0);
+                if host == Some(Host::Local) && !served {
+                    // Tried here last, when nobody else was left.
+                    self.end(
+                        job,
+                        Err(JobError::Unsupported {
+                            message: failure.message,
+                        }),
+                    );
+                } else {
+                    self.refusals.insert(job, failure.message);
+                }
             }
             other => tracing::trace!(?other, "submitter"),
         }

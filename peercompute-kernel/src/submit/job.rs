@@ -31,8 +31,15 @@ pub struct Job {
 
 impl Job {
     pub(super) fn new(shared: Arc<JobShared>, engine: Arc<Engine>) -> Self {
-        let sender = JobSender { shared: shared.clone(), engine: engine.clone(), finished: false };
-        Self { sender, results: JobResults { shared, engine } }
+        let sender = JobSender {
+            shared: shared.clone(),
+            engine: engine.clone(),
+            finished: false,
+        };
+        Self {
+            sender,
+            results: JobResults { shared, engine },
+        }
     }
 
     /// The two ends.
@@ -173,12 +180,25 @@ impl JobSender {
     pub async fn push(&mut self, tasks: Vec<NewTask>) -> Result<Option<TaskId>, PushError> {
         let bytes: usize = tasks.iter().map(|task| task.input.len()).sum();
         if tasks.len() > JOB_BACKLOG_TASKS || bytes > JOB_BACKLOG_BYTES {
-            return Err(PushError::TooMany { tasks: tasks.len(), bytes });
+            return Err(PushError::TooMany {
+                tasks: tasks.len(),
+                bytes,
+            });
         }
         let ended = |_| PushError::Ended;
         let permits = |n: usize| u32::try_from(n).expect("the backlog's bounds fit 32 bits");
-        let tasks_permit = self.shared.tasks.acquire_many(permits(tasks.len())).await.map_err(ended)?;
-        let bytes_permit = self.shared.bytes.acquire_many(permits(bytes)).await.map_err(ended)?;
+        let tasks_permit = self
+            .shared
+            .tasks
+            .acquire_many(permits(tasks.len()))
+            .await
+            .map_err(ended)?;
+        let bytes_permit = self
+            .shared
+            .bytes
+            .acquire_many(permits(bytes))
+            .await
+            .map_err(ended)?;
         let first = self.engine.push(self.shared.id, tasks)?;
         // They come back when the application takes the outcomes.
         tasks_permit.forget();
@@ -242,7 +262,9 @@ impl JobResults {
 
     /// A handle that tells the same while somebody else takes the results.
     pub fn watch(&self) -> JobWatch {
-        JobWatch { shared: self.shared.clone() }
+        JobWatch {
+            shared: self.shared.clone(),
+        }
     }
 }
 
@@ -267,18 +289,24 @@ impl Drop for JobResults {
 
 impl fmt::Debug for JobSender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("JobSender").field("job", &self.shared.id).finish_non_exhaustive()
+        f.debug_struct("JobSender")
+            .field("job", &self.shared.id)
+            .finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for JobWatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("JobWatch").field("job", &self.shared.id).finish_non_exhaustive()
+        f.debug_struct("JobWatch")
+            .field("job", &self.shared.id)
+            .finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for JobResults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("JobResults").field("job", &self.shared.id).finish_non_exhaustive()
+        f.debug_struct("JobResults")
+            .field("job", &self.shared.id)
+            .finish_non_exhaustive()
     }
 }

@@ -13,13 +13,7 @@ use super::{
     alone::{Alone, Sight, Verdict},
     job::Host,
 };
-use crate::{
-    TASK_PROTOCOL,
-    clock::now,
-    error::{JobError, LinkError},
-    link,
-    serve::Workshop,
-};
+use crate::{TASK_PROTOCOL, clock::now, error::LinkError, link, serve::Workshop};
 
 /// How long a peer whose link broke is left alone the first time; doubles each time, up to [`MAX_RETRY`].
 const FIRST_RETRY: Duration = Duration::from_millis(500);
@@ -28,8 +22,11 @@ const MAX_RETRY: Duration = Duration::from_secs(30);
 /// Peers that jobs are given to at once. Further ones are passed over until one of them goes.
 const MAX_LINKS: usize = 256;
 
-/// The longest sleep between two looks.
-const LONG: Duration = Duration::from_secs(3600);
+/// How often to look whether every job is served: workers fall silent without an event.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The same without jobs.
+const IDLE_LOOK: Duration = Duration::from_secs(3600);
 
 /// Keeps links to the peers that run tasks while there are jobs, and runs the jobs here when nobody is there.
 pub(crate) struct Supervisor {
@@ -65,14 +62,17 @@ impl Supervisor {
         loop {
             let changed = self.engine.changed();
             let jobs = self.engine.open_jobs() > 0;
-            let (candidates, retry) =
-                if jobs { self.link_peers(&mut links) } else { (0, None) };
-            let (linked, local) = self.engine.links();
+            let (candidates, retry) = if jobs {
+                self.link_peers(&mut links)
+            } else {
+                (0, None)
+            };
+            let served = self.engine.is_served();
             let sight = Sight {
-                jobs: jobs && !local,
-                linked: linked > 0,
+                jobs,
+                served,
                 search_done,
-                trying: candidates > 0,
+                trying: candidates > 0 || links.to.contains(&Host::Local),
             };
             let verdict = alone.look(now(&self.runtime), sight);
             let until = match verdict {
@@ -80,11 +80,14 @@ impl Supervisor {
                 Verdict::WaitUntil(until) => Some(until),
                 Verdict::GiveUp => {
                     self.give_up(&mut links);
+                    // What was begun now has its own time.
+                    alone = Alone::new(patience);
                     None
                 }
             };
             let wake = [retry, until].into_iter().flatten().min();
-            let wait = wake.map_or(LONG, |at| at.saturating_sub(now(&self.runtime)));
+            let look = if jobs { LOOK } else { IDLE_LOOK };
+            let wait = wake.map_or(look, |at| at.saturating_sub(now(&self.runtime)).min(look));
             tokio::select! {
                 () = changed => {}
                 () = &mut search, if !search_done => search_done = true,
@@ -97,7 +100,9 @@ impl Supervisor {
 
     /// Starts links to the peers that run tasks and have none. Returns how many peers may yet turn out to be reachable, and when to look again.
     fn link_peers(&self, links: &mut Links) -> (usize, Option<Duration>) {
-        let Some(net) = &self.net else { return (0, None) };
+        let Some(net) = &self.net else {
+            return (0, None);
+        };
         let now = now(&self.runtime);
         let (mut candidates, mut retry) = (0, None::<Duration>);
         for peer in net.peers() {
@@ -139,13 +144,19 @@ impl Supervisor {
         links.to.remove(&host);
         match end {
             Ok(()) => tracing::info!(%host, "the node has ended its stream of tasks"),
-            Err(error) => tracing::warn!(%host, %error, "the stream of tasks to the node has ended"),
+            Err(error) => {
+                tracing::warn!(%host, %error, "the stream of tasks to the node has ended")
+            }
         }
         if let Host::Peer(peer) = host {
             let failures = links.broken.get(&peer).map_or(0, |(failures, _)| *failures);
-            let wait = FIRST_RETRY.saturating_mul(1 << failures.min(16)).min(MAX_RETRY);
+            let wait = FIRST_RETRY
+                .saturating_mul(1 << failures.min(16))
+                .min(MAX_RETRY);
             let retry_at = now(&self.runtime) + wait;
-            links.broken.insert(peer, (failures.saturating_add(1), retry_at));
+            links
+                .broken
+                .insert(peer, (failures.saturating_add(1), retry_at));
             if let Some(net) = &self.net
                 && end.as_ref().is_err_and(LinkError::is_violation)
             {
@@ -156,8 +167,7 @@ impl Supervisor {
 
     fn give_up(&self, links: &mut Links) {
         match self.fallback {
-            LocalFallback::Never { .. } => self.engine.fail_jobs(&JobError::NoWorkers),
-            LocalFallback::WhenAlone { .. } => {
+            LocalFallback::WhenAlone { .. } if !links.to.contains(&Host::Local) => {
                 tracing::info!("no other node is there; the job runs on this machine");
                 let (here, there) = link::local();
                 let (engine, workshop) = (self.engine.clone(), self.workshop.clone());
@@ -166,10 +176,15 @@ impl Supervisor {
                     let submit = engine.drive(Host::Local, None, here);
                     let serve = workshop.serve(there);
                     futures::pin_mut!(submit, serve);
-                    let end = futures::future::select(submit, serve).await.factor_first().0;
+                    let end = futures::future::select(submit, serve)
+                        .await
+                        .factor_first()
+                        .0;
                     (Host::Local, end)
                 }));
             }
+            // Not here, or it was tried here too.
+            _ => self.engine.fail_unserved(),
         }
     }
 }

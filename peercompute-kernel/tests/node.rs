@@ -1,0 +1,340 @@
+//! Whole nodes in one thread on virtual time, over the network in memory.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use peercompute_compute::Operation;
+use peercompute_kernel::{
+    Host, JobError, LocalFallback, NewTask, NodeBuilder, NodeKernel, Outcome, SubmitError,
+};
+use peercompute_net::{
+    Multiaddr,
+    memory::{Bandwidth, LinkConfig, MemoryNetwork},
+};
+use peercompute_rt::{Runtime, Simulation};
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A world of nodes that repeats from its seed.
+struct World {
+    simulation: Simulation,
+    runtime: Runtime,
+    network: MemoryNetwork,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let simulation = Simulation::new(seed);
+        let runtime = simulation.runtime();
+        let network = MemoryNetwork::new(runtime.clone(), seed);
+        network.set_default_link(LinkConfig::default().with_latency(Duration::from_millis(5)));
+        Self {
+            simulation,
+            runtime,
+            network,
+        }
+    }
+
+    fn run<T>(&self, main: impl Future<Output = T>) -> T {
+        self.simulation.run(main).expect("the world does not stall")
+    }
+
+    fn node(&self, name: &str) -> NodeBuilder {
+        let transport = Arc::new(self.network.transport(name));
+        NodeKernel::builder()
+            .transport(transport)
+            .cooperative_pool()
+    }
+
+    async fn worker(&self, name: &str, room: &str) -> (NodeKernel, Multiaddr) {
+        let node = self
+            .node(name)
+            .room("test", room)
+            .listen("/memory/0".parse().unwrap())
+            .build(self.runtime.clone())
+            .unwrap();
+        node.start().await.unwrap();
+        let address = node.status().addresses[0].clone();
+        (node, address)
+    }
+
+    async fn submitter(&self, peers: &[Multiaddr], fallback: LocalFallback) -> NodeKernel {
+        let mut builder = self
+            .node("submitter")
+            .room("test", "room")
+            .serves(false)
+            .local_fallback(fallback);
+        for peer in peers {
+            builder = builder.peer(peer.clone());
+        }
+        let node = builder.build(self.runtime.clone()).unwrap();
+        node.start().await.unwrap();
+        node
+    }
+}
+
+fn tasks(count: u64) -> Vec<NewTask> {
+    (0..count)
+        .map(|number| NewTask {
+            state: None,
+            input: Bytes::from(number.to_string()),
+        })
+        .collect()
+}
+
+fn crc(number: u64) -> Bytes {
+    Bytes::copy_from_slice(&crc32c::crc32c(number.to_string().as_bytes()).to_le_bytes())
+}
+
+/// Runs a job to its end and returns what came of each task, having checked that each came once.
+async fn run_job(node: &NodeKernel, count: u64) -> Result<BTreeMap<u64, Outcome>, JobError> {
+    let (mut sender, mut results) = node.submit(Operation::Crc32c.into()).unwrap().split();
+    sender.push(tasks(count)).await.unwrap();
+    sender.finish();
+    let mut outcomes = Vec::new();
+    while results.next_batch(&mut outcomes).await? {}
+    let by_task: BTreeMap<_, _> = outcomes
+        .iter()
+        .map(|outcome| (outcome.task.as_u64(), outcome.clone()))
+        .collect();
+    assert_eq!(by_task.len(), outcomes.len(), "a task came twice");
+    Ok(by_task)
+}
+
+fn assert_all_right(outcomes: &BTreeMap<u64, Outcome>, count: u64) {
+    assert_eq!(outcomes.len() as u64, count);
+    for (number, outcome) in outcomes {
+        assert_eq!(outcome.result.as_ref().unwrap(), &crc(*number));
+    }
+}
+
+fn when_alone() -> LocalFallback {
+    LocalFallback::WhenAlone { patience: PATIENCE }
+}
+
+fn never() -> LocalFallback {
+    LocalFallback::Never { patience: PATIENCE }
+}
+
+#[test]
+fn a_job_runs_on_the_other_nodes_of_the_room() {
+    let world = World::new(1);
+    world.run(async {
+        let (one, one_address) = world.worker("one", "room").await;
+        let (two, two_address) = world.worker("two", "room").await;
+        let node = world.submitter(&[one_address, two_address], never()).await;
+        let outcomes = run_job(&node, 5000).await.unwrap();
+        assert_all_right(&outcomes, 5000);
+        for worker in [&one, &two] {
+            let done = worker.status().tasks.done;
+            assert!(done > 500, "a worker has done {done} of 5000 tasks");
+        }
+        node.stop().await;
+    });
+}
+
+#[test]
+fn without_other_nodes_the_job_runs_here_and_says_so() {
+    let world = World::new(2);
+    world.run(async {
+        let node = world.submitter(&[], when_alone()).await;
+        let outcomes = run_job(&node, 100).await.unwrap();
+        assert_all_right(&outcomes, 100);
+        assert!(
+            outcomes
+                .values()
+                .all(|outcome| outcome.host == Some(Host::Local))
+        );
+    });
+}
+
+#[test]
+fn an_address_where_nobody_answers_ends_in_the_local_fallback() {
+    let world = World::new(3);
+    world.run(async {
+        let (gone, address) = world.worker("gone", "room").await;
+        gone.stop().await;
+        let node = world.submitter(&[address], when_alone()).await;
+        let outcomes = run_job(&node, 100).await.unwrap();
+        assert_all_right(&outcomes, 100);
+        assert!(
+            outcomes
+                .values()
+                .all(|outcome| outcome.host == Some(Host::Local))
+        );
+    });
+}
+
+#[test]
+fn without_other_nodes_and_without_the_fallback_the_job_fails() {
+    let world = World::new(4);
+    world.run(async {
+        let node = world.submitter(&[], never()).await;
+        assert_eq!(run_job(&node, 1).await, Err(JobError::NoWorkers));
+    });
+}
+
+#[test]
+fn a_worker_that_is_cut_off_midway_costs_time_and_no_result() {
+    for seed in 10..20 {
+        let world = World::new(seed);
+        world.run(async {
+            // Slow enough that the cut comes in the middle.
+            let slow = LinkConfig::default()
+                .with_latency(Duration::from_millis(20))
+                .with_bandwidth(Bandwidth::bytes_per_second(20_000));
+            world.network.set_default_link(slow);
+            let (_one, one_address) = world.worker("one", "room").await;
+            let (_two, two_address) = world.worker("two", "room").await;
+            let node = world.submitter(&[one_address, two_address], never()).await;
+            let (mut sender, mut results) = node.submit(Operation::Crc32c.into()).unwrap().split();
+            sender.push(tasks(4000)).await.unwrap();
+            sender.finish();
+            let mut outcomes = Vec::new();
+            let mut cut = false;
+            while results.next_batch(&mut outcomes).await.unwrap() {
+                if outcomes.len() > 500 && !cut {
+                    cut = true;
+                    let one = MemoryNetwork::peer("one");
+                    let others = vec![MemoryNetwork::peer("two"), MemoryNetwork::peer("submitter")];
+                    world.network.partition([vec![one], others]);
+                }
+            }
+            assert!(cut, "seed {seed}: the job ended before the cut");
+            let by_task: BTreeMap<_, _> = outcomes
+                .iter()
+                .map(|outcome| (outcome.task.as_u64(), outcome.clone()))
+                .collect();
+            assert_eq!(
+                by_task.len(),
+                outcomes.len(),
+                "seed {seed}: a task came twice"
+            );
+            assert_all_right(&by_task, 4000);
+        });
+    }
+}
+
+#[test]
+fn the_loss_of_the_last_worker_midway_ends_in_the_local_fallback() {
+    let world = World::new(5);
+    world.run(async {
+        let slow = LinkConfig::default()
+            .with_latency(Duration::from_millis(20))
+            .with_bandwidth(Bandwidth::bytes_per_second(20_000));
+        world.network.set_default_link(slow);
+        let (_one, address) = world.worker("one", "room").await;
+        let node = world.submitter(&[address], when_alone()).await;
+        let (mut sender, mut results) = node.submit(Operation::Crc32c.into()).unwrap().split();
+        sender.push(tasks(4000)).await.unwrap();
+        sender.finish();
+        let mut outcomes = Vec::new();
+        while results.next_batch(&mut outcomes).await.unwrap() {
+            if outcomes.len() > 500 {
+                let others = vec![MemoryNetwork::peer("submitter")];
+                world
+                    .network
+                    .partition([vec![MemoryNetwork::peer("one")], others]);
+            }
+        }
+        let hosts: std::collections::BTreeSet<_> =
+            outcomes.iter().map(|outcome| outcome.host).collect();
+        assert_eq!(hosts.len(), 2, "{hosts:?}");
+        assert_eq!(outcomes.len(), 4000);
+    });
+}
+
+#[test]
+fn nodes_of_different_rooms_never_meet() {
+    let world = World::new(6);
+    world.run(async {
+        let (other, address) = world.worker("other", "another room").await;
+        let node = world.submitter(&[address], when_alone()).await;
+        let outcomes = run_job(&node, 50).await.unwrap();
+        assert!(
+            outcomes
+                .values()
+                .all(|outcome| outcome.host == Some(Host::Local))
+        );
+        assert_eq!(other.status().tasks.done, 0);
+        assert!(node.status().peers.is_empty());
+        assert!(other.status().peers.is_empty());
+    });
+}
+
+#[test]
+fn a_paused_node_gets_no_tasks_until_it_goes_on() {
+    let world = World::new(7);
+    world.run(async {
+        let (one, one_address) = world.worker("one", "room").await;
+        let (two, two_address) = world.worker("two", "room").await;
+        one.pause();
+        let node = world.submitter(&[one_address, two_address], never()).await;
+        assert_all_right(&run_job(&node, 1000).await.unwrap(), 1000);
+        assert_eq!(
+            (one.status().tasks.done, two.status().tasks.done),
+            (0, 1000)
+        );
+        one.resume();
+        two.pause();
+        assert_all_right(&run_job(&node, 1000).await.unwrap(), 1000);
+        assert_eq!(one.status().tasks.done, 1000);
+    });
+}
+
+#[test]
+fn a_program_that_no_node_knows_fails_with_the_reason() {
+    let world = World::new(8);
+    world.run(async {
+        let (_one, address) = world.worker("one", "room").await;
+        let node = world.submitter(&[address], when_alone()).await;
+        let mut spec: peercompute_proto::v1::TaskSpec = Operation::Noop.into();
+        let program = spec
+            .program
+            .as_mut()
+            .and_then(|program| program.program.as_mut())
+            .unwrap();
+        let peercompute_proto::v1::program::Program::Builtin(builtin) = program;
+        builtin.operation = "dance".to_owned();
+        let (mut sender, mut results) = node.submit(spec).unwrap().split();
+        sender.push(tasks(3)).await.unwrap();
+        sender.finish();
+        let error = results.next_batch(&mut Vec::new()).await.unwrap_err();
+        assert!(
+            matches!(&error, JobError::Unsupported { message } if message.contains("dance")),
+            "{error}"
+        );
+    });
+}
+
+#[test]
+fn a_stopped_node_ends_its_jobs_and_takes_no_more() {
+    let world = World::new(9);
+    world.run(async {
+        let node = world.submitter(&[], never()).await;
+        let (_sender, mut results) = node.submit(Operation::Crc32c.into()).unwrap().split();
+        node.stop().await;
+        assert_eq!(
+            results.next_batch(&mut Vec::new()).await,
+            Err(JobError::NodeStopped)
+        );
+        assert!(matches!(
+            node.submit(Operation::Noop.into()),
+            Err(SubmitError::NotRunning)
+        ));
+    });
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    let trace = |seed| {
+        let world = World::new(seed);
+        world.run(async {
+            let (_one, address) = world.worker("one", "room").await;
+            let node = world.submitter(&[address], never()).await;
+            run_job(&node, 500).await.unwrap();
+        });
+        world.network.trace()
+    };
+    assert_eq!(trace(11), trace(11));
+}
