@@ -1,4 +1,5 @@
 //! The fuzz targets on a stable toolchain: the corpus, then random and mutated inputs.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -210,7 +211,7 @@ fn golden(target: Target) -> Vec<(String, Vec<u8>)> {
         match (target.name, framed) {
             (_, false) if target.message == Some(message) => vectors.push((name, bytes)),
             ("task_stream", true) if message == "TaskFrame" => {
-                vectors.push((name, with_step(&bytes)))
+                vectors.push((name, with_step(&bytes)));
             }
             ("rendezvous_stream", true) if message == "RendezvousFrame" => {
                 vectors.push((name, with_step(&bytes)));

@@ -60,7 +60,7 @@ mod batch_of_4096 {
         bencher
             .counter(ItemsCount::new(4096_u32))
             .with_inputs(|| bytes.clone())
-            .bench_local_values(|bytes| decode::<v1::TaskFrame>(bytes));
+            .bench_local_values(decode::<v1::TaskFrame>);
     }
 
     /// Without a look at counts and lengths, for comparison.
@@ -92,7 +92,7 @@ mod batch_of_4096 {
         bencher
             .counter(ItemsCount::new(4096_u32))
             .with_inputs(|| bytes.clone())
-            .bench_local_values(|bytes| decode::<v1::TaskFrame>(bytes));
+            .bench_local_values(decode::<v1::TaskFrame>);
     }
 }
 
@@ -128,7 +128,7 @@ mod lease_of_1_mib {
         bencher
             .counter(BytesCount::new(SIZE))
             .with_inputs(|| bytes.clone())
-            .bench_local_values(|bytes| decode::<v1::TaskFrame>(bytes));
+            .bench_local_values(decode::<v1::TaskFrame>);
     }
 }
 
@@ -178,7 +178,7 @@ mod header {
         bencher
             .counter(ItemsCount::new(1_u32))
             .with_inputs(|| bytes.clone())
-            .bench_local_values(|bytes| decode::<v1::Header>(bytes));
+            .bench_local_values(decode::<v1::Header>);
     }
 
     #[divan::bench]

@@ -16,7 +16,7 @@ use crate::limits::{HASH_SIZE, MAX_NAME};
 /// | 1 | the length of the room's name in bytes, 0 to 64 |
 /// | that many | the room's name in UTF-8, as given |
 ///
-/// so anybody can compute it in any language; `golden/scope.txt` has examples. A scope is an address, not a secret: who knows the names knows it.
+/// so anybody can compute it in any language; `golden/scope.json` has examples. A scope is an address, not a secret: who knows the names knows it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Scope([u8; HASH_SIZE]);
 

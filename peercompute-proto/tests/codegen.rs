@@ -1,5 +1,6 @@
 //! The checked-in types are what the schema generates. `PEERCOMPUTE_CODEGEN=write` (or `cargo xtask codegen`) writes them anew.
 #![cfg(not(target_arch = "wasm32"))]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::path::{Path, PathBuf};
 
