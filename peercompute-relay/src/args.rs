@@ -9,6 +9,7 @@ use crate::config::{ConfigError, Key, Layer, MAX_CONFIG_BYTES, RelayOptions};
 
 /// How to run a relay. Every setting may also come from the environment or from the configuration file; a flag wins over both.
 #[derive(Clone, Debug, Default, clap::Args)]
+#[command(args_override_self = true)]
 #[command(after_help = "\
 Environment: RELAY_PUBLIC_HOST, RELAY_PUBLIC_PORT, RELAY_LISTEN_HOST, RELAY_LISTEN_PORT, RELAY_IDENTITY_FILE,
 RELAY_SSL_CERT, RELAY_SSL_KEY. They win over the configuration file, and flags win over them.")]
