@@ -1,6 +1,7 @@
 //! Networking for PeerCompute: the [`Transport`] trait, libp2p and a simulated in-memory transport, rooms and presence.
 
 mod allowance;
+pub mod conformance;
 mod error;
 mod frames;
 #[cfg(feature = "libp2p")]

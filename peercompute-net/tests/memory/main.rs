@@ -1,0 +1,4 @@
+//! The in-memory transport, and what runs on it.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod conformance;
