@@ -47,7 +47,7 @@ async fn responder(address: Multiaddr) -> anyhow::Result<()> {
     loop {
         tokio::select! {
             Some(event) = events.next() => match event {
-                NetworkEvent::Joined { presence } => {
+                NetworkEvent::Joined { presence, .. } => {
                     alone = false;
                     println!("{} has come", presence.peer);
                 }
@@ -106,6 +106,7 @@ async fn delegate(node: &NodeKernel) -> anyhow::Result<()> {
 }
 
 fn transport() -> anyhow::Result<Arc<Libp2pTransport>> {
-    let config = Libp2pConfig::new(Identity::generate());
-    Ok(Arc::new(Libp2pTransport::start(Runtime::tokio(), config)?))
+    let runtime = Runtime::tokio();
+    let config = Libp2pConfig::new(Identity::generate(&runtime));
+    Ok(Arc::new(Libp2pTransport::start(config, &runtime)?))
 }

@@ -15,7 +15,8 @@ pub use node::NodeKernel;
 pub use peercompute_swarm::{Failure, FailureReason, TaskId};
 pub use status::{NodeStatus, PeerStatus, StatusStream, TaskCounts};
 pub use submit::{
-    Host, HostShare, JOB_BACKLOG_BYTES, JOB_BACKLOG_TASKS, Job, JobResults, JobSender, JobWatch, LocalFallback, NewTask, Outcome,
+    Host, HostShare, JOB_BACKLOG_BYTES, JOB_BACKLOG_TASKS, Job, JobResults, JobSender, JobWatch,
+    LocalFallback, NewTask, Outcome,
 };
 
 /// The protocol of the streams that tasks travel on, see `task.proto`.

@@ -283,8 +283,10 @@ impl Workshop {
             while let Some(event) = state.core.poll_event() {
                 self.handle_event(state, event);
             }
-            while let Some(ticket) = state.core.poll_cancelled() {
-                session.client.cancel(ticket.as_u64());
+            let cancelled = std::iter::from_fn(|| state.core.poll_cancelled());
+            let cancelled: Vec<_> = cancelled.map(Ticket::as_u64).collect();
+            if !cancelled.is_empty() {
+                session.client.cancel_many(&cancelled);
             }
             session.hand_to_pool(state);
             result

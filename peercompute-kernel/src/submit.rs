@@ -6,7 +6,10 @@ mod job;
 mod supervise;
 
 pub(crate) use engine::Engine;
-pub use job::{Host, HostShare, JOB_BACKLOG_BYTES, JOB_BACKLOG_TASKS, Job, JobResults, JobSender, JobWatch, NewTask, Outcome};
+pub use job::{
+    Host, HostShare, JOB_BACKLOG_BYTES, JOB_BACKLOG_TASKS, Job, JobResults, JobSender, JobWatch,
+    NewTask, Outcome,
+};
 pub(crate) use supervise::Supervisor;
 
 use std::time::Duration;

@@ -102,18 +102,35 @@ fn per_second(count: u64, time: Duration) -> f64 {
 
 impl TasksReport {
     fn print(&self) {
-        let Self { tasks, workers, payload_bytes, tasks_per_s, rtt_us, transport, bulk, cores } = self;
-        output::line(&format!("{workers} worker processes over {transport} on loopback, {cores} cores"));
+        let Self {
+            tasks,
+            workers,
+            payload_bytes,
+            tasks_per_s,
+            rtt_us,
+            transport,
+            bulk,
+            cores,
+        } = self;
+        output::line(&format!(
+            "{workers} worker processes over {transport} on loopback, {cores} cores"
+        ));
         output::line(&format!(
             "no-op tasks    {tasks_per_s:>12.0} a second  ({tasks} tasks of {payload_bytes} bytes)"
         ));
-        output::line(&format!("round trip     {:>12.1} us p50, {:.1} us p99", rtt_us.p50, rtt_us.p99));
+        output::line(&format!(
+            "round trip     {:>12.1} us p50, {:.1} us p99",
+            rtt_us.p50, rtt_us.p99
+        ));
         output::line(&format!(
             "crc32c         {:>12.1} MB/s, {} to one worker",
             bulk.crc32c_bytes_per_s / 1e6,
             output::bytes(bulk.bytes)
         ));
-        output::line(&format!("bare stream    {:>12.1} MB/s", bulk.stream_bytes_per_s / 1e6));
+        output::line(&format!(
+            "bare stream    {:>12.1} MB/s",
+            bulk.stream_bytes_per_s / 1e6
+        ));
         output::line(&format!("ratio          {:>12.2}", bulk.ratio));
     }
 }

@@ -9,7 +9,12 @@ use crate::units;
 
 /// Peer-to-peer compute: lend a machine, or run work on the machines of others.
 #[derive(Debug, Parser)]
-#[command(name = "peercompute", version, propagate_version = true, max_term_width = 100)]
+#[command(
+    name = "peercompute",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
 #[command(after_help = "\
 Two machines, two commands:
   one    peercompute node

@@ -69,10 +69,16 @@ impl ControlSocket {
         }
         remove_stale(&path);
         let listener = UnixListener::bind(&path).map_err(|error| {
-            Failure::run(format!("--control {}: cannot be listened at: {error}", path.display()))
+            Failure::run(format!(
+                "--control {}: cannot be listened at: {error}",
+                path.display()
+            ))
         })?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(|error| {
-            Failure::run(format!("--control {}: cannot be made private: {error}", path.display()))
+            Failure::run(format!(
+                "--control {}: cannot be made private: {error}",
+                path.display()
+            ))
         })?;
         Ok(Self { listener, path })
     }
@@ -117,7 +123,9 @@ async fn answer(stream: UnixStream, node: Arc<NodeKernel>) {
         (&mut stream).take(MAX_LINE).read_line(&mut line).await?;
         let response = match serde_json::from_str(&line) {
             Ok(request) => respond(request, &node),
-            Err(error) => Response::Error { error: format!("no request: {error}") },
+            Err(error) => Response::Error {
+                error: format!("no request: {error}"),
+            },
         };
         let mut text = serde_json::to_string(&response).map_err(std::io::Error::other)?;
         text.push('\n');
@@ -139,7 +147,10 @@ fn respond(request: Request, node: &NodeKernel) -> Response {
         Request::Throttle { percent } => {
             let set = Throttle::percent(percent)
                 .map_err(|error| error.to_string())
-                .and_then(|throttle| node.set_throttle(throttle).map_err(|error| error.to_string()));
+                .and_then(|throttle| {
+                    node.set_throttle(throttle)
+                        .map_err(|error| error.to_string())
+                });
             if let Err(error) = set {
                 return Response::Error { error };
             }
@@ -161,7 +172,14 @@ pub(crate) async fn resume(args: ControlArgs, json: bool) -> Result<(), Failure>
 }
 
 pub(crate) async fn throttle(args: ThrottleArgs, json: bool) -> Result<(), Failure> {
-    request(args.control, Request::Throttle { percent: args.percent }, json).await
+    request(
+        args.control,
+        Request::Throttle {
+            percent: args.percent,
+        },
+        json,
+    )
+    .await
 }
 
 async fn request(args: ControlArgs, request: Request, json: bool) -> Result<(), Failure> {
@@ -182,7 +200,10 @@ async fn request(args: ControlArgs, request: Request, json: bool) -> Result<(), 
         .await
         .map_err(|_| Failure::run(format!("{}: the node does not answer", path.display())))?
         .map_err(|error| {
-            Failure::run(format!("{}: no node can be asked there: {error}", path.display()))
+            Failure::run(format!(
+                "{}: no node can be asked there: {error}",
+                path.display()
+            ))
         })?;
     match response {
         Response::Error { error } => Err(Failure::run(error)),
@@ -203,7 +224,10 @@ fn only_node() -> Result<PathBuf, Failure> {
     let mut sockets = Vec::new();
     for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
         let path = entry.path();
-        if path.extension().is_some_and(|extension| extension == "sock") {
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "sock")
+        {
             if std::os::unix::net::UnixStream::connect(&path).is_ok() {
                 sockets.push(path);
             } else {
@@ -220,7 +244,11 @@ fn only_node() -> Result<PathBuf, Failure> {
         Err(several) => Err(Failure::run(format!(
             "{} nodes run here; choose one with --control:\n{}",
             several.len(),
-            several.iter().map(|path| format!("  {}", path.display())).collect::<Vec<_>>().join("\n")
+            several
+                .iter()
+                .map(|path| format!("  {}", path.display()))
+                .collect::<Vec<_>>()
+                .join("\n")
         ))),
     }
 }
@@ -241,7 +269,10 @@ fn runtime_directory(make: bool) -> Result<PathBuf, Failure> {
         None => std::env::temp_dir().join(format!("peercompute-{user}")),
     };
     let refused = |why: String| {
-        Failure::run(format!("{}: {why}; name a socket with --control", directory.display()))
+        Failure::run(format!(
+            "{}: {why}; name a socket with --control",
+            directory.display()
+        ))
     };
     if make {
         fs::DirBuilder::new()
@@ -252,8 +283,12 @@ fn runtime_directory(make: bool) -> Result<PathBuf, Failure> {
     }
     match fs::symlink_metadata(&directory) {
         // Somebody else could have made it first, to listen in our place.
-        Ok(metadata) if !metadata.is_dir() || metadata.uid() != user || metadata.mode() & 0o077 != 0 => {
-            Err(refused("is not a private directory of this user".to_owned()))
+        Ok(metadata)
+            if !metadata.is_dir() || metadata.uid() != user || metadata.mode() & 0o077 != 0 =>
+        {
+            Err(refused(
+                "is not a private directory of this user".to_owned(),
+            ))
         }
         _ => Ok(directory),
     }

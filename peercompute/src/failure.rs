@@ -20,6 +20,13 @@ impl Failure {
         Self::Run(message.to_string())
     }
 
+    pub(crate) fn from_relay(error: peercompute_relay::RunError) -> Self {
+        match error.exit_code() {
+            2 => Self::usage(error),
+            _ => Self::run(error),
+        }
+    }
+
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             Self::Usage(_) => ExitCode::from(2),

@@ -42,9 +42,9 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         .map_err(|error| Failure::run(format!("cannot start the runtime: {error}")))?;
     let outcome = runtime.block_on(async {
         match cli.command {
-            Command::Relay(args) => {
-                peercompute_relay::run(args, json).await.map_err(Failure::from_relay)
-            }
+            Command::Relay(args) => peercompute_relay::run(args, json)
+                .await
+                .map_err(Failure::from_relay),
             Command::Node(args) => node::node(args, json).await,
             Command::Run(args) => run::run(args, json).await,
             Command::Status(args) => control::status(args, json).await,

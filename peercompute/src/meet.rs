@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use peercompute_compute::{PoolConfig, Throttle};
 use peercompute_kernel::{BuildError, LocalFallback, NodeBuilder, NodeKernel, StartError};
-use peercompute_net::{Identity, Libp2pConfig, Libp2pTransport, ListenError, Multiaddr};
+use peercompute_net::{Identity, Libp2pConfig, Libp2pTransport, Multiaddr};
 use peercompute_rt::Runtime;
 
 use crate::{
@@ -20,14 +20,17 @@ const EVERYWHERE: [&str; 2] = ["/ip4/0.0.0.0/tcp/0", "/ip4/0.0.0.0/udp/0/quic-v1
 
 /// A node that runs tasks for others.
 pub(crate) fn worker(args: &NodeArgs) -> Result<NodeKernel, Failure> {
+    let runtime = Runtime::tokio();
     let identity = match &args.identity {
-        Some(path) => Identity::load_or_create(path).map_err(Failure::usage)?,
-        None => Identity::generate(),
+        Some(path) => Identity::load_or_generate(path, &runtime).map_err(Failure::usage)?,
+        None => Identity::generate(&runtime),
     };
     let throttle = Throttle::percent(args.throttle).map_err(Failure::usage)?;
     let mut builder = builder(&args.meet, identity)?
         .pool(PoolConfig::new().with_throttle(throttle))
-        .local_fallback(LocalFallback::Never { patience: Duration::ZERO });
+        .local_fallback(LocalFallback::Never {
+            patience: Duration::ZERO,
+        });
     for address in listen_addresses(&args.listen)? {
         builder = builder.listen(address);
     }
@@ -43,17 +46,27 @@ pub(crate) fn worker(args: &NodeArgs) -> Result<NodeKernel, Failure> {
 pub(crate) fn submitter(args: &MeetArgs, fallback: LocalFallback) -> Result<NodeKernel, Failure> {
     if args.relay.is_empty() && args.peer.is_empty() && !args.lan {
         // Nobody to meet: the node is alone from the start.
-        return build(NodeKernel::builder().room(&args.game, &args.room).local_fallback(fallback));
+        return build(
+            NodeKernel::builder()
+                .room(&args.game, &args.room)
+                .local_fallback(fallback),
+        );
     }
-    build(builder(args, Identity::generate())?.serves(false).local_fallback(fallback))
+    let identity = Identity::generate(&Runtime::tokio());
+    build(
+        builder(args, identity)?
+            .serves(false)
+            .local_fallback(fallback),
+    )
 }
 
 fn builder(args: &MeetArgs, identity: Identity) -> Result<NodeBuilder, Failure> {
     let mut config = Libp2pConfig::new(identity);
     config.mdns = args.lan;
-    let transport = Libp2pTransport::start(Runtime::tokio(), config).map_err(Failure::run)?;
-    let mut builder =
-        NodeKernel::builder().room(&args.game, &args.room).transport(Arc::new(transport));
+    let transport = Libp2pTransport::start(config, &Runtime::tokio()).map_err(Failure::run)?;
+    let mut builder = NodeKernel::builder()
+        .room(&args.game, &args.room)
+        .transport(Arc::new(transport));
     for address in &args.relay {
         builder = builder.relay(address.clone());
     }
@@ -64,15 +77,19 @@ fn builder(args: &MeetArgs, identity: Identity) -> Result<NodeBuilder, Failure> 
 }
 
 fn build(builder: NodeBuilder) -> Result<NodeKernel, Failure> {
-    builder.build(Runtime::tokio()).map_err(|error| match error {
-        BuildError::Scope(error) => Failure::usage(format!("--game, --room: {error}")),
-        other => Failure::usage(other),
-    })
+    builder
+        .build(Runtime::tokio())
+        .map_err(|error| match error {
+            BuildError::Scope(error) => Failure::usage(format!("--game, --room: {error}")),
+            other => Failure::usage(other),
+        })
 }
 
 fn listen_addresses(given: &[String]) -> Result<Vec<Multiaddr>, Failure> {
     if given.is_empty() {
-        return Ok(EVERYWHERE.map(|address| address.parse().expect("a valid address")).to_vec());
+        return Ok(EVERYWHERE
+            .map(|address| address.parse().expect("a valid address"))
+            .to_vec());
     }
     if given.iter().any(|address| address == NOWHERE) {
         return match given.len() {

@@ -1,10 +1,14 @@
 //! `peercompute node`: lends this machine.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures::StreamExt as _;
 use peercompute_kernel::{NodeKernel, NodeStatus};
-use peercompute_net::{NetworkEvent, Path};
+use peercompute_net::{Multiaddr, NetworkEvent, Path};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -48,16 +52,44 @@ struct JsonPeer {
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 enum NodeLine {
-    Listening { peer_id: String, addresses: Vec<String>, control: String },
-    Address { address: String },
-    PeerJoined { peer_id: String, workers: u32 },
-    PeerLeft { peer_id: String },
-    PathChanged { peer_id: String, path: &'static str },
-    RelayUp { relay: String },
-    RelayLost { relay: String, reason: String },
-    BootstrapFailed { address: String, reason: String },
+    Listening {
+        peer_id: String,
+        addresses: Vec<String>,
+        control: String,
+    },
+    Address {
+        address: String,
+    },
+    PeerJoined {
+        peer_id: String,
+        workers: u32,
+    },
+    PeerLeft {
+        peer_id: String,
+    },
+    PathChanged {
+        peer_id: String,
+        path: &'static str,
+    },
+    RelayUp {
+        relay: String,
+    },
+    RelayLost {
+        relay: String,
+        reason: String,
+    },
+    ReservationFailed {
+        relay: String,
+        reason: String,
+    },
+    BootstrapFailed {
+        address: String,
+        reason: String,
+    },
     Status(Box<JsonStatus>),
-    Stopped { tasks_done: u64 },
+    Stopped {
+        tasks_done: u64,
+    },
 }
 
 pub(crate) async fn node(args: NodeArgs, json: bool) -> Result<(), Failure> {
@@ -91,7 +123,10 @@ async fn run(
     json: bool,
 ) -> Result<(), Failure> {
     node.start().await.map_err(meet::start_failure)?;
-    let mut printer = Printer { json };
+    let mut printer = Printer {
+        json,
+        shown: BTreeSet::new(),
+    };
     let network = node.network().expect("the node has a transport");
     let mut events = network.events();
     if args.listens_nowhere() {
@@ -129,15 +164,22 @@ async fn sleep_until(deadline: Option<tokio::time::Instant>) {
 /// Tells people or programs what happens.
 struct Printer {
     json: bool,
+    /// Addresses that were printed: the first events repeat them.
+    shown: BTreeSet<Multiaddr>,
 }
 
 impl Printer {
     fn listening(&mut self, status: &NodeStatus, socket: &ControlSocket) {
         let peer_id = status.peer.map(|peer| peer.to_string()).unwrap_or_default();
+        self.shown.extend(status.addresses.iter().cloned());
         let addresses: Vec<_> = status.addresses.iter().map(ToString::to_string).collect();
         let control = socket.path().display().to_string();
         if self.json {
-            output::json(&NodeLine::Listening { peer_id, addresses, control });
+            output::json(&NodeLine::Listening {
+                peer_id,
+                addresses,
+                control,
+            });
             return;
         }
         output::note(&format!("node {peer_id}"));
@@ -149,11 +191,20 @@ impl Printer {
         for address in &addresses {
             output::line(address);
         }
-        output::note(&format!("controlled at {control}\nwaiting for peers; Ctrl-C stops"));
+        output::note(&format!(
+            "controlled at {control}\nwaiting for peers; Ctrl-C stops"
+        ));
     }
 
     fn event(&mut self, event: &NetworkEvent) {
-        let Some(line) = NodeLine::from_event(event) else { return };
+        if let NetworkEvent::Listening { address } = event
+            && !self.shown.insert(address.clone())
+        {
+            return;
+        }
+        let Some(line) = NodeLine::from_event(event) else {
+            return;
+        };
         if self.json {
             output::json(&line);
             return;
@@ -169,8 +220,15 @@ impl Printer {
             NodeLine::RelayLost { relay, reason } => {
                 output::note(&format!("relay {relay} is gone, trying again: {reason}"));
             }
+            NodeLine::ReservationFailed { relay, reason } => {
+                output::note(&format!(
+                    "others cannot reach this node through {relay}: {reason}"
+                ));
+            }
             NodeLine::BootstrapFailed { address, reason } => {
-                output::note(&format!("{address} cannot be reached, trying again: {reason}"));
+                output::note(&format!(
+                    "{address} cannot be reached, trying again: {reason}"
+                ));
             }
             NodeLine::Listening { .. } | NodeLine::Status(_) | NodeLine::Stopped { .. } => {}
         }
@@ -184,22 +242,35 @@ impl Printer {
 impl NodeLine {
     fn from_event(event: &NetworkEvent) -> Option<Self> {
         Some(match event {
-            NetworkEvent::Joined { presence } => Self::PeerJoined {
+            NetworkEvent::Joined { presence, .. } => Self::PeerJoined {
                 peer_id: presence.peer.to_string(),
                 workers: presence.capabilities.workers,
             },
-            NetworkEvent::Left { peer } => Self::PeerLeft { peer_id: peer.to_string() },
-            NetworkEvent::PathChanged { peer, path } => {
-                Self::PathChanged { peer_id: peer.to_string(), path: path_name(*path) }
-            }
-            NetworkEvent::Listening { address } => Self::Address { address: address.to_string() },
-            NetworkEvent::RelayUp { relay } => Self::RelayUp { relay: relay.to_string() },
-            NetworkEvent::RelayLost { relay, reason } => {
-                Self::RelayLost { relay: relay.to_string(), reason: reason.clone() }
-            }
-            NetworkEvent::BootstrapFailed { address, error } => {
-                Self::BootstrapFailed { address: address.to_string(), reason: error.clone() }
-            }
+            NetworkEvent::Left { peer } => Self::PeerLeft {
+                peer_id: peer.to_string(),
+            },
+            NetworkEvent::PathChanged { peer, path } => Self::PathChanged {
+                peer_id: peer.to_string(),
+                path: path_name(*path),
+            },
+            NetworkEvent::Listening { address } => Self::Address {
+                address: address.to_string(),
+            },
+            NetworkEvent::RelayUp { relay } => Self::RelayUp {
+                relay: relay.to_string(),
+            },
+            NetworkEvent::RelayLost { relay, reason, .. } => Self::RelayLost {
+                relay: relay.to_string(),
+                reason: reason.to_string(),
+            },
+            NetworkEvent::BootstrapFailed { address, error, .. } => Self::BootstrapFailed {
+                address: address.to_string(),
+                reason: error.to_string(),
+            },
+            NetworkEvent::ReservationFailed { relay, error } => Self::ReservationFailed {
+                relay: relay.to_string(),
+                reason: error.to_string(),
+            },
             _ => return None,
         })
     }
@@ -250,7 +321,10 @@ impl JsonStatus {
     /// For people.
     pub(crate) fn print(&self) {
         let uptime = humantime::format_duration(Duration::from_secs(self.uptime_seconds));
-        output::line(&format!("node      {}", self.peer_id.as_deref().unwrap_or("without a network")));
+        output::line(&format!(
+            "node      {}",
+            self.peer_id.as_deref().unwrap_or("without a network")
+        ));
         for address in &self.addresses {
             output::line(&format!("address   {address}"));
         }
@@ -260,7 +334,12 @@ impl JsonStatus {
             self.throttle,
             if self.paused { ", paused" } else { "" }
         ));
-        let JsonTasks { queued, running, done, failed } = self.tasks;
+        let JsonTasks {
+            queued,
+            running,
+            done,
+            failed,
+        } = self.tasks;
         output::line(&format!(
             "tasks     {done} done, {failed} failed, {running} running, {queued} waiting, from {} submitters",
             self.sessions
@@ -268,7 +347,10 @@ impl JsonStatus {
         output::line(&format!("peers     {}", self.peers.len()));
         for peer in &self.peers {
             let path = peer.path.as_deref().unwrap_or("not connected");
-            output::line(&format!("  {}  {path}  {} workers", peer.peer_id, peer.workers));
+            output::line(&format!(
+                "  {}  {path}  {} workers",
+                peer.peer_id, peer.workers
+            ));
         }
     }
 }

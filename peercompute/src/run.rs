@@ -67,12 +67,21 @@ pub(crate) async fn run(args: RunArgs, json: bool) -> Result<(), Failure> {
     let sink = Sink::new(args.out.clone(), &inputs, &operations)?;
     let total = inputs.iter().map(|input| input.size).sum::<u64>() * operations.len() as u64;
     let progress = Progress::new(total, args.events, json);
-    let plan = Arc::new(Plan { inputs, chunk, progress, sink });
+    let plan = Arc::new(Plan {
+        inputs,
+        chunk,
+        progress,
+        sink,
+    });
 
     let fallback = if args.no_local {
-        LocalFallback::Never { patience: args.patience }
+        LocalFallback::Never {
+            patience: args.patience,
+        }
     } else {
-        LocalFallback::WhenAlone { patience: args.patience }
+        LocalFallback::WhenAlone {
+            patience: args.patience,
+        }
     };
     let mut stop = StopSignal::listen()?;
     let node = meet::submitter(&args.meet, fallback)?;
@@ -107,7 +116,9 @@ async fn work(
 ) -> Result<Report, Failure> {
     node.start().await.map_err(meet::start_failure)?;
     let begun = Instant::now();
-    let jobs = operations.iter().map(|operation| run_operation(node, plan, *operation));
+    let jobs = operations
+        .iter()
+        .map(|operation| run_operation(node, plan, *operation));
     let done = tokio::select! {
         done = futures::future::try_join_all(jobs) => done.map_err(Failure::run)?,
         never = plan.progress.keep_reporting() => match never {},
@@ -144,9 +155,17 @@ fn operations(args: &RunArgs) -> Result<Vec<Operation>, Failure> {
         Err(OperationError::UnexpectedImmediate { .. }) => Operation::parse(name, None),
         parsed => parsed,
     };
-    let operations: Vec<_> =
-        args.operations.iter().map(parse).collect::<Result<_, _>>().map_err(Failure::usage)?;
-    if args.imm.is_some() && operations.iter().all(|operation| operation.immediate().is_none()) {
+    let operations: Vec<_> = args
+        .operations
+        .iter()
+        .map(parse)
+        .collect::<Result<_, _>>()
+        .map_err(Failure::usage)?;
+    if args.imm.is_some()
+        && operations
+            .iter()
+            .all(|operation| operation.immediate().is_none())
+    {
         return Err(Failure::usage(format!(
             "--imm: {} takes no immediate; leave it out",
             operations[0].name()
@@ -181,7 +200,11 @@ struct JsonUnusable<'a> {
 fn print_unusable(input: &Unusable, json: bool) {
     if json {
         let file = input.path.to_string_lossy();
-        output::json(&JsonUnusable { file, field: "file", error: &input.error });
+        output::json(&JsonUnusable {
+            file,
+            field: "file",
+            error: &input.error,
+        });
     } else {
         output::note(&format!("{}: {}", input.path.display(), input.error));
     }

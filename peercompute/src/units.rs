@@ -7,7 +7,9 @@ use bytesize::ByteSize;
 /// Parses `64MiB`, `16 KiB` or `1GB`. A number without a unit is refused: nobody should have to guess.
 pub(crate) fn size(text: &str) -> Result<u64, String> {
     if text.chars().all(|c| c.is_ascii_digit() || c == '.') {
-        return Err(format!("`{text}` has no unit; write for example {text}KiB or {text}MiB"));
+        return Err(format!(
+            "`{text}` has no unit; write for example {text}KiB or {text}MiB"
+        ));
     }
     text.parse::<ByteSize>()
         .map(|size| size.as_u64())
@@ -16,8 +18,9 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
 
 /// Parses `2s`, `500ms` or `1m 30s`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text)
-        .map_err(|_| format!("`{text}` is not a duration with a unit; write for example 2s or 500ms"))
+    humantime::parse_duration(text).map_err(|_| {
+        format!("`{text}` is not a duration with a unit; write for example 2s or 500ms")
+    })
 }
 
 #[cfg(test)]

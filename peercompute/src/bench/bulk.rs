@@ -14,7 +14,10 @@ use peercompute_rt::Runtime;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use super::{process::{Node, Sink}, tasks::submitter};
+use super::{
+    process::{Node, Sink},
+    tasks::submitter,
+};
 use crate::{failure::Failure, output, stop::StopSignal};
 
 /// The protocol of the bare stream: bytes one way until its end, then their number as 8 bytes, little endian.
@@ -35,22 +38,31 @@ pub(super) async fn crc32c(workers: &[Node], bytes: u64) -> Result<Duration, Fai
     let (file, expected) = make_file(bytes).map_err(failed)?;
     let node = submitter(workers).await?;
     let begun = Instant::now();
-    let (mut sender, mut results) =
-        node.submit(Operation::Crc32c.into()).map_err(Failure::run)?.split();
+    let (mut sender, mut results) = node
+        .submit(Operation::Crc32c.into())
+        .map_err(Failure::run)?
+        .split();
     let (chunks, mut read) = mpsc::channel::<Bytes>(READ_AHEAD);
     let reader = tokio::task::spawn_blocking(move || read_file(file, &chunks));
     let mut lengths = Vec::new();
     let feed = async {
         while let Some(input) = read.recv().await {
             lengths.push(input.len() as u64);
-            sender.push(vec![NewTask { state: None, input }]).await.map_err(Failure::run)?;
+            sender
+                .push(vec![NewTask { state: None, input }])
+                .await
+                .map_err(Failure::run)?;
         }
         sender.finish();
         Ok::<_, Failure>(())
     };
     let collect = async {
         let (mut outcomes, mut values) = (Vec::new(), Vec::new());
-        while results.next_batch(&mut outcomes).await.map_err(Failure::run)? {
+        while results
+            .next_batch(&mut outcomes)
+            .await
+            .map_err(Failure::run)?
+        {
             for outcome in outcomes.drain(..) {
                 values.push((outcome.task, outcome.result.map_err(Failure::run)?));
             }
@@ -69,7 +81,9 @@ pub(super) async fn crc32c(workers: &[Node], bytes: u64) -> Result<Duration, Fai
     }
     let found = combiner.digest().expect("crc32c has a digest").to_string();
     if found != format!("{expected:08x}") {
-        return Err(Failure::run(format!("the worker's crc32c is {found}, here it is {expected:08x}")));
+        return Err(Failure::run(format!(
+            "the worker's crc32c is {found}, here it is {expected:08x}"
+        )));
     }
     Ok(time)
 }
@@ -109,14 +123,23 @@ fn read_file(mut file: std::fs::File, chunks: &mpsc::Sender<Bytes>) -> std::io::
 /// The same number of bytes over one stream of the transport, with nothing of ours around them.
 pub(super) async fn stream(sink: &Sink, bytes: u64) -> Result<Duration, Failure> {
     let transport = transport()?;
-    let peer = transport.dial(sink.address().clone()).await.map_err(Failure::run)?;
-    let mut stream = transport.open(peer, BENCH_PROTOCOL).await.map_err(Failure::run)?;
+    let peer = transport
+        .dial(sink.address().clone())
+        .await
+        .map_err(Failure::run)?;
+    let mut stream = transport
+        .open(peer, BENCH_PROTOCOL)
+        .await
+        .map_err(Failure::run)?;
     let block = vec![0x5a; BLOCK];
     let begun = Instant::now();
     let mut left = bytes;
     while left > 0 {
         let count = usize::try_from(left).unwrap_or(BLOCK).min(BLOCK);
-        stream.write_all(&block[..count]).await.map_err(Failure::run)?;
+        stream
+            .write_all(&block[..count])
+            .await
+            .map_err(Failure::run)?;
         left -= count as u64;
     }
     stream.close().await.map_err(Failure::run)?;
@@ -126,7 +149,9 @@ pub(super) async fn stream(sink: &Sink, bytes: u64) -> Result<Duration, Failure>
     transport.close().await;
     match u64::from_le_bytes(answer) {
         count if count == bytes => Ok(time),
-        count => Err(Failure::run(format!("the sink has read {count} of {bytes} bytes"))),
+        count => Err(Failure::run(format!(
+            "the sink has read {count} of {bytes} bytes"
+        ))),
     }
 }
 
@@ -169,6 +194,6 @@ pub(super) async fn sink(listen: Multiaddr) -> Result<(), Failure> {
 }
 
 fn transport() -> Result<Libp2pTransport, Failure> {
-    let config = Libp2pConfig::new(Identity::generate());
-    Libp2pTransport::start(Runtime::tokio(), config).map_err(Failure::run)
+    let config = Libp2pConfig::new(Identity::generate(&Runtime::tokio()));
+    Libp2pTransport::start(config, &Runtime::tokio()).map_err(Failure::run)
 }

@@ -35,7 +35,9 @@ struct Listening {
 
 impl Node {
     pub(super) async fn start(listen: &str) -> Result<Self, Failure> {
-        Process::start(&["node", "--json", "--listen", listen], true).await.map(Self)
+        Process::start(&["node", "--json", "--listen", listen], true)
+            .await
+            .map(Self)
     }
 
     pub(super) fn address(&self) -> &Multiaddr {
@@ -49,7 +51,9 @@ impl Node {
 
 impl Sink {
     pub(super) async fn start(listen: &str) -> Result<Self, Failure> {
-        Process::start(&["bench", "sink", "--listen", listen], false).await.map(Self)
+        Process::start(&["bench", "sink", "--listen", listen], false)
+            .await
+            .map(Self)
     }
 
     pub(super) fn address(&self) -> &Multiaddr {
@@ -68,15 +72,22 @@ impl Process {
             .map_err(|error| failed(format!("this program cannot be found: {error}")))?;
         static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let number = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let control = std::env::temp_dir()
-            .join(format!("peercompute-bench-{}-{number}.sock", std::process::id()));
+        let control = std::env::temp_dir().join(format!(
+            "peercompute-bench-{}-{number}.sock",
+            std::process::id()
+        ));
         let mut command = Command::new(program);
-        command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+        command
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true);
         if controlled {
             command.arg("--control").arg(&control);
         }
-        let mut child =
-            command.spawn().map_err(|error| failed(format!("cannot be started: {error}")))?;
+        let mut child = command
+            .spawn()
+            .map_err(|error| failed(format!("cannot be started: {error}")))?;
         let stdout = child.stdout.take().expect("its standard output is piped");
         let mut lines = BufReader::new(stdout).lines();
         let first = tokio::time::timeout(PATIENCE, lines.next_line())
@@ -88,7 +99,12 @@ impl Process {
             .ok()
             .and_then(|listening| listening.addresses.into_iter().next())
             .ok_or_else(|| failed(format!("prints no address: {first}")))?;
-        Ok(Self { child, address, _lines: lines, control })
+        Ok(Self {
+            child,
+            address,
+            _lines: lines,
+            control,
+        })
     }
 
     /// Asks it to end, and sees to it.
@@ -102,8 +118,12 @@ impl Process {
         let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
         match ended {
             Ok(Ok(status)) if status.success() => Ok(()),
-            Ok(Ok(status)) => Err(Failure::run(format!("a benchmark process ended with {status}"))),
-            Ok(Err(error)) => Err(Failure::run(format!("a benchmark process is lost: {error}"))),
+            Ok(Ok(status)) => Err(Failure::run(format!(
+                "a benchmark process ended with {status}"
+            ))),
+            Ok(Err(error)) => Err(Failure::run(format!(
+                "a benchmark process is lost: {error}"
+            ))),
             Err(_) => Err(Failure::run("a benchmark process does not end")),
         }
     }

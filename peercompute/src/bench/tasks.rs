@@ -22,9 +22,11 @@ const WARM_UPS: u32 = 100;
 
 /// A submitter that knows these workers, with links to all of them.
 pub(super) async fn submitter(workers: &[Node]) -> Result<NodeKernel, Failure> {
-    let config = Libp2pConfig::new(Identity::generate());
-    let transport = Libp2pTransport::start(Runtime::tokio(), config).map_err(Failure::run)?;
-    let fallback = LocalFallback::Never { patience: Duration::from_secs(10) };
+    let config = Libp2pConfig::new(Identity::generate(&Runtime::tokio()));
+    let transport = Libp2pTransport::start(config, &Runtime::tokio()).map_err(Failure::run)?;
+    let fallback = LocalFallback::Never {
+        patience: Duration::from_secs(10),
+    };
     let mut builder = NodeKernel::builder()
         .transport(std::sync::Arc::new(transport))
         .serves(false)
@@ -44,11 +46,7 @@ pub(super) async fn submitter(workers: &[Node]) -> Result<NodeKernel, Failure> {
     Err(Failure::run("not every worker takes part"))
 }
 
-pub(super) async fn rate(
-    workers: &[Node],
-    tasks: u64,
-    payload: u64,
-) -> Result<Duration, Failure> {
+pub(super) async fn rate(workers: &[Node], tasks: u64, payload: u64) -> Result<Duration, Failure> {
     let node = submitter(workers).await?;
     let payload = Bytes::from(vec![0; usize::try_from(payload).map_err(Failure::usage)?]);
     let begun = Instant::now();
@@ -60,14 +58,22 @@ pub(super) async fn rate(
 
 /// Runs the tasks and returns how many hosts took part.
 async fn run_noops(node: &NodeKernel, tasks: u64, payload: &Bytes) -> Result<usize, Failure> {
-    let (mut sender, mut results) =
-        node.submit(Operation::Noop.into()).map_err(Failure::run)?.split();
+    let (mut sender, mut results) = node
+        .submit(Operation::Noop.into())
+        .map_err(Failure::run)?
+        .split();
     let feed = async {
         let mut left = tasks;
         while left > 0 {
             let count = left.min(BATCH);
-            let task = NewTask { state: None, input: payload.clone() };
-            sender.push(vec![task; count as usize]).await.map_err(Failure::run)?;
+            let task = NewTask {
+                state: None,
+                input: payload.clone(),
+            };
+            sender
+                .push(vec![task; count as usize])
+                .await
+                .map_err(Failure::run)?;
             left -= count;
         }
         sender.finish();
@@ -75,7 +81,11 @@ async fn run_noops(node: &NodeKernel, tasks: u64, payload: &Bytes) -> Result<usi
     };
     let collect = async {
         let mut outcomes = Vec::new();
-        while results.next_batch(&mut outcomes).await.map_err(Failure::run)? {
+        while results
+            .next_batch(&mut outcomes)
+            .await
+            .map_err(Failure::run)?
+        {
             for outcome in outcomes.drain(..) {
                 outcome.result.map_err(Failure::run)?;
             }
@@ -87,21 +97,32 @@ async fn run_noops(node: &NodeKernel, tasks: u64, payload: &Bytes) -> Result<usi
 
 pub(super) async fn round_trips(workers: &[Node], count: u64) -> Result<RoundTrip, Failure> {
     let node = submitter(workers).await?;
-    let (mut sender, mut results) =
-        node.submit(Operation::Noop.into()).map_err(Failure::run)?.split();
+    let (mut sender, mut results) = node
+        .submit(Operation::Noop.into())
+        .map_err(Failure::run)?
+        .split();
     let mut times = Vec::new();
     let mut outcomes = Vec::new();
     for _ in 0..count {
         let begun = Instant::now();
-        sender.push(vec![NewTask::default()]).await.map_err(Failure::run)?;
-        results.next_batch(&mut outcomes).await.map_err(Failure::run)?;
+        sender
+            .push(vec![NewTask::default()])
+            .await
+            .map_err(Failure::run)?;
+        results
+            .next_batch(&mut outcomes)
+            .await
+            .map_err(Failure::run)?;
         times.push(begun.elapsed());
         outcomes.clear();
     }
     drop((sender, results));
     node.stop().await;
     times.sort();
-    Ok(RoundTrip { p50: quantile(&times, 0.5), p99: quantile(&times, 0.99) })
+    Ok(RoundTrip {
+        p50: quantile(&times, 0.5),
+        p99: quantile(&times, 0.99),
+    })
 }
 
 /// A quantile in microseconds, of sorted times.

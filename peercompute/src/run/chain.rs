@@ -61,17 +61,30 @@ pub(super) async fn run(
             chains.take(outcome).await?;
         }
     }
-    let Chains { sender, results: files, .. } = chains;
+    let Chains {
+        sender,
+        results: files,
+        ..
+    } = chains;
     sender.finish();
     results.next_batch(&mut outcomes).await?;
-    Ok(files.into_iter().map(|file| file.expect("every chain has run to its end")).collect())
+    Ok(files
+        .into_iter()
+        .map(|file| file.expect("every chain has run to its end"))
+        .collect())
 }
 
 impl Chains<'_> {
     async fn start(&mut self, file: usize) -> Result<(), RunError> {
         let pieces = input::pieces(&self.plan.inputs[file].path, self.plan.chunk);
         let combiner = Combiner::new(self.operation);
-        self.go_on(Chain { file, pieces, combiner, length: 0 }).await
+        self.go_on(Chain {
+            file,
+            pieces,
+            combiner,
+            length: 0,
+        })
+        .await
     }
 
     /// Sends the chain's next piece out, or ends the chain.
@@ -79,8 +92,15 @@ impl Chains<'_> {
         match chain.pieces.recv().await {
             Some(Ok(input)) => {
                 chain.length = input.len() as u64;
-                let task = NewTask { state: chain.combiner.next_state(), input };
-                let id = self.sender.push(vec![task]).await?.expect("one task was pushed");
+                let task = NewTask {
+                    state: chain.combiner.next_state(),
+                    input,
+                };
+                let id = self
+                    .sender
+                    .push(vec![task])
+                    .await?
+                    .expect("one task was pushed");
                 self.out.insert(id, chain);
             }
             Some(Err(failure)) => self.end(&chain, Some(failure)),
@@ -90,12 +110,16 @@ impl Chains<'_> {
     }
 
     async fn take(&mut self, outcome: Outcome) -> Result<(), RunError> {
-        let mut chain = self.out.remove(&outcome.task).expect("only chains push tasks");
+        let mut chain = self
+            .out
+            .remove(&outcome.task)
+            .expect("only chains push tasks");
         self.plan.progress.advance(chain.length);
         let pushed = match outcome.result {
-            Ok(value) => {
-                chain.combiner.push(chain.length, value).map_err(|error| error.to_string())
-            }
+            Ok(value) => chain
+                .combiner
+                .push(chain.length, value)
+                .map_err(|error| error.to_string()),
             Err(failure) => Err(failure.to_string()),
         };
         match pushed {
@@ -110,9 +134,17 @@ impl Chains<'_> {
     fn end(&mut self, chain: &Chain, failure: Option<String>) {
         let digest = chain.combiner.digest();
         let number = digest.map_or(0, reference::number);
-        let summary = Summary { bytes: chain.combiner.bytes(), number };
+        let summary = Summary {
+            bytes: chain.combiner.bytes(),
+            number,
+        };
         let input = &self.plan.inputs[chain.file];
-        self.results[chain.file] =
-            Some(FileResult::new(input, self.operation, summary, digest, failure));
+        self.results[chain.file] = Some(FileResult::new(
+            input,
+            self.operation,
+            summary,
+            digest,
+            failure,
+        ));
     }
 }

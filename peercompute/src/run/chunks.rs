@@ -41,13 +41,20 @@ pub(super) async fn run(
     sender: JobSender,
     results: &mut JobResults,
 ) -> Result<FileResults, RunError> {
-    let new = || FileState { combiner: Combiner::new(operation), output: 0, failure: None };
+    let new = || FileState {
+        combiner: Combiner::new(operation),
+        output: 0,
+        failure: None,
+    };
     let state = RefCell::new(State {
         pieces: VecDeque::new(),
         order: Order::new(0),
         files: plan.inputs.iter().map(|_| new()).collect(),
     });
-    tokio::try_join!(feed(plan, sender, &state), collect(plan, operation, results, &state))?;
+    tokio::try_join!(
+        feed(plan, sender, &state),
+        collect(plan, operation, results, &state)
+    )?;
     let files = state.into_inner().files;
     Ok(plan
         .inputs
@@ -56,7 +63,10 @@ pub(super) async fn run(
         .map(|(input, file)| {
             let digest = file.combiner.digest();
             let number = digest.map_or(file.output, reference::number);
-            let summary = Summary { bytes: file.combiner.bytes(), number };
+            let summary = Summary {
+                bytes: file.combiner.bytes(),
+                number,
+            };
             FileResult::new(input, operation, summary, digest, file.failure)
         })
         .collect())
@@ -98,10 +108,14 @@ async fn collect(
             state.borrow_mut().order.put(outcome.task.as_u64(), value);
         }
         loop {
-            let Some((file, length, output)) = state.borrow_mut().next() else { break };
+            let Some((file, length, output)) = state.borrow_mut().next() else {
+                break;
+            };
             plan.progress.advance(length);
             if !output.is_empty() {
-                plan.sink.write(&plan.inputs[file], operation, output).await?;
+                plan.sink
+                    .write(&plan.inputs[file], operation, output)
+                    .await?;
             }
         }
     }
@@ -112,14 +126,17 @@ impl State {
     /// The next piece in order whose result is there, and what it adds to its file's output.
     fn next(&mut self) -> Option<(usize, u64, Bytes)> {
         let value = self.order.pop()?;
-        let Piece { file, length } =
-            self.pieces.pop_front().expect("every task was noted before it was pushed");
+        let Piece { file, length } = self
+            .pieces
+            .pop_front()
+            .expect("every task was noted before it was pushed");
         let state = &mut self.files[file];
         let pushed = match (&state.failure, value) {
             (Some(_), _) => Ok(Bytes::new()),
-            (None, Ok(value)) => {
-                state.combiner.push(length, value).map_err(|error| error.to_string())
-            }
+            (None, Ok(value)) => state
+                .combiner
+                .push(length, value)
+                .map_err(|error| error.to_string()),
             (None, Err(failure)) => Err(failure),
         };
         let output = pushed.unwrap_or_else(|failure| {

@@ -34,7 +34,10 @@ pub(super) fn open_all(paths: &[PathBuf]) -> (Vec<Input>, Vec<Unusable>) {
     for path in paths {
         match open(path) {
             Ok(input) => inputs.push(input),
-            Err(error) => unusable.push(Unusable { path: path.clone(), error }),
+            Err(error) => unusable.push(Unusable {
+                path: path.clone(),
+                error,
+            }),
         }
     }
     (inputs, unusable)
@@ -42,11 +45,16 @@ pub(super) fn open_all(paths: &[PathBuf]) -> (Vec<Input>, Vec<Unusable>) {
 
 fn open(path: &Path) -> Result<Input, String> {
     let file = File::open(path).map_err(|error| format!("cannot be opened: {error}"))?;
-    let metadata = file.metadata().map_err(|error| format!("cannot be examined: {error}"))?;
+    let metadata = file
+        .metadata()
+        .map_err(|error| format!("cannot be examined: {error}"))?;
     if metadata.is_dir() {
         return Err("is a directory; name the files in it".to_owned());
     }
-    Ok(Input { path: path.to_owned(), size: metadata.len() })
+    Ok(Input {
+        path: path.to_owned(),
+        size: metadata.len(),
+    })
 }
 
 /// Reads a file on a thread of its own, in pieces of `chunk` bytes, the last one shorter; an empty file has none.
@@ -54,10 +62,13 @@ pub(super) fn pieces(path: &Path, chunk: usize) -> mpsc::Receiver<Result<Bytes, 
     let (sender, receiver) = mpsc::channel(READ_AHEAD);
     let path = path.to_owned();
     tokio::task::spawn_blocking(move || {
-        let read = read_pieces(&path, chunk, |piece| sender.blocking_send(Ok(piece)).is_ok());
+        let read = read_pieces(&path, chunk, |piece| {
+            sender.blocking_send(Ok(piece)).is_ok()
+        });
         if let Err(error) = read {
             // Nobody listens any more if the run has ended meanwhile.
-            let _ = sender.blocking_send(Err(format!("{}: cannot be read: {error}", path.display())));
+            let _ =
+                sender.blocking_send(Err(format!("{}: cannot be read: {error}", path.display())));
         }
     });
     receiver
@@ -110,9 +121,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("data");
         std::fs::write(&path, [1]).unwrap();
-        let (inputs, unusable) =
-            open_all(&[dir.path().join("missing"), path.clone(), dir.path().to_owned()]);
-        assert_eq!(inputs.iter().map(|input| &input.path).collect::<Vec<_>>(), [&path]);
+        let (inputs, unusable) = open_all(&[
+            dir.path().join("missing"),
+            path.clone(),
+            dir.path().to_owned(),
+        ]);
+        assert_eq!(
+            inputs.iter().map(|input| &input.path).collect::<Vec<_>>(),
+            [&path]
+        );
         assert!(unusable[0].error.contains("cannot be opened"));
         assert!(unusable[1].error.contains("directory"));
     }

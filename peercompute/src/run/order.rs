@@ -12,12 +12,17 @@ pub(super) struct Order<T> {
 impl<T> Order<T> {
     /// Starts with the item of id `first`.
     pub(super) fn new(first: u64) -> Self {
-        Self { next: first, waiting: VecDeque::new() }
+        Self {
+            next: first,
+            waiting: VecDeque::new(),
+        }
     }
 
     /// Takes the item of `id`. An id that was taken before is passed over.
     pub(super) fn put(&mut self, id: u64, item: T) {
-        let Some(place) = id.checked_sub(self.next) else { return };
+        let Some(place) = id.checked_sub(self.next) else {
+            return;
+        };
         let place = usize::try_from(place).expect("tasks under way fit into memory");
         if place >= self.waiting.len() {
             self.waiting.resize_with(place + 1, || None);

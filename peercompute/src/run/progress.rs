@@ -47,10 +47,18 @@ impl Progress {
         let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::hidden());
         if !events && !json && std::io::stderr().is_terminal() {
             let style = "{bar:32} {binary_bytes} of {binary_total_bytes}  {binary_bytes_per_sec}  {eta} left";
-            bar.set_style(ProgressStyle::with_template(style).expect("the template is well formed"));
+            bar.set_style(
+                ProgressStyle::with_template(style).expect("the template is well formed"),
+            );
             bar.set_draw_target(ProgressDrawTarget::stderr());
         }
-        Self { bar, total, done: AtomicU64::new(0), events, jobs: Mutex::default() }
+        Self {
+            bar,
+            total,
+            done: AtomicU64::new(0),
+            events,
+            jobs: Mutex::default(),
+        }
     }
 
     pub(super) fn advance(&self, bytes: u64) {
@@ -60,7 +68,10 @@ impl Progress {
 
     /// Counts the tasks of this job too.
     pub(super) fn watch(&self, job: JobWatch) {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).push(job);
+        self.jobs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(job);
     }
 
     /// Tells programs every now and then, if they asked for it.
@@ -77,13 +88,23 @@ impl Progress {
 
     fn report(&self) {
         let mut by_node = BTreeMap::<String, NodeProgress>::new();
-        for job in self.jobs.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        for job in self
+            .jobs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+        {
             for (host, share) in job.shares() {
                 by_node.entry(host.to_string()).or_default().tasks += share.tasks;
             }
         }
         let done = self.done.load(Ordering::Relaxed);
-        output::json_note(&ProgressEvent { event: "progress", done, total: self.total, by_node });
+        output::json_note(&ProgressEvent {
+            event: "progress",
+            done,
+            total: self.total,
+            by_node,
+        });
     }
 
     /// Takes the bar from the terminal.

@@ -18,7 +18,11 @@ pub(super) struct Summary {
 
 /// Checks every result, one file after the other.
 pub(super) async fn verify(report: &mut Report) {
-    for file in report.files.iter_mut().filter(|file| file.failure.is_none()) {
+    for file in report
+        .files
+        .iter_mut()
+        .filter(|file| file.failure.is_none())
+    {
         verify_file(file).await;
     }
 }
@@ -36,7 +40,10 @@ async fn verify_file(file: &mut FileResult) {
 fn whole_file(path: &Path, operation: Operation) -> std::io::Result<Summary> {
     let mut file = File::open(path)?;
     let mut block = vec![0; BLOCK];
-    let mut summary = Summary { bytes: 0, number: start(operation) };
+    let mut summary = Summary {
+        bytes: 0,
+        number: start(operation),
+    };
     loop {
         let count = file.read(&mut block)?;
         if count == 0 {
@@ -67,9 +74,9 @@ fn start(operation: Operation) -> u64 {
 fn add(number: u64, operation: Operation, block: &mut [u8]) -> u64 {
     match operation {
         Operation::Crc32c => add_crc(number, block),
-        Operation::Fnv64 => block
-            .iter()
-            .fold(number, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)),
+        Operation::Fnv64 => block.iter().fold(number, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+        }),
         Operation::CountEq(wanted) => {
             number + block.iter().filter(|byte| **byte == wanted).count() as u64
         }
@@ -78,7 +85,9 @@ fn add(number: u64, operation: Operation, block: &mut [u8]) -> u64 {
             add_crc(number, block)
         }
         Operation::Add(with) => {
-            block.iter_mut().for_each(|byte| *byte = byte.wrapping_add(with));
+            block
+                .iter_mut()
+                .for_each(|byte| *byte = byte.wrapping_add(with));
             add_crc(number, block)
         }
         _ => number,
@@ -107,7 +116,10 @@ mod tests {
     #[test]
     fn the_pass_gives_the_published_check_values() {
         assert_eq!(number_of(Operation::Crc32c, b"123456789"), 0xe306_9283);
-        assert_eq!(number_of(Operation::Fnv64, b"foobar"), 0x8594_4171_f739_67e8);
+        assert_eq!(
+            number_of(Operation::Fnv64, b"foobar"),
+            0x8594_4171_f739_67e8
+        );
         assert_eq!(number_of(Operation::CountEq(b'o'), b"foobar"), 2);
         assert_eq!(number_of(Operation::Fnv64, b""), 0xcbf2_9ce4_8422_2325);
     }

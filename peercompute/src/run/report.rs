@@ -72,13 +72,24 @@ impl FileResult {
         failure: Option<String>,
     ) -> Self {
         let path = input.path.clone();
-        Self { path, operation, summary, digest, failure, verified: None }
+        Self {
+            path,
+            operation,
+            summary,
+            digest,
+            failure,
+            verified: None,
+        }
     }
 }
 
 impl Report {
     pub(super) fn new(seconds: f64) -> Self {
-        Self { files: Vec::new(), seconds, by_host: BTreeMap::new() }
+        Self {
+            files: Vec::new(),
+            seconds,
+            by_host: BTreeMap::new(),
+        }
     }
 
     pub(super) fn add(&mut self, files: Vec<FileResult>, shares: &BTreeMap<Host, HostShare>) {
@@ -93,11 +104,22 @@ impl Report {
 
     /// Why the run as a whole has failed, if it has.
     pub(super) fn failure(&self) -> Option<Failure> {
-        let failed = self.files.iter().filter(|file| file.failure.is_some()).count();
+        let failed = self
+            .files
+            .iter()
+            .filter(|file| file.failure.is_some())
+            .count();
         if failed > 0 {
-            return Some(Failure::run(format!("{failed} of {} results are missing", self.files.len())));
+            return Some(Failure::run(format!(
+                "{failed} of {} results are missing",
+                self.files.len()
+            )));
         }
-        let wrong = self.files.iter().filter(|file| file.verified == Some(false)).count();
+        let wrong = self
+            .files
+            .iter()
+            .filter(|file| file.verified == Some(false))
+            .count();
         (wrong > 0).then(|| {
             Failure::run(format!(
                 "{wrong} of {} results differ from a pass over the file on this machine",
@@ -111,13 +133,15 @@ impl Report {
         if self.files.iter().any(|file| file.failure.is_some()) {
             return Some(false);
         }
-        self.files.iter().try_fold(true, |all, file| Some(all & file.verified?))
+        self.files
+            .iter()
+            .try_fold(true, |all, file| Some(all & file.verified?))
     }
 
     fn sums(&self) -> (u64, u64) {
-        self.by_host
-            .values()
-            .fold((0, 0), |(tasks, bytes), share| (tasks + share.tasks, bytes + share.bytes))
+        self.by_host.values().fold((0, 0), |(tasks, bytes), share| {
+            (tasks + share.tasks, bytes + share.bytes)
+        })
     }
 
     pub(super) fn print(&self, json: bool) {
@@ -140,8 +164,11 @@ impl Report {
                 .by_host
                 .iter()
                 .map(|(host, share)| {
-                    let share =
-                        JsonShare { tasks: share.tasks, bytes: share.bytes, path: path_name(share) };
+                    let share = JsonShare {
+                        tasks: share.tasks,
+                        bytes: share.bytes,
+                        path: path_name(share),
+                    };
                     (host.to_string(), share)
                 })
                 .collect(),
@@ -162,13 +189,21 @@ impl Report {
     }
 
     fn print_text(&self) {
-        let several = self.files.iter().any(|file| file.operation != self.files[0].operation);
+        let several = self
+            .files
+            .iter()
+            .any(|file| file.operation != self.files[0].operation);
         for file in &self.files {
             let path = file.path.display();
             match (&file.failure, file.digest) {
-                (Some(failure), _) => output::note(&format!("{path}: {}: {failure}", file.operation)),
+                (Some(failure), _) => {
+                    output::note(&format!("{path}: {}: {failure}", file.operation))
+                }
                 (None, Some(digest)) if several => {
-                    output::line(&format!("{:<12} {digest:>16}  {path}", file.operation.to_string()));
+                    output::line(&format!(
+                        "{:<12} {digest:>16}  {path}",
+                        file.operation.to_string()
+                    ));
                 }
                 (None, Some(digest)) => output::line(&format!("{digest}  {path}")),
                 (None, None) => {}
@@ -202,7 +237,9 @@ impl Report {
             ));
         }
         if self.by_host.contains_key(&Host::Local) {
-            output::note("no other node took part, or the last one had gone: tasks ran on this machine");
+            output::note(
+                "no other node took part, or the last one had gone: tasks ran on this machine",
+            );
         }
     }
 }

@@ -34,8 +34,15 @@ impl Sink {
         inputs: &[Input],
         operations: &[Operation],
     ) -> Result<Self, Failure> {
-        let writers = operations.iter().filter(|operation| writes_bytes(operation)).count();
-        let sink = Self { directory, several: writers > 1, open: Arc::default() };
+        let writers = operations
+            .iter()
+            .filter(|operation| writes_bytes(operation))
+            .count();
+        let sink = Self {
+            directory,
+            several: writers > 1,
+            open: Arc::default(),
+        };
         if writers == 0 {
             return Ok(sink);
         }
@@ -54,7 +61,10 @@ impl Sink {
             )));
         }
         let mut names = HashSet::new();
-        for operation in operations.iter().filter(|operation| writes_bytes(operation)) {
+        for operation in operations
+            .iter()
+            .filter(|operation| writes_bytes(operation))
+        {
             for input in inputs {
                 let path = sink.path(directory, &input.path, *operation);
                 if same_file(&path, &input.path) {
@@ -87,19 +97,27 @@ impl Sink {
         operation: Operation,
         output: Bytes,
     ) -> Result<(), RunError> {
-        let path =
-            self.directory.as_ref().map(|directory| self.path(directory, &input.path, operation));
+        let path = self
+            .directory
+            .as_ref()
+            .map(|directory| self.path(directory, &input.path, operation));
         let open = self.open.clone();
         // A slow disk or reader must not hold up the network, which runs on this thread.
         let written = tokio::task::spawn_blocking(move || match path {
-            None => io::stdout().lock().write_all(&output).map_err(|error| ("standard output".to_owned(), error)),
+            None => io::stdout()
+                .lock()
+                .write_all(&output)
+                .map_err(|error| ("standard output".to_owned(), error)),
             Some(path) => {
                 append(&open, &path, &output).map_err(|error| (path.display().to_string(), error))
             }
         });
         written
             .await
-            .map_err(|error| RunError::Output { target: "output".to_owned(), error: error.into() })?
+            .map_err(|error| RunError::Output {
+                target: "output".to_owned(),
+                error: error.into(),
+            })?
             .map_err(|(target, error)| RunError::Output { target, error })
     }
 
@@ -113,11 +131,7 @@ impl Sink {
     }
 }
 
-fn append(
-    open: &Mutex<Option<(PathBuf, File)>>,
-    path: &Path,
-    output: &[u8],
-) -> io::Result<()> {
+fn append(open: &Mutex<Option<(PathBuf, File)>>, path: &Path, output: &[u8]) -> io::Result<()> {
     let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
     if open.as_ref().is_none_or(|(opened, _)| opened != path) {
         *open = Some((path.to_owned(), File::options().append(true).open(path)?));
