@@ -9,6 +9,7 @@ mod libp2p;
 pub mod memory;
 mod network;
 mod presence;
+mod relay_config;
 mod rendezvous;
 mod toolkit;
 mod transport;
@@ -24,6 +25,10 @@ pub use network::{
     Outgoing, PeerInfo, Readiness, RendezvousError, RoomMessage, Subscription,
 };
 pub use presence::{Presence, PresenceError};
+pub use relay_config::{
+    RelayAddressError, RelayConfigOrigin, ResolveRelayError, ResolvedRelay, relay_addresses,
+    resolve_relay,
+};
 pub use rendezvous::{
     Directory, DirectoryLimits, RENDEZVOUS_PROTOCOL, RefusedRegistration, RegistrationId,
     RendezvousServer, ServerConfig,
