@@ -132,7 +132,11 @@ impl Broadcast for FanOut {
         if size > MAX_MESSAGE {
             return Err(PublishError::TooLarge { size });
         }
-        let shared = self.shared.upgrade().ok_or(PublishError::Closed)?;
+        let shared = self.shared.upgrade().filter(|shared| !shared.is_stopped());
+        let shared = shared.ok_or(PublishError::Closed)?;
+        if lock(&self.topics.0).ended {
+            return Err(PublishError::Closed);
+        }
         let peers: Vec<_> =
             shared.look(|membership| membership.joined().map(|peer| peer.presence.peer).collect());
         let mut frame = BytesMut::new();

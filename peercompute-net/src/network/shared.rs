@@ -220,7 +220,7 @@ impl Shared {
         waiting.into_iter().for_each(Waker::wake);
     }
 
-    fn is_stopped(&self) -> bool {
+    pub(super) fn is_stopped(&self) -> bool {
         lock(&self.tasks).stopped
     }
 

@@ -2,3 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod conformance;
+mod publish;
+mod rendezvous;
+mod room;
+mod world;
