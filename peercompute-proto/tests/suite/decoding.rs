@@ -1,4 +1,8 @@
 //! What every decoder accepts and what it refuses, case by case. The same bytes are the vectors in `golden/odd` and `golden/bad`.
+#![cfg_attr(
+    target_arch = "wasm32",
+    allow(dead_code, reason = "the files are only written natively")
+)]
 
 use bytes::Bytes;
 use prost::Message as _;

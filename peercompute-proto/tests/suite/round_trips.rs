@@ -6,8 +6,6 @@ use proptest::prelude::*;
 use peercompute_proto::{FrameDecoder, FrameEncoder, Wire, check, decode, encode_frame, v1};
 
 use super::strategies;
-#[cfg(target_arch = "wasm32")]
-use super::test;
 
 /// Every way there and back gives the message again.
 fn round_trip<M: Wire + PartialEq + Debug>(message: &M) -> Result<(), TestCaseError> {
