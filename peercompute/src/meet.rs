@@ -4,7 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use peercompute_compute::{PoolConfig, Throttle};
 use peercompute_kernel::{BuildError, LocalFallback, NodeBuilder, NodeKernel, StartError};
-use peercompute_net::{Identity, Libp2pConfig, Libp2pTransport, Multiaddr};
+use peercompute_net::{
+    Identity, Libp2pConfig, Libp2pTransport, ListenError, Multiaddr, NetworkStartError,
+};
 use peercompute_rt::Runtime;
 
 use crate::{
@@ -111,5 +113,17 @@ fn listen_addresses(given: &[String]) -> Result<Vec<Multiaddr>, Failure> {
 
 /// Says why a node did not start, and by which flag to change it.
 pub(crate) fn start_failure(error: StartError) -> Failure {
-    Failure::run(error)
+    match &error {
+        StartError::Net(NetworkStartError::Listen(listen)) => {
+            let unusable = matches!(listen, ListenError::Unsupported { .. });
+            let message = format!("{listen} (set with --listen)");
+            if unusable {
+                Failure::usage(message)
+            } else {
+                Failure::run(message)
+            }
+        }
+        StartError::Net(NetworkStartError::TooManySources { .. }) => Failure::usage(error),
+        _ => Failure::run(error),
+    }
 }

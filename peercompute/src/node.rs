@@ -102,7 +102,7 @@ pub(crate) async fn node(args: NodeArgs, json: bool) -> Result<(), Failure> {
         () = stop.next() => Ok(()),
     };
     let done = node.status().tasks.done;
-    if !json {
+    if !json && outcome.is_ok() {
         output::note("stopping; tasks that are not done go back to their submitters");
     }
     tokio::select! {
@@ -110,7 +110,7 @@ pub(crate) async fn node(args: NodeArgs, json: bool) -> Result<(), Failure> {
         // Asked twice, it leaves at once.
         () = stop.next() => {}
     }
-    if json {
+    if json && outcome.is_ok() {
         output::json(&NodeLine::Stopped { tasks_done: done });
     }
     outcome

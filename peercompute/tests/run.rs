@@ -102,7 +102,7 @@ fn nodes_behind_a_relay_do_the_work_through_it() {
 #[test]
 fn a_worker_that_is_killed_midway_costs_no_result() {
     let dir = tempfile::tempdir().unwrap();
-    let a = file(dir.path(), "a", 200_000_000);
+    let a = file(dir.path(), "a", 100_000_000);
     let mut nodes = [Running::node(&[]), Running::node(&[])];
     let mut run = command(&[
         "run",

@@ -14,7 +14,7 @@ use serde_json::Value;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The program with these arguments, in an environment of its own.
-pub fn command(args: &[&str]) -> Command {
+pub(crate) fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_peercompute"));
     command
         .args(args)
@@ -25,7 +25,7 @@ pub fn command(args: &[&str]) -> Command {
 }
 
 /// Runs the program to its end.
-pub fn run(args: &[&str]) -> Finished {
+pub(crate) fn run(args: &[&str]) -> Finished {
     let child = command(args)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -36,10 +36,10 @@ pub fn run(args: &[&str]) -> Finished {
 
 /// A program that has ended.
 #[derive(Debug)]
-pub struct Finished {
-    pub status: ExitStatus,
-    pub stdout: Vec<u8>,
-    pub stderr: String,
+pub(crate) struct Finished {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: String,
 }
 
 impl Finished {
@@ -52,7 +52,7 @@ impl Finished {
         }
     }
 
-    pub fn code(&self) -> i32 {
+    pub(crate) fn code(&self) -> i32 {
         self.status
             .code()
             .unwrap_or_else(|| panic!("ended by a signal: {self:?}"))
@@ -60,34 +60,34 @@ impl Finished {
 
     /// Fails unless the exit status is this one.
     #[track_caller]
-    pub fn expect(self, code: i32) -> Self {
+    pub(crate) fn expect(self, code: i32) -> Self {
         assert_eq!(self.code(), code, "{}", self.stderr);
         self
     }
 
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.stdout).unwrap()
     }
 
     /// The last line of standard output as JSON.
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(self.text().lines().last().expect("a line of JSON")).unwrap()
     }
 }
 
 /// A program that keeps running: a node or a relay, started with `--json`.
-pub struct Running {
+pub(crate) struct Running {
     child: Child,
     lines: std::io::Lines<BufReader<ChildStdout>>,
-    pub peer: String,
-    pub addresses: Vec<String>,
-    pub control: Option<PathBuf>,
+    pub(crate) peer: String,
+    pub(crate) addresses: Vec<String>,
+    pub(crate) control: Option<PathBuf>,
     _directory: tempfile::TempDir,
 }
 
 impl Running {
     /// Starts it and waits for the `listening` line.
-    pub fn start(args: &[&str]) -> Self {
+    pub(crate) fn start(args: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut command = command(args);
         command
@@ -120,14 +120,14 @@ impl Running {
     }
 
     /// A node that listens on loopback.
-    pub fn node(args: &[&str]) -> Self {
+    pub(crate) fn node(args: &[&str]) -> Self {
         let mut all = vec!["node", "--listen", "/ip4/127.0.0.1/tcp/0"];
         all.extend(args);
         Self::start(&all)
     }
 
     /// A relay on loopback.
-    pub fn relay() -> Self {
+    pub(crate) fn relay() -> Self {
         Self::start(&[
             "relay",
             "--listen",
@@ -138,20 +138,20 @@ impl Running {
     }
 
     /// A node that only the relay makes reachable.
-    pub fn behind(relay: &Self) -> Self {
+    pub(crate) fn behind(relay: &Self) -> Self {
         Self::start(&["node", "--listen", "none", "--relay", relay.address()])
     }
 
-    pub fn address(&self) -> &str {
+    pub(crate) fn address(&self) -> &str {
         &self.addresses[0]
     }
 
-    pub fn control(&self) -> &str {
+    pub(crate) fn control(&self) -> &str {
         self.control.as_deref().and_then(Path::to_str).unwrap()
     }
 
     /// Waits for a line with this event.
-    pub fn wait_for(&mut self, event: &str) -> Value {
+    pub(crate) fn wait_for(&mut self, event: &str) -> Value {
         let begun = Instant::now();
         for line in self.lines.by_ref() {
             let value: Value = serde_json::from_str(&line.unwrap()).unwrap();
@@ -164,23 +164,23 @@ impl Running {
     }
 
     /// Ends it without a warning.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    pub fn signal(&self, signal: rustix::process::Signal) {
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
     /// Asks it to end as Ctrl-C does, and returns its exit status.
-    pub fn interrupt(mut self) -> i32 {
+    pub(crate) fn interrupt(mut self) -> i32 {
         self.signal(rustix::process::Signal::INT);
         self.wait()
     }
 
-    pub fn wait(&mut self) -> i32 {
+    pub(crate) fn wait(&mut self) -> i32 {
         // Read to the end, so that it never waits for us.
         for line in self.lines.by_ref() {
             line.unwrap();
@@ -202,7 +202,7 @@ impl Drop for Running {
 }
 
 /// A file of bytes that are not all alike.
-pub fn file(directory: &Path, name: &str, size: usize) -> String {
+pub(crate) fn file(directory: &Path, name: &str, size: usize) -> String {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ size as u64;
     let bytes: Vec<u8> = (0..size)
         .map(|_| {
@@ -217,6 +217,6 @@ pub fn file(directory: &Path, name: &str, size: usize) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-pub fn crc(path: &str) -> String {
+pub(crate) fn crc(path: &str) -> String {
     format!("{:08x}", crc32c::crc32c(&std::fs::read(path).unwrap()))
 }
