@@ -2,6 +2,7 @@ mod answers;
 mod config;
 mod error;
 mod event;
+mod failures;
 mod job;
 mod leasing;
 mod peers;
@@ -85,6 +86,8 @@ pub struct Submitter {
     /// The newest job, and whether the numbers have begun anew.
     last_job: JobId,
     jobs_wrapped: bool,
+    /// How many workers are put aside.
+    aside: usize,
     /// Not later than the first lease expires or the first worker comes back.
     wake_at: Option<Duration>,
 }
@@ -107,6 +110,7 @@ impl Submitter {
             events: VecDeque::new(),
             last_job: JobId(0),
             jobs_wrapped: false,
+            aside: 0,
             wake_at: None,
         }
     }
@@ -119,10 +123,11 @@ impl Submitter {
     /// [`AddWorkerError`] if the id is in use or there are too many.
     pub fn add_worker(
         &mut self,
-        _now: Duration,
+        now: Duration,
         worker: WorkerId,
         capabilities: Option<v1::Capabilities>,
     ) -> Result<(), AddWorkerError> {
+        let _ = now;
         if self.peers.find(worker).is_some() {
             return Err(AddWorkerError::Exists { worker });
         }
@@ -138,7 +143,8 @@ impl Submitter {
 
     /// Forgets a worker whose stream is gone. The tasks that it held go back to the front of their queues, in their order; the others go on. Without any worker
     /// they wait. A worker that is not there is ignored.
-    pub fn remove_worker(&mut self, _now: Duration, worker: WorkerId) {
+    pub fn remove_worker(&mut self, now: Duration, worker: WorkerId) {
+        let _ = now;
         let Some(index) = self.peers.find(worker) else {
             return;
         };
@@ -151,6 +157,7 @@ impl Submitter {
             held.push(entry);
         }
         let peer = self.peers.remove(index);
+        self.aside -= usize::from(peer.aside.is_some());
         if peer.untaken > 0 {
             self.events
                 .retain(|event| event.about_worker() != Some(worker));

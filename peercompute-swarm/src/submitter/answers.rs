@@ -3,17 +3,16 @@
 use std::time::Duration;
 
 use peercompute_proto::v1::{
-    TaskClaim, TaskFailure, TaskFailureReason, TaskFailures, TaskFrame, TaskHello,
-    TaskLeaseRenewal, TaskResult, TaskResults, task_frame::Frame,
+    TaskClaim, TaskFrame, TaskHello, TaskLeaseRenewal, TaskResult, TaskResults, task_frame::Frame,
 };
 
 use super::{
     Submitter, SubmitterEvent,
-    peers::{Claim, ClaimState, PeerIndex},
+    peers::{ClaimState, PeerIndex},
     task::{Place, Standing, standing, wire_name},
 };
 use crate::{
-    Failure, FailureReason, JobId, ProtocolViolation, TaskId, WorkerId,
+    JobId, ProtocolViolation, TaskId, WorkerId,
     hello::{expect_count, name},
 };
 
@@ -240,149 +239,8 @@ impl Submitter {
         Ok(())
     }
 
-    fn handle_failures(
-        &mut self,
-        now: Duration,
-        index: PeerIndex,
-        frame: TaskFailures,
-    ) -> Result<(), ProtocolViolation> {
-        expect_count("TaskFailures", frame.failures.len())?;
-        let Some(job) = self.open_at(index, "TaskFailures", frame.job)? else {
-            return Ok(());
-        };
-        self.peers.wake(index);
-        let mut returned = Vec::new();
-        let mut outcome = Ok(());
-        for TaskFailure {
-            task,
-            reason,
-            message,
-        } in frame.failures
-        {
-            let reason =
-                TaskFailureReason::try_from(reason).unwrap_or(TaskFailureReason::Unspecified);
-            let failure = Failure::new(reason.into(), message);
-            match task {
-                Some(name) => {
-                    outcome =
-                        self.handle_task_failure(now, index, job, name, failure, &mut returned);
-                }
-                None => {
-                    self.handle_job_failure(now, index, job, failure, &mut returned);
-                    break;
-                }
-            }
-            if outcome.is_err() {
-                break;
-            }
-        }
-        self.requeue(returned);
-        self.end_if_done(job);
-        outcome
-    }
-
-    /// One task has no result here. If it is to be tried again it is pushed to `returned`.
-    fn handle_task_failure(
-        &mut self,
-        now: Duration,
-        index: PeerIndex,
-        job: JobId,
-        name: u64,
-        failure: Failure,
-        returned: &mut Vec<u32>,
-    ) -> Result<(), ProtocolViolation> {
-        let entry = match self.standing(index, job, name) {
-            Standing::Held(entry) => entry,
-            Standing::Expired(entry) => {
-                // The attempt was counted when the lease expired.
-                self.forget_expired(index, entry);
-                return Ok(());
-            }
-            Standing::Past => return Ok(()),
-            Standing::Never => {
-                return Err(ProtocolViolation::NotLeased {
-                    job: job.0,
-                    task: name,
-                });
-            }
-        };
-        self.note_life(index);
-        let overdrawn = self.peers[index]
-            .claims
-            .get(&job)
-            .is_some_and(Claim::is_overdrawn);
-        self.take_back(entry);
-        match failure.reason {
-            FailureReason::Unsupported => {
-                self.set_unsuitable(index, job, ClaimState::Unsuitable, failure);
-                returned.push(entry);
-            }
-            FailureReason::Refused if overdrawn => returned.push(entry),
-            FailureReason::Refused => {
-                self.put_aside(now, index, false);
-                self.count_attempt(entry, failure, returned);
-            }
-            FailureReason::Invalid => self.fail(entry, failure),
-            _ => self.count_attempt(entry, failure, returned),
-        }
-        Ok(())
-    }
-
-    /// The job as a whole has no result here. What the worker held of it is pushed to `returned` if it is to be tried again.
-    fn handle_job_failure(
-        &mut self,
-        now: Duration,
-        index: PeerIndex,
-        job: JobId,
-        failure: Failure,
-        returned: &mut Vec<u32>,
-    ) {
-        let held = self.drop_claim(index, job);
-        let peer = &mut self.peers[index];
-        peer.closings.push_back(job);
-        for &entry in &held {
-            match failure.reason {
-                FailureReason::Unsupported | FailureReason::Refused => returned.push(entry),
-                FailureReason::Invalid => self.fail(entry, failure.clone()),
-                _ => self.count_attempt(entry, failure.clone(), returned),
-            }
-        }
-        if failure.reason == FailureReason::Refused {
-            // It may be offered again when the worker is no longer aside.
-            let peer = &mut self.peers[index];
-            peer.claims.remove(&job);
-            peer.offers.push_back(job);
-            self.put_aside(now, index, false);
-        } else {
-            self.set_unsuitable(index, job, ClaimState::Rejected, failure);
-        }
-        self.recount(job);
-    }
-
-    fn set_unsuitable(
-        &mut self,
-        index: PeerIndex,
-        job: JobId,
-        state: ClaimState,
-        failure: Failure,
-    ) {
-        let peer = &mut self.peers[index];
-        let claim = peer.claims.entry(job).or_default();
-        let before = std::mem::replace(&mut claim.state, state);
-        if before == ClaimState::Open {
-            peer.untaken += 1;
-            let worker = peer.id;
-            self.events.push_back(SubmitterEvent::WorkerUnsuitable {
-                worker,
-                job,
-                failure,
-            });
-            self.recount(job);
-        }
-    }
-
     /// The job of this number, if it is open at this worker. `None` where it has ended, or the worker has refused it: what it still says of it is ignored.
-    fn open_at(
+    pub(super) fn open_at(
         &self,
         index: PeerIndex,
         frame: &'static str,
@@ -406,7 +264,7 @@ impl Submitter {
         }
     }
 
-    fn standing(&self, index: PeerIndex, job: JobId, name: u64) -> Standing {
+    pub(super) fn standing(&self, index: PeerIndex, job: JobId, name: u64) -> Standing {
         standing(&self.tasks, index, job, name, || {
             self.peers[index].expired.contains(&name)
         })
@@ -443,11 +301,12 @@ impl Submitter {
     }
 
     /// The worker is not hung.
-    fn note_life(&mut self, index: PeerIndex) {
+    pub(super) fn note_life(&mut self, index: PeerIndex) {
         let peer = &mut self.peers[index];
         let silent = std::mem::take(&mut peer.expired_in_a_row) > 0;
         if peer.aside.is_some_and(|aside| aside.hung) {
             peer.aside = None;
+            self.aside -= 1;
             self.recount_all();
         }
         if silent {

@@ -13,8 +13,7 @@ impl Submitter {
     /// When [`handle_timeout`](Self::handle_timeout) is due; `None` while nothing can happen by itself. May name a time at which nothing does happen, but not
     /// more often than once in a lease.
     pub fn poll_timeout(&self) -> Option<Duration> {
-        let waits = self.jobs.values().any(|job| job.leased > 0)
-            || self.peers.iter().any(|peer| peer.aside.is_some());
+        let waits = self.aside > 0 || self.jobs.values().any(|job| job.leased > 0);
         self.wake_at.filter(|_| waits)
     }
 
@@ -28,6 +27,7 @@ impl Submitter {
             let peer = &mut self.peers[index];
             if peer.aside.is_some_and(|aside| aside.until <= now) {
                 peer.aside = None;
+                self.aside -= 1;
                 // It gets another chance with all that it may have lost.
                 peer.expired_in_a_row = 0;
                 self.peers.wake(index);
@@ -96,6 +96,7 @@ impl Submitter {
         }
         let until = now + peer.backoff;
         peer.aside = Some(Aside { until, hung });
+        self.aside += 1;
         peer.backoff = (peer.backoff * 2).min(self.config.max_backoff);
         self.wake_by(until);
         self.recount_all();

@@ -24,7 +24,8 @@ impl Worker {
     /// The next frame for the submitter, or `None` where there is nothing to send. Call it when the stream has room for it.
     ///
     /// What changes the submitter's mind comes first: refusals of jobs, then claims, then renewals; then the jobs take turns with failures and results.
-    pub fn poll_transmit(&mut self, _now: Duration) -> Option<TaskFrame> {
+    pub fn poll_transmit(&mut self, now: Duration) -> Option<TaskFrame> {
+        let _ = now;
         if !self.handshake.sent {
             self.handshake.sent = true;
             let (binding, capabilities) = (

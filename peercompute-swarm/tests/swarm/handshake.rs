@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use bytes::Bytes;
 use peercompute_proto::v1::{Capabilities, StreamBinding, TaskFrame, TaskHello, task_frame::Frame};
 use peercompute_swarm::{ProtocolViolation, SubmitterEvent, Worker};
@@ -9,8 +11,6 @@ use crate::{
     frames::{claim, frame, good_hello, hello, hello_with, leases, offer, results},
     scene::{binding, worker_config},
 };
-use std::time::Duration;
-
 const NOW: Duration = Duration::ZERO;
 
 fn of_version(version: u32) -> StreamBinding {
@@ -29,7 +29,9 @@ fn of_another_room() -> StreamBinding {
 
 fn desk() -> Desk {
     let mut desk = Desk::new();
-    desk.submitter.add_worker(NOW, A, None).unwrap();
+    desk.submitter
+        .add_worker(NOW, A, None)
+        .expect("room for a worker");
     desk
 }
 

@@ -347,3 +347,21 @@ fn tasks_wait_while_there_is_no_worker() {
     assert_eq!(desk.poll_timeout(), None);
     assert_eq!(failed(&desk.events()), []);
 }
+
+#[test]
+fn a_worker_that_is_unsuitable_for_a_job_is_named_once() {
+    let (mut desk, job) = Desk::with_job(2, &[A], 1);
+    fail(&mut desk, A, job, Wire::Unsupported, 1);
+    desk.say(A, job_failure(job.as_u32(), Wire::Refused));
+    desk.wait(ms(60_000));
+    assert!(!desk.frames(A).iter().any(is_offer));
+    let unsuitable =
+        |event: &SubmitterEvent| matches!(event, SubmitterEvent::WorkerUnsuitable { .. });
+    assert_eq!(
+        desk.events()
+            .iter()
+            .filter(|event| unsuitable(event))
+            .count(),
+        1
+    );
+}

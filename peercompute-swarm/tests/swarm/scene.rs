@@ -99,7 +99,6 @@ pub(crate) struct Scene {
     pub(crate) done: BTreeMap<(JobId, TaskId), WorkerId>,
     pub(crate) failed: BTreeMap<(JobId, TaskId), Failure>,
     pub(crate) ended: BTreeSet<JobId>,
-    pub(crate) unsuitable: Vec<(WorkerId, JobId)>,
     next_worker: u64,
     pushed: BTreeMap<JobId, u64>,
     /// Bytes of the largest input.
@@ -116,7 +115,6 @@ impl Scene {
             done: BTreeMap::new(),
             failed: BTreeMap::new(),
             ended: BTreeSet::new(),
-            unsuitable: Vec::new(),
             next_worker: 1,
             pushed: BTreeMap::new(),
             largest: 0,
@@ -325,11 +323,9 @@ impl Scene {
                     assert!(open.is_empty(), "a job ends after its tasks");
                     self.ended.insert(job);
                 }
-                SubmitterEvent::WorkerUnsuitable { worker, job, .. } => {
-                    self.unsuitable.push((worker, job))
-                }
-                SubmitterEvent::WorkerReady { worker, .. } => {
-                    assert!(self.ends.contains_key(&worker))
+                SubmitterEvent::WorkerUnsuitable { worker, .. }
+                | SubmitterEvent::WorkerReady { worker, .. } => {
+                    assert!(self.ends.contains_key(&worker), "a worker that is there");
                 }
                 other => panic!("an event that this test does not know: {other:?}"),
             }
