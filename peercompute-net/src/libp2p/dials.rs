@@ -40,6 +40,13 @@ pub(crate) struct Dial {
 pub(crate) enum Then {
     /// The caller learns it.
     Tell(oneshot::Sender<Result<PeerId, DialError>>),
+    /// The peer is a relay, through which another one is dialled.
+    Circuit {
+        /// The other one's address.
+        address: Multiaddr,
+        /// Who wants to reach it.
+        reply: oneshot::Sender<Result<PeerId, DialError>>,
+    },
     /// The peer is a relay, which is asked for a reservation.
     Reserve {
         /// Its circuit address.
@@ -61,7 +68,7 @@ impl Dial {
 
     fn is_wanted(&self) -> bool {
         match &self.then {
-            Then::Tell(reply) => !reply.is_canceled(),
+            Then::Tell(reply) | Then::Circuit { reply, .. } => !reply.is_canceled(),
             Then::Reserve { reply, .. } => !reply.is_canceled(),
         }
     }
@@ -71,6 +78,16 @@ impl Dial {
         match self.then {
             // Nobody may wait any more.
             Then::Tell(reply) => drop(reply.send(Err(error))),
+            Then::Circuit { address, reply } => {
+                let error = match error {
+                    DialError::Closed => DialError::Closed,
+                    error => DialError::Unreachable {
+                        address,
+                        reason: error.to_string(),
+                    },
+                };
+                drop(reply.send(Err(error)));
+            }
             Then::Reserve {
                 circuit: address,
                 reply,

@@ -8,6 +8,8 @@ use libp2p::{
 use thiserror::Error;
 
 use super::gate::TurnedAway;
+#[cfg(not(target_arch = "wasm32"))]
+use super::transports::named::NameFailure;
 use crate::{DialError, ListenError, Multiaddr, OpenError, PeerId};
 
 /// Why a transport does not start.
@@ -98,6 +100,14 @@ fn transport_error(address: Multiaddr, error: &TransportError<io::Error>) -> Dia
         }
         TransportError::Other(error) => error,
     };
+    #[cfg(not(target_arch = "wasm32"))]
+    if let Some(failure) = find::<NameFailure>(error) {
+        let reason = failure.to_string();
+        return match failure {
+            NameFailure::Unsupported(_) => DialError::Unsupported { address, reason },
+            NameFailure::Unknown(_) => DialError::Unreachable { address, reason },
+        };
+    }
     let reason = describe(error);
     let relayed = is_circuit(&address);
     match kind(error) {
@@ -109,7 +119,6 @@ fn transport_error(address: Multiaddr, error: &TransportError<io::Error>) -> Dia
             | io::ErrorKind::BrokenPipe,
         ) if !relayed => DialError::Refused { address, reason },
         Some(_) => DialError::Unreachable { address, reason },
-        None if reason.contains("Timeout has been reached") => DialError::TimedOut { address },
         None if relayed => DialError::Unreachable { address, reason },
         None => DialError::Handshake { address, reason },
     }
@@ -177,33 +186,39 @@ pub(crate) fn is_circuit(address: &Multiaddr) -> bool {
 
 /// The kind of the system's error at the bottom of `error`, under however many layers of libp2p's.
 fn kind(error: &io::Error) -> Option<io::ErrorKind> {
-    if error.raw_os_error().is_some() {
-        return Some(error.kind());
-    }
-    let mut layer: Option<&(dyn Error + 'static)> = error.get_ref().map(|inner| inner as _);
-    let mut found = (error.kind() != io::ErrorKind::Other).then(|| error.kind());
-    while let Some(current) = layer {
-        if let Some(io) = current.downcast_ref::<io::Error>() {
-            if let Some(inner) = kind(io) {
-                found = Some(inner);
-            }
-            break;
-        }
-        layer = current.source();
-    }
-    found
+    causes(error)
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .map(io::Error::kind)
+        .filter(|kind| *kind != io::ErrorKind::Other)
+        .last()
 }
 
-/// The innermost cause that says something: libp2p's outer layers repeat it, or tell less.
+fn find<T: Error + 'static>(error: &io::Error) -> Option<&T> {
+    causes(error).find_map(|cause| cause.downcast_ref())
+}
+
+/// What `error` says, and below it each cause that says more: most of libp2p's layers only repeat the one below.
 fn describe(error: &io::Error) -> String {
     let mut text = error.to_string();
-    let mut layer: Option<&(dyn Error + 'static)> = error.get_ref().map(|inner| inner as _);
-    while let Some(current) = layer {
-        let said = current.to_string();
-        if !said.is_empty() && !text.contains(&said) {
+    for cause in causes(error) {
+        let said = cause.to_string();
+        if !text.contains(&said) {
             text = format!("{text}: {said}");
         }
-        layer = current.source();
     }
     text
+}
+
+/// `error` and all that caused it.
+fn causes(error: &io::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
+    std::iter::successors(Some(error as &(dyn Error + 'static)), |&cause| {
+        match cause
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref)
+        {
+            // An error made of another one names the causes of that one as its own, and leaves the one itself out.
+            Some(inner) => Some(inner as &(dyn Error + 'static)),
+            None => cause.source(),
+        }
+    })
 }

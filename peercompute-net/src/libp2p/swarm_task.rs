@@ -32,7 +32,7 @@ use super::{
     streams::OpenReply,
 };
 use crate::{
-    DialError, Event, ListenError, MAX_LISTENERS, Multiaddr, OpenError, PeerId, toolkit::lock,
+    DialError, Event, ListenError, MAX_LISTENERS, Multiaddr, OpenError, Path, PeerId, toolkit::lock,
 };
 
 /// What a handle asks of the swarm task.
@@ -174,6 +174,10 @@ impl SwarmTask {
             );
         }
         if !is_circuit(&address) {
+            #[cfg(not(target_arch = "wasm32"))]
+            if is_taken(&address) {
+                return refuse(reply, ListenError::AddressInUse { address });
+            }
             return self.listen_on(address, reply);
         }
         let relay: Multiaddr = address
@@ -185,9 +189,7 @@ impl SwarmTask {
                 let reason = "it does not name the relay's peer before /p2p-circuit".into();
                 refuse(reply, ListenError::Unsupported { address, reason });
             }
-            Some(peer) if lock(&self.shared.state).connections.path(&peer).is_some() => {
-                self.listen_on(address, reply);
-            }
+            Some(peer) if self.is_direct(peer) => self.listen_on(address, reply),
             Some(_) => {
                 let then = Then::Reserve {
                     circuit: address,
@@ -202,6 +204,10 @@ impl SwarmTask {
     }
 
     fn listen_on(&mut self, address: Multiaddr, reply: ListenReply) {
+        #[cfg(not(target_arch = "wasm32"))]
+        if !is_circuit(&address) && is_taken(&address) {
+            return drop(reply.send(Err(ListenError::AddressInUse { address })));
+        }
         match self.swarm.listen_on(address.clone()) {
             Ok(id) => self.listeners.started(id, address, reply),
             Err(error) => drop(reply.send(Err(listen_error(address, &error)))),
@@ -218,10 +224,25 @@ impl SwarmTask {
                 return drop(reply.send(Ok(peer)));
             }
         }
+        if is_circuit(&address) {
+            // libp2p would dial the relay by itself, once for each circuit, and give up all of them but the first.
+            let relay = relay_part(&address);
+            if peer_of(&relay).is_some_and(|relay| !self.is_direct(relay)) {
+                let then = Then::Circuit { address, reply };
+                return self.dials.add(Dial {
+                    address: relay,
+                    then,
+                });
+            }
+        }
         self.dials.add(Dial {
             address,
             then: Then::Tell(reply),
         });
+    }
+
+    fn is_direct(&self, peer: PeerId) -> bool {
+        lock(&self.shared.state).connections.path(&peer) == Some(Path::Direct)
     }
 
     fn start_dials(&mut self) {
@@ -330,8 +351,33 @@ impl SwarmTask {
     }
 }
 
+/// Whether another socket listens at a TCP address. libp2p shares ports, for the sake of hole punching, so that its own attempt would succeed and take half
+/// of the other's connections.
+#[cfg(not(target_arch = "wasm32"))]
+fn is_taken(address: &Multiaddr) -> bool {
+    let mut protocols = address.iter();
+    let ip: std::net::IpAddr = match protocols.next() {
+        Some(Protocol::Ip4(ip)) => ip.into(),
+        Some(Protocol::Ip6(ip)) => ip.into(),
+        _ => return false,
+    };
+    let Some(Protocol::Tcp(port @ 1..)) = protocols.next() else {
+        return false;
+    };
+    let bound = std::net::TcpListener::bind((ip, port));
+    bound.is_err_and(|error| error.kind() == std::io::ErrorKind::AddrInUse)
+}
+
 /// How long connections may take to end properly when the transport closes.
 const CLOSE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// The part of a circuit address that leads to the relay.
+fn relay_part(address: &Multiaddr) -> Multiaddr {
+    address
+        .iter()
+        .take_while(|protocol| *protocol != Protocol::P2pCircuit)
+        .collect()
+}
 
 /// `address` without `peer` at its end.
 fn without_end(mut address: Multiaddr, peer: PeerId) -> Multiaddr {

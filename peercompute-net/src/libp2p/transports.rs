@@ -1,14 +1,36 @@
-//! Builds what carries bytes: which one a node has is decided by the target alone.
+//! Builds what carries bytes: which kinds a node has is decided by the target alone.
+
+use std::{error::Error, io};
 
 use libp2p::{
     PeerId, Transport as _,
-    core::{muxing::StreamMuxerBox, transport::Boxed, upgrade::Version},
+    core::{
+        muxing::StreamMuxerBox,
+        transport::{Boxed, timeout::TransportTimeoutError},
+        upgrade::Version,
+    },
     noise, relay, yamux,
 };
+use thiserror::Error;
 
 use super::{Libp2pConfig, Libp2pLimits, StartError};
 
 pub(crate) type Carrier = Boxed<(PeerId, StreamMuxerBox)>;
+
+/// An error with its cause in reach. libp2p nests the errors of its layers in `Either`, which leaves its content out of the chain of causes.
+#[derive(Debug, Error)]
+#[error("{0}")]
+pub(crate) struct Layer(#[source] io::Error);
+
+impl Layer {
+    fn timed<E: Error + Send + Sync + 'static>(error: TransportTimeoutError<E>) -> Self {
+        Self(match error {
+            TransportTimeoutError::Timeout => io::ErrorKind::TimedOut.into(),
+            TransportTimeoutError::TimerError(error) => error,
+            TransportTimeoutError::Other(error) => io::Error::other(error),
+        })
+    }
+}
 
 /// Windows grow by themselves with bandwidth and delay, from yamux's 256 KiB a stream.
 fn muxer() -> yamux::Config {
@@ -25,13 +47,14 @@ fn security(config: &Libp2pConfig) -> Result<noise::Config, StartError> {
 
 /// Secures and multiplexes a transport of plain bytes.
 macro_rules! upgraded {
-    ($transport:expr, $config:expr) => {
+    ($transport:expr, $security:expr, $config:expr) => {
         $transport
             .upgrade(Version::V1Lazy)
-            .authenticate(security($config)?)
+            .authenticate($security.clone())
             .multiplex(muxer())
             .timeout($config.dial_timeout)
             .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
+            .map_err(Layer::timed)
     };
 }
 
@@ -43,30 +66,29 @@ pub(crate) fn build(
 ) -> Result<Carrier, StartError> {
     use libp2p::{quic, tcp, websocket};
 
-    let tcp = || tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
-    let quic = {
+    let security = security(config)?;
+    let tcp = || tcp::tokio::Transport::new(tcp::Config::default().nodelay(true)).map_err(Layer);
+    let quic = || {
         let mut settings = quic::Config::new(config.identity.keypair());
         settings.handshake_timeout = config.dial_timeout;
         settings.max_concurrent_stream_limit =
             u32::try_from(Libp2pLimits::STREAMS).unwrap_or(u32::MAX);
         quic::tokio::Transport::new(settings)
             .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
+            .map_err(quic_layer)
     };
-    let websocket = {
-        let mut websocket = websocket::Config::new(named(tcp()));
-        websocket.set_tls_config(tls(config)?);
-        websocket
-    };
+    let mut websocket = websocket::Config::new(named::wrap(tcp));
+    websocket.set_tls_config(tls(config)?);
     // The circuits come first: TCP would take the address of the relay for that of the peer behind it. Names are resolved inside WebSocket, which has to
     // compare them with certificates.
-    Ok(upgraded!(relay, config)
-        .or_transport(upgraded!(websocket, config))
+    Ok(upgraded!(relay, security, config)
+        .or_transport(upgraded!(websocket, security, config))
         .map(|either, _| either.into_inner())
-        .or_transport(named(
-            upgraded!(tcp(), config)
-                .or_transport(quic)
-                .map(|either, _| either.into_inner()),
-        ))
+        .or_transport(named::wrap(|| {
+            upgraded!(tcp(), security, config)
+                .or_transport(quic())
+                .map(|either, _| either.into_inner())
+        }))
         .map(|either, _| either.into_inner())
         .boxed())
 }
@@ -77,31 +99,22 @@ pub(crate) fn build(
     config: &Libp2pConfig,
     relay: relay::client::Transport,
 ) -> Result<Carrier, StartError> {
+    let security = security(config)?;
     let websocket = libp2p::websocket_websys::Transport::default();
-    Ok(upgraded!(relay, config)
-        .or_transport(upgraded!(websocket, config))
+    Ok(upgraded!(relay, security, config)
+        .or_transport(upgraded!(websocket, security, config))
         .map(|either, _| either.into_inner())
         .boxed())
 }
 
-/// Resolves names with the system's servers, or with none where the system names none: addresses work without.
 #[cfg(not(target_arch = "wasm32"))]
-fn named<T>(transport: T) -> libp2p::dns::tokio::Transport<T> {
-    use libp2p::dns::{ResolverConfig, ResolverOpts, tokio::Transport};
-
-    // The system's settings are read by what takes the transport; a trial run on nothing keeps the transport for the second choice.
-    if let Err(error) = Transport::system(()) {
-        tracing::warn!(%error, "the system's name servers are unknown: names cannot be resolved");
-        return Transport::custom(
-            transport,
-            ResolverConfig::default(),
-            ResolverOpts::default(),
-        );
-    }
-    match Transport::system(transport) {
-        Ok(transport) => transport,
-        Err(_) => unreachable!("the system's settings were readable just before"),
-    }
+fn quic_layer(error: libp2p::quic::Error) -> Layer {
+    use libp2p::quic::Error;
+    Layer(match error {
+        Error::HandshakeTimedOut => io::ErrorKind::TimedOut.into(),
+        Error::Io(error) => error,
+        error => io::Error::other(error),
+    })
 }
 
 #[cfg(not(target_arch = "wasm32"))]
@@ -117,4 +130,74 @@ fn tls(config: &Libp2pConfig) -> Result<libp2p::websocket::tls::Config, StartErr
             reason: error.to_string(),
         }
     })
+}
+
+/// The resolution of names.
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) mod named {
+    use std::error::Error;
+
+    use libp2p::{
+        Transport,
+        core::transport::map_err::MapErr,
+        dns::{self, ResolverConfig, ResolverOpts},
+    };
+    use thiserror::Error;
+
+    /// Resolves names with the system's servers, or with none where the system names none: addresses work without.
+    pub(crate) fn wrap<T>(
+        make: impl Fn() -> T,
+    ) -> MapErr<dns::tokio::Transport<T>, fn(dns::Error<T::Error>) -> Failure<T::Error>>
+    where
+        T: Transport + Send + Unpin + 'static,
+        T::Error: Send,
+        T::Dial: Send,
+    {
+        let transport = dns::tokio::Transport::system(make()).unwrap_or_else(|error| {
+            tracing::warn!(%error, "the system's name servers are unknown: names cannot be resolved");
+            let (config, options) = (ResolverConfig::default(), ResolverOpts::default());
+            dns::tokio::Transport::custom(make(), config, options)
+        });
+        transport.map_err(Failure::from_dns as fn(_) -> _)
+    }
+
+    /// What went wrong, with the cause in reach.
+    #[derive(Debug, Error)]
+    pub(crate) enum Failure<E: Error + 'static> {
+        #[error("{0}")]
+        Carrier(#[source] E),
+        #[error("{0}")]
+        Name(#[source] NameFailure),
+    }
+
+    #[derive(Debug, Error)]
+    pub(crate) enum NameFailure {
+        /// No transport takes the address that a name, or an address without names, leads to.
+        #[error("this node has no transport for {0}")]
+        Unsupported(crate::Multiaddr),
+        #[error("the name cannot be resolved: {0}")]
+        Unknown(String),
+    }
+
+    impl<E: Error + 'static> Failure<E> {
+        fn from_dns(error: dns::Error<E>) -> Self {
+            match error {
+                dns::Error::Transport(error) => Self::Carrier(error),
+                dns::Error::MultiaddrNotSupported(address) => {
+                    Self::Name(NameFailure::Unsupported(address))
+                }
+                dns::Error::ResolveError(error) => {
+                    Self::Name(NameFailure::Unknown(error.to_string()))
+                }
+                dns::Error::TooManyLookups => {
+                    Self::Name(NameFailure::Unknown("it leads to too many others".into()))
+                }
+                // Of several addresses the last one tried speaks for all.
+                dns::Error::Dial(mut errors) => match errors.pop() {
+                    Some(error) => Self::from_dns(error),
+                    None => Self::Name(NameFailure::Unknown("it leads nowhere".into())),
+                },
+            }
+        }
+    }
 }

@@ -271,8 +271,12 @@ fn a_blocked_peer_is_cut_off_and_may_come_back_when_it_is_unblocked() {
     run(async {
         let (alice, at) = listening(config(), "/ip4/127.0.0.1/tcp/0").await;
         let bob = node();
-        bob.dial(at.clone()).await.unwrap();
         let (mut at_alice, mut at_bob) = (alice.events(), bob.events());
+        bob.dial(at.clone()).await.unwrap();
+        until(&mut at_alice, |event| {
+            matches!(event, Event::Connected { .. })
+        })
+        .await;
         alice.block(bob.local_peer());
         until(&mut at_bob, |event| {
             matches!(event, Event::Disconnected { .. })
@@ -441,7 +445,7 @@ fn a_server_of_another_kind_fails_the_handshake() {
         let port = server.local_addr().unwrap().port();
         tokio::spawn(async move {
             let (mut socket, _) = server.accept().await?;
-            socket.write_all(b"220 mail.example.org ready\r\n").await?;
+            socket.write_all(&[b'x'; 1024]).await?;
             tokio::io::copy(&mut socket, &mut tokio::io::sink()).await
         });
         let address = format!("/ip4/127.0.0.1/tcp/{port}").parse().unwrap();

@@ -61,8 +61,8 @@ fn a_relayed_connection_is_superfluous_only_after_a_direct_one_has_carried_traff
     let peer = PeerId::random();
     connections.handle_opened(peer, connection(1, Path::Relayed));
     connections.handle_opened(peer, connection(2, Path::Direct));
-    assert_eq!(connections.handle_pong(peer, 1, RTT), []);
-    assert_eq!(connections.handle_pong(peer, 2, RTT), [1]);
+    assert_eq!(connections.handle_pong(peer, 1, RTT), Vec::<u8>::new());
+    assert_eq!(connections.handle_pong(peer, 2, RTT), [1_u8]);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::{
         behaviour::BehaviourEvent,
         broadcast,
         connections::Connection,
-        dials::Then,
+        dials::{Dial, Then},
         failure::{dial_error, is_circuit, listener_failure},
         listeners::full,
         streams::Incoming,
@@ -191,6 +191,12 @@ impl SwarmTask {
         for dial in self.dials.connected(id, peer, path) {
             match dial.then {
                 Then::Tell(reply) => drop(reply.send(Ok(peer))),
+                Then::Circuit { address, reply } => {
+                    self.dials.add(Dial {
+                        address,
+                        then: Then::Tell(reply),
+                    });
+                }
                 Then::Reserve { circuit, reply } => self.listen_on(circuit, reply),
             }
         }
