@@ -19,7 +19,7 @@ pub use self::libp2p::*;
 pub use error::{DialError, ListenError, OpenError, ProtocolTaken, PublishError, Refused};
 pub use frames::{FrameReader, FrameWriter, ReadError, WRITE_BUFFER, frames};
 pub use libp2p_identity::PeerId;
-pub use multiaddr::Multiaddr;
+pub use multiaddr::{self, Multiaddr};
 pub use network::{
     FAN_OUT_PROTOCOL, MAX_SOURCES, NetworkConfig, NetworkEvent, NetworkManager, NetworkStartError,
     Outgoing, PeerInfo, Readiness, RendezvousError, RoomMessage, Subscription,
