@@ -39,13 +39,13 @@ pub enum StartError {
     #[error(transparent)]
     Transport(#[from] peercompute_net::StartError),
     /// The relay cannot listen at an address.
-    #[error("{error} (set with {flag})")]
+    #[error("{error} (with {flag})")]
     Listen {
         /// The address.
         address: Multiaddr,
         /// Why.
         error: ListenError,
-        /// The flag that changes the address.
+        /// The flags that change the address.
         flag: &'static str,
     },
     /// The HTTP server cannot listen at its address.

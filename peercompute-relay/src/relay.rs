@@ -34,6 +34,9 @@ use crate::{
 /// How often a draining relay looks whether the circuits have ended.
 const DRAIN_LOOK: Duration = Duration::from_millis(100);
 
+/// How long a connection may stay on which nothing is open: no reservation, no circuit, no room. Long enough to dial first and to ask for something then.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// A running relay. [`stop`](Self::stop) ends it in order; dropping it ends it at once.
 #[derive(Debug)]
 pub struct Relay {
@@ -71,15 +74,22 @@ impl Relay {
         let identity = identity(runtime, &options)?;
         let mut registry = Registry::default();
         let config = transport_config(&options, identity)?;
+        // Without external addresses of its own the transport announces those at which it listens, and follows their changes.
+        let follows_listeners = config.external_addresses.is_empty();
         let transport = Libp2pTransport::start_with_metrics(config, runtime, &mut registry)?;
-        let mut listening = Vec::new();
         for address in &options.listen {
             let first = transport.listen(address.clone()).await;
             first.map_err(|error| cannot_listen(address, error))?;
         }
-        listening.extend(transport.listen_addresses().into_iter().map(without_peer));
+        let listening: Vec<_> = transport
+            .listen_addresses()
+            .into_iter()
+            .map(without_peer)
+            .collect();
         for address in published::announced(&options, &listening) {
-            transport.add_external_address(address);
+            if !(follows_listeners && listening.contains(&address)) {
+                transport.add_external_address(address);
+            }
         }
         let rooms = ServerConfig::every_room(options.limits.rooms);
         let rendezvous = RendezvousServer::start(runtime, &transport, rooms)
@@ -343,6 +353,7 @@ fn transport_config(
     config.autonat = false;
     config.direct_upgrade = false;
     config.external_addresses = published::announced(options, &[]);
+    config.idle_timeout = IDLE_TIMEOUT;
     config.relay = Some(options.limits.relay.clone());
     config.limits = options.limits.transport.clone();
     config.tls = options
@@ -356,9 +367,9 @@ fn transport_config(
 fn cannot_listen(address: &Multiaddr, error: ListenError) -> StartError {
     let is_udp = address.iter().any(|part| matches!(part, Part::Udp(_)));
     let flag = match (published::is_web_socket(address), is_udp) {
-        (true, _) => "--listen-port",
-        (false, true) => "--quic-port",
-        (false, false) => "--tcp-port",
+        (true, _) => "--listen-port or --listen",
+        (false, true) => "--quic-port or --listen",
+        (false, false) => "--tcp-port or --listen",
     };
     StartError::Listen {
         address: address.clone(),

@@ -317,6 +317,24 @@ fn a_taken_port_ends_with_1_and_names_the_flag() {
 }
 
 #[test]
+fn a_port_that_another_relay_has_ends_with_1_and_names_the_flag() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut first = Running::start(program(folder.path()).arg("--json").args(ANY_PORT));
+    let listening = first.json();
+    for (part, flag) in [("/ws/", "--listen-port"), ("/quic-v1/", "--quic-port")] {
+        let mut addresses = listening["addresses"].as_array().unwrap().iter();
+        let address = addresses.find_map(|address| address.as_str().filter(|a| a.contains(part)));
+        let port = address.unwrap().split('/').nth(4).unwrap();
+        let (code, message) = failed(program(folder.path()).args(ANY_PORT).args([flag, port]));
+        assert_eq!(code, Some(1), "{message}");
+        assert!(
+            message.contains(flag) && message.contains(port),
+            "{message}"
+        );
+    }
+}
+
+#[test]
 fn a_peer_id_that_is_not_the_identitys_ends_with_2() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("relay.json");
