@@ -125,7 +125,12 @@ impl NodeKernel {
         let mut state = self.state();
         state.net = Some(net.clone());
         if let Some(incoming) = incoming {
-            let serve = serve(incoming, self.parts.runtime.clone(), self.workshop.clone());
+            let serve = serve(
+                incoming,
+                self.parts.runtime.clone(),
+                self.workshop.clone(),
+                net.clone(),
+            );
             state.tasks.push(self.parts.runtime.spawn(serve));
         }
         Ok(net)
@@ -272,16 +277,25 @@ fn peer_status(peer: peercompute_net::PeerInfo) -> PeerStatus {
 }
 
 /// Serves the streams that others open.
-async fn serve(mut incoming: Incoming, runtime: Runtime, workshop: Arc<Workshop>) {
+async fn serve(
+    mut incoming: Incoming,
+    runtime: Runtime,
+    workshop: Arc<Workshop>,
+    net: Arc<NetworkManager>,
+) {
     while let Some((peer, stream)) = incoming.next().await {
         if workshop.sessions() >= MAX_SESSIONS {
             tracing::warn!(%peer, limit = MAX_SESSIONS, "too many streams of tasks; this one is refused");
             continue;
         }
-        let workshop = workshop.clone();
+        let (workshop, net) = (workshop.clone(), net.clone());
         let session = async move {
             match workshop.serve(link::over(stream)).await {
                 Ok(()) => tracing::debug!(%peer, "the submitter has ended its stream of tasks"),
+                Err(error) if error.is_violation() => {
+                    tracing::warn!(%peer, %error, "the peer is cut off");
+                    net.cut_off(peer);
+                }
                 Err(error) => tracing::info!(%peer, %error, "a stream of tasks has ended"),
             }
         };

@@ -3,13 +3,19 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use futures::{AsyncReadExt as _, AsyncWriteExt as _, StreamExt as _};
 use peercompute_compute::Operation;
 use peercompute_kernel::{
-    Host, JobError, LocalFallback, NewTask, NodeBuilder, NodeKernel, Outcome, SubmitError,
+    Host, JobError, LocalFallback, NewTask, NodeBuilder, NodeKernel, NodeStatus, Outcome,
+    SubmitError,
 };
 use peercompute_net::{
-    Multiaddr,
+    Multiaddr, Transport as _,
     memory::{Bandwidth, LinkConfig, MemoryNetwork},
+};
+use peercompute_proto::{
+    Scope, encode_frame,
+    v1::{StreamBinding, TaskFrame, TaskHello, task_frame},
 };
 use peercompute_rt::{Runtime, Simulation};
 
@@ -337,4 +343,76 @@ fn the_same_seed_gives_the_same_run() {
         world.network.trace()
     };
     assert_eq!(trace(11), trace(11));
+}
+
+/// Says hello to a worker as something that is not quite a peer, and waits until it hangs up.
+async fn misbehave(world: &World, worker: &Multiaddr, bytes: &[u8]) {
+    let stranger = world.network.transport("stranger");
+    let peer = stranger.dial(worker.clone()).await.unwrap();
+    let mut stream = stranger
+        .open(peer, peercompute_kernel::TASK_PROTOCOL)
+        .await
+        .unwrap();
+    stream.write_all(bytes).await.unwrap();
+    stream.flush().await.unwrap();
+    // What it has to say first, and then the end, one way or the other.
+    let _ = stream.read_to_end(&mut Vec::new()).await;
+    let mut events = stranger.events();
+    while !stranger.connections().is_empty() {
+        events.next().await;
+    }
+    stranger.close().await;
+}
+
+fn hello(version: u32, room: &str) -> Vec<u8> {
+    let scope = Scope::new("test", room).unwrap();
+    let binding = StreamBinding {
+        version,
+        ..StreamBinding::new(scope)
+    };
+    let hello = TaskHello {
+        binding: Some(binding),
+        capabilities: None,
+    };
+    let mut bytes = bytes::BytesMut::new();
+    encode_frame(
+        &TaskFrame {
+            frame: Some(task_frame::Frame::Hello(hello)),
+        },
+        &mut bytes,
+    );
+    bytes.to_vec()
+}
+
+#[test]
+fn a_peer_that_breaks_the_protocol_is_cut_off_and_the_node_goes_on() {
+    let another_version = hello(2, "room");
+    let another_room = hello(1, "elsewhere");
+    let too_long = vec![0xff, 0xff, 0xff, 0xff, 0x0f];
+    let garbage = vec![3, 0xde, 0xad, 0xbe];
+    for bytes in [another_version, another_room, too_long, garbage] {
+        let world = World::new(12);
+        world.run(async {
+            let (_worker, address) = world.worker("one", "room").await;
+            misbehave(&world, &address, &bytes).await;
+            let node = world.submitter(&[address], never()).await;
+            assert_all_right(&run_job(&node, 100).await.unwrap(), 100);
+        });
+    }
+}
+
+#[test]
+fn the_status_stream_tells_of_peers_and_ends_with_the_node() {
+    let world = World::new(13);
+    world.run(async {
+        let (worker, address) = world.worker("one", "room").await;
+        let node = Arc::new(world.submitter(&[address], never()).await);
+        let mut watch = node.watch(Duration::from_secs(1));
+        let connected = |status: &NodeStatus| status.peers.iter().any(|peer| peer.path.is_some());
+        while !connected(&watch.next().await.unwrap()) {}
+        worker.stop().await;
+        while connected(&watch.next().await.unwrap()) {}
+        node.stop().await;
+        assert_eq!(watch.next().await, None);
+    });
 }

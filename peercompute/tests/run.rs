@@ -111,7 +111,7 @@ fn a_worker_that_is_killed_midway_costs_no_result() {
         "--op",
         "fnv64",
         "--chunk",
-        "16KiB",
+        "64KiB",
         "--json",
         "--events",
         "--peer",
