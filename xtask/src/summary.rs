@@ -35,6 +35,8 @@ pub(crate) fn table(outcomes: &[Outcome]) -> String {
             Verdict::Failed(reason) => ("FAILED", reason.as_str()),
             Verdict::Skipped(reason) => ("skipped", reason.as_str()),
         };
+        // The rest of a long reason stands above, where the step ended.
+        let reason = reason.lines().next().unwrap_or_default();
         let time = clock(outcome.duration);
         let line = format!("{:width$}  {word:7}  {time:>9}  {reason}", outcome.step);
         let _ = writeln!(text, "{}", line.trim_end());
@@ -87,7 +89,7 @@ mod tests {
             },
             Outcome {
                 step: "clippy",
-                verdict: Verdict::Failed("`cargo clippy` failed".to_owned()),
+                verdict: Verdict::Failed("`cargo clippy` failed\nwith details".to_owned()),
                 duration: Duration::from_secs(125),
             },
             Outcome {

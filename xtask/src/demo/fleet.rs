@@ -105,14 +105,7 @@ impl Fleet {
     ) -> Result<(String, Vec<String>)> {
         self.start(
             name,
-            &[
-                "node",
-                "--json",
-                "--listen",
-                listen,
-                "--relay",
-                relay,
-            ],
+            &["node", "--json", "--listen", listen, "--relay", relay],
             stop,
         )
     }
