@@ -13,6 +13,9 @@ impl Runtime {
     }
 }
 
+/// A browser's timers count in 31 bits of milliseconds, and fire at once beyond. Longer waits are several.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
 struct Browser {
     start: web_time::Instant,
 }
@@ -27,7 +30,15 @@ impl Driver for Browser {
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
-        Box::pin(futures_timer::Delay::new(duration))
+        let first = futures_timer::Delay::new(duration.min(LONGEST));
+        Box::pin(async move {
+            first.await;
+            let mut left = duration.saturating_sub(LONGEST);
+            while !left.is_zero() {
+                futures_timer::Delay::new(left.min(LONGEST)).await;
+                left = left.saturating_sub(LONGEST);
+            }
+        })
     }
 
     fn spawn(&self, future: BoxFuture<'static, ()>) {

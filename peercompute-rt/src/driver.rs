@@ -1,4 +1,4 @@
-use std::{fmt, future::Future, sync::Arc, time::Duration};
+use std::{fmt, future::Future, pin::pin, sync::Arc, time::Duration};
 
 use futures::{
     FutureExt as _,
@@ -45,7 +45,7 @@ impl Runtime {
         self.0.sleep(deadline - self.now())
     }
 
-    /// Runs `future`, for `limit` at most.
+    /// Runs `future`, for `limit` at most. Where both are ready at once, the future wins. Cancel safe if `future` is.
     ///
     /// # Errors
     ///
@@ -55,13 +55,15 @@ impl Runtime {
         limit: Duration,
         future: impl Future<Output = T>,
     ) -> Result<T, Elapsed> {
-        match select(Box::pin(future), self.sleep(limit)).await {
+        match select(pin!(future), self.sleep(limit)).await {
             Either::Left((output, _)) => Ok(output),
             Either::Right(((), _)) => Err(Elapsed(limit)),
         }
     }
 
     /// Starts `future` beside the caller. Dropping the [`Task`] ends it; [`Task::detach`] lets it run on.
+    ///
+    /// A `future` that panics takes nothing else with it natively: its task gives `None`. In a [`Simulation`](crate::Simulation) the panic ends the run.
     pub fn spawn<T: MaybeSend + 'static>(
         &self,
         future: impl Future<Output = T> + MaybeSend + 'static,

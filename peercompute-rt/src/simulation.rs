@@ -1,18 +1,23 @@
 use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     fmt,
     future::Future,
-    pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    pin::{Pin, pin},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, Wake, Waker},
     time::Duration,
 };
 
 use crate::{BoxFuture, Instant, Runtime, driver::Driver};
 
-/// A runtime on virtual time: one thread, tasks polled in the order they were woken, timers fired in the order they are due, randomness from a seed. Two runs with the same
-/// seed and the same program are the same, poll for poll. Time stands still while anything can run and then jumps to the next timer.
+/// A runtime on virtual time: one thread, tasks polled in the order they were woken, timers fired in the order they are due (those due together in the order they
+/// were set), randomness from a seed. Two runs with the same seed and the same program are the same, poll for poll. Time stands still while anything can run and then
+/// jumps to the next timer.
+///
+/// A panic in a task is not caught, as it would be natively: it comes out of [`run`](Self::run), so that a test fails by it. That task is gone then; the others can go on.
 ///
 /// ```
 /// use peercompute_rt::Simulation;
@@ -31,8 +36,11 @@ pub struct Simulation(Arc<Shared>);
 
 struct Shared {
     state: Mutex<State>,
-    ready: Arc<Mutex<VecDeque<TaskId>>>,
+    ready: Arc<Ready>,
 }
+
+/// The tasks that have been woken, in that order; each at most once, so no more than there are tasks.
+type Ready = Mutex<VecDeque<Arc<TaskWaker>>>;
 
 type TaskId = u64;
 type TimerId = u64;
@@ -45,8 +53,10 @@ struct State {
     random: u64,
     next_id: u64,
     tasks: BTreeMap<TaskId, BoxFuture<'static, ()>>,
-    timers: BinaryHeap<Reverse<(Instant, TimerId)>>,
-    wakers: BTreeMap<TimerId, Option<Waker>>,
+    /// Who waits for each timer; a timer that is dropped leaves nothing behind.
+    timers: BTreeMap<(Instant, TimerId), Option<Waker>>,
+    /// The simulation is gone, and nothing runs any more.
+    ended: bool,
 }
 
 impl Simulation {
@@ -58,8 +68,8 @@ impl Simulation {
                 random: seed,
                 next_id: MAIN + 1,
                 tasks: BTreeMap::new(),
-                timers: BinaryHeap::new(),
-                wakers: BTreeMap::new(),
+                timers: BTreeMap::new(),
+                ended: false,
             }),
             ready: Arc::default(),
         }))
@@ -75,22 +85,21 @@ impl Simulation {
     /// # Errors
     ///
     /// [`Stalled`] when `main` waits and neither a task nor a timer is left that could wake it: a deadlock, or a lost wake-up.
+    ///
+    /// # Panics
+    ///
+    /// If `main` or a task does.
     pub fn run<T>(&self, main: impl Future<Output = T>) -> Result<T, Stalled> {
-        let mut main = Box::pin(main);
-        self.0.wake(MAIN);
+        let mut main = pin!(main);
+        self.0.new_waker(MAIN).wake();
         loop {
-            while let Some(id) = self.0.next_ready() {
-                let waker = Waker::from(Arc::new(TaskWaker {
-                    id,
-                    ready: self.0.ready.clone(),
-                }));
+            while let Some(task) = self.0.next_ready() {
+                let waker = Waker::from(task.clone());
                 let mut cx = Context::from_waker(&waker);
-                if id == MAIN {
-                    if let Poll::Ready(output) = main.as_mut().poll(&mut cx) {
-                        return Ok(output);
-                    }
-                } else {
-                    self.0.poll_task(id, &mut cx);
+                if task.id != MAIN {
+                    self.0.poll_task(task.id, &mut cx);
+                } else if let Poll::Ready(output) = main.as_mut().poll(&mut cx) {
+                    return Ok(output);
                 }
             }
             if !self.0.fire_next_timer() {
@@ -105,22 +114,33 @@ impl Simulation {
 impl Drop for Simulation {
     fn drop(&mut self) {
         // Tasks hold runtimes, which hold the simulation: break the circle, outside the lock because a task's drop may use its runtime.
-        let tasks = std::mem::take(&mut self.0.state().tasks);
+        let tasks = {
+            let mut state = self.0.state();
+            state.ended = true;
+            std::mem::take(&mut state.tasks)
+        };
         drop(tasks);
     }
 }
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
-    fn wake(&self, id: TaskId) {
-        lock(&self.ready).push_back(id);
+    fn new_waker(&self, id: TaskId) -> Arc<TaskWaker> {
+        Arc::new(TaskWaker {
+            id,
+            woken: AtomicBool::new(false),
+            ready: self.ready.clone(),
+        })
     }
 
-    fn next_ready(&self) -> Option<TaskId> {
-        lock(&self.ready).pop_front()
+    fn next_ready(&self) -> Option<Arc<TaskWaker>> {
+        let task = lock(&self.ready).pop_front()?;
+        // Before it is polled: what wakes it from then on wants it polled again.
+        task.woken.store(false, Ordering::SeqCst);
+        Some(task)
     }
 
     fn poll_task(&self, id: TaskId, cx: &mut Context<'_>) {
@@ -133,24 +153,20 @@ impl Shared {
         }
     }
 
+    /// Lets the time come to the next timer. Says whether there was one.
     fn fire_next_timer(&self) -> bool {
-        loop {
-            let waker = {
-                let mut state = self.state();
-                let Some(Reverse((due, id))) = state.timers.pop() else {
-                    return false;
-                };
-                let Some(waker) = state.wakers.remove(&id) else {
-                    continue;
-                };
-                state.now = state.now.max(due);
-                waker
+        let waker = {
+            let mut state = self.state();
+            let Some(((due, _), waker)) = state.timers.pop_first() else {
+                return false;
             };
-            if let Some(waker) = waker {
-                waker.wake();
-            }
-            return true;
+            state.now = state.now.max(due);
+            waker
+        };
+        if let Some(waker) = waker {
+            waker.wake();
         }
+        true
     }
 }
 
@@ -158,17 +174,20 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// One for each task, for as long as it lives.
 struct TaskWaker {
     id: TaskId,
-    ready: Arc<Mutex<VecDeque<TaskId>>>,
+    /// It is among the ready ones.
+    woken: AtomicBool,
+    ready: Arc<Ready>,
 }
 
 impl Wake for TaskWaker {
     fn wake(self: Arc<Self>) {
-        let mut ready = lock(&self.ready);
-        // A task is polled once however often it was woken, which also bounds the queue by the number of tasks.
-        if !ready.contains(&self.id) {
-            ready.push_back(self.id);
+        // A task is polled once however often it was woken.
+        if !self.woken.swap(true, Ordering::SeqCst) {
+            let ready = self.ready.clone();
+            lock(&ready).push_back(self);
         }
     }
 }
@@ -189,23 +208,26 @@ impl Driver for Virtual {
         let mut state = self.0.state();
         let id = state.next_id;
         state.next_id += 1;
-        let due = state.now + duration;
-        state.timers.push(Reverse((due, id)));
-        state.wakers.insert(id, None);
+        let key = (state.now + duration, id);
+        state.timers.insert(key, None);
         Box::pin(Sleep {
-            id,
-            due,
+            key,
             shared: self.0.clone(),
         })
     }
 
     fn spawn(&self, future: BoxFuture<'static, ()>) {
         let mut state = self.0.state();
+        if state.ended {
+            drop(state);
+            drop(future);
+            return;
+        }
         let id = state.next_id;
         state.next_id += 1;
         state.tasks.insert(id, future);
         drop(state);
-        self.0.wake(id);
+        self.0.new_waker(id).wake();
     }
 
     fn fill_random(&self, bytes: &mut [u8]) {
@@ -226,8 +248,7 @@ fn split_mix(state: &mut u64) -> u64 {
 }
 
 struct Sleep {
-    id: TimerId,
-    due: Instant,
+    key: (Instant, TimerId),
     shared: Arc<Shared>,
 }
 
@@ -236,10 +257,10 @@ impl Future for Sleep {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.shared.state();
-        if state.now >= self.due {
+        if state.now >= self.key.0 {
             return Poll::Ready(());
         }
-        if let Some(waker) = state.wakers.get_mut(&self.id) {
+        if let Some(waker) = state.timers.get_mut(&self.key) {
             *waker = Some(cx.waker().clone());
         }
         Poll::Pending
@@ -248,7 +269,8 @@ impl Future for Sleep {
 
 impl Drop for Sleep {
     fn drop(&mut self) {
-        self.shared.state().wakers.remove(&self.id);
+        let waker = self.shared.state().timers.remove(&self.key);
+        drop(waker);
     }
 }
 
@@ -278,3 +300,6 @@ impl fmt::Debug for Simulation {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;
