@@ -24,7 +24,9 @@ async fn main() -> anyhow::Result<()> {
         ["responder"] => responder("/ip4/127.0.0.1/tcp/0".parse()?).await,
         ["responder", address] => responder(address.parse()?).await,
         ["initiator", address] => initiator(address.parse()?).await,
-        _ => bail!("say `responder [ADDRESS]`, or `initiator ADDRESS` with the address that a responder prints"),
+        _ => bail!(
+            "say `responder [ADDRESS]`, or `initiator ADDRESS` with the address that a responder prints"
+        ),
     }
 }
 
@@ -34,7 +36,9 @@ async fn responder(address: Multiaddr) -> anyhow::Result<()> {
         .listen(address.clone())
         .build(Runtime::tokio())?;
     node.start().await.with_context(|| {
-        format!("cannot listen at {address}; choose another port by `responder /ip4/127.0.0.1/tcp/PORT`")
+        format!(
+            "cannot listen at {address}; choose another port by `responder /ip4/127.0.0.1/tcp/PORT`"
+        )
     })?;
     for address in node.status().addresses {
         println!("{address}");
@@ -74,7 +78,9 @@ async fn initiator(address: Multiaddr) -> anyhow::Result<()> {
         .transport(transport()?)
         .peer(address)
         .serves(false)
-        .local_fallback(LocalFallback::WhenAlone { patience: Duration::from_secs(5) })
+        .local_fallback(LocalFallback::WhenAlone {
+            patience: Duration::from_secs(5),
+        })
         .build(Runtime::tokio())?;
     let outcome = tokio::select! {
         outcome = delegate(&node) => outcome,
@@ -88,15 +94,23 @@ async fn delegate(node: &NodeKernel) -> anyhow::Result<()> {
     const TEXTS: [&str; 3] = ["a rising tide", "lifts", "all boats"];
     node.start().await?;
     let (mut tasks, mut results) = node.submit(Operation::Crc32c.into())?.split();
-    let new = |text: &'static str| NewTask { state: None, input: Bytes::from(text) };
+    let new = |text: &'static str| NewTask {
+        state: None,
+        input: Bytes::from(text),
+    };
     tasks.push(TEXTS.map(new).into()).await?;
     tasks.finish();
     let mut outcomes = Vec::new();
     while results.next_batch(&mut outcomes).await? {}
     outcomes.sort_by_key(|outcome| outcome.task);
     for (text, outcome) in TEXTS.iter().zip(outcomes) {
-        let crc: [u8; 4] = outcome.result.map_err(|failure| anyhow::anyhow!("{failure}"))?[..].try_into()?;
-        let host = outcome.host.map_or_else(String::new, |host| host.to_string());
+        let crc: [u8; 4] = outcome
+            .result
+            .map_err(|failure| anyhow::anyhow!("{failure}"))?[..]
+            .try_into()?;
+        let host = outcome
+            .host
+            .map_or_else(String::new, |host| host.to_string());
         println!("{:08x}  {text:<14} {host}", u32::from_le_bytes(crc));
     }
     if results.shares().contains_key(&Host::Local) {

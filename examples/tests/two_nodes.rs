@@ -1,0 +1,50 @@
+//! The example with two nodes does what its first line says.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+};
+
+/// Where cargo has put the example, which it builds with the tests.
+fn example() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let profile = test.parent().and_then(|deps| deps.parent()).unwrap();
+    profile.join("examples").join("two_nodes")
+}
+
+/// A process that does not outlive the test.
+struct Responder(Child);
+
+impl Drop for Responder {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn the_initiator_delegates_to_the_responder_and_falls_back_when_it_is_gone() {
+    let child = Command::new(example())
+        .arg("responder")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut responder = Responder(child);
+    let stdout = responder.0.stdout.take().unwrap();
+    let address = BufReader::new(stdout).lines().next().unwrap().unwrap();
+
+    let initiate = || {
+        let output = Command::new(example()).args(["initiator", &address]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let peer = address.rsplit('/').next().unwrap();
+    let delegated = initiate();
+    assert_eq!(delegated.lines().filter(|line| line.ends_with(peer)).count(), 3, "{delegated}");
+
+    drop(responder);
+    assert!(initiate().contains("nobody answered"));
+}
