@@ -328,7 +328,6 @@ impl Worker {
         let job = self.job_mut(id);
         job.names.clear();
         job.renewals.clear();
-        job.renew_at = None;
         loop {
             let job = &self.jobs[&id];
             let lists = [&job.queued, &job.running, &job.results, &job.failures];

@@ -272,11 +272,7 @@ impl Submitter {
 
     /// The lease comes back to life, unless somebody else got the task in between.
     fn revive(&mut self, index: PeerIndex, entry: u32, name: u64, expires: Duration) {
-        let task = &self.tasks[entry];
-        if task.place != Place::Pending
-            || task.holder != index
-            || wire_name(entry, task.lease) != name
-        {
+        if wire_name(entry, self.tasks[entry].lease) != name {
             return;
         }
         self.forget_expired(index, entry);

@@ -365,3 +365,24 @@ fn a_worker_that_is_unsuitable_for_a_job_is_named_once() {
         1
     );
 }
+
+#[test]
+fn a_worker_that_refuses_a_job_again_and_again_is_answered_once() {
+    let (mut desk, job) = Desk::with_job(1, &[A], 1);
+    for _ in 0..3 {
+        desk.say(A, job_failure(job.as_u32(), Wire::Unsupported));
+    }
+    assert_eq!(desk.cancels(A), [(job.as_u32(), None)]);
+}
+
+#[test]
+fn a_cancelled_job_needs_no_cancellation_of_its_tasks() {
+    let (mut desk, job) = Desk::with_job(1, &[A, B], 1);
+    desk.leases(A);
+    desk.wait(ms(10_000));
+    let names = desk.leases(B);
+    // Its copy at the first worker is to be cancelled.
+    desk.answer(B, job, names);
+    desk.cancel_job(job).unwrap();
+    assert_eq!(desk.cancels(A), [(job.as_u32(), None)]);
+}

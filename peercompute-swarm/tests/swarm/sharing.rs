@@ -41,6 +41,17 @@ fn a_worker_that_is_put_aside_has_no_share() {
 }
 
 #[test]
+fn the_share_of_a_lost_worker_falls_to_the_others_at_once() {
+    let (mut desk, _) = Desk::with_job(20, &[A, B], 1024);
+    assert_eq!(desk.leases(A).len(), 10);
+    while desk.poll_ready().is_some() {}
+    let now = desk.now;
+    desk.remove_worker(now, B);
+    assert_eq!(desk.poll_ready(), Some(A));
+    assert_eq!(desk.leases(A).len(), 10);
+}
+
+#[test]
 fn a_fast_worker_does_more() {
     let mut scene = Scene::new(submitter_config());
     let mut config = worker_config();

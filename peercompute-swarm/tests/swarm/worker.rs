@@ -638,6 +638,21 @@ fn tickets_that_are_not_out_are_ignored() {
 }
 
 #[test]
+fn a_ticket_is_not_taken_for_that_of_a_later_task() {
+    let mut bench = Bench::new(worker_config());
+    bench.say(leases(1, [0], 0));
+    let old = bench.tasks()[0].ticket;
+    bench.done(old);
+    bench.frames();
+    bench.say(leases(1, [1], 0));
+    let new = bench.tasks()[0].ticket;
+    bench.done(old);
+    assert_eq!(bench.frames(), []);
+    bench.done(new);
+    assert_eq!(bench.results(), [1]);
+}
+
+#[test]
 fn a_ticket_keeps_its_number() {
     assert_eq!(Ticket::from_u64(77).as_u64(), 77);
 }
