@@ -1,4 +1,4 @@
-//! Networking for PeerCompute: the [`Transport`] trait, libp2p and a simulated in-memory transport, rooms and presence.
+#![doc = include_str!("../README.md")]
 
 mod allowance;
 pub mod conformance;
