@@ -3,18 +3,18 @@
 //! # The states of a task
 //!
 //! ```text
-//!                    push
-//!                     │
-//!                     ▼        poll_transmit                 result
-//!        ┌──────▶  pending ─────────────────────▶ leased ─────────────────▶ done
-//!        │         ▲  │ ▲                          │  │ ▲                     ▲
-//!        │  renewal│  │ │ worker lost, refusal,    │  │ └── renewal           │
-//!        │  of the │  │ └── failure to be retried ─┘  │                       │
-//!        │  expired│  │                               │ attempts used up,     │
-//!        │  lease  │  │                               │ or INVALID            │
-//!        │         ▼  │                               ▼                       │
-//!        └── lease expires (counts an attempt)      failed                    │
-//!                     └─── late result of an expired lease ──────────────────┘
+//!         push            poll_transmit               result
+//!   ──────────────▶ pending ──────────▶ leased ───────────────────▶ done
+//!                    ▲ │ ▲               │ │ ▲                       ▲
+//!                    │ │ │ worker lost,  │ │ │ late renewal          │
+//!                    │ │ │ refusal, to   │ │ │ of the old lease      │
+//!                    │ │ └─be retried────┘ │ │                       │
+//!                    │ └─────────────────────┘                       │
+//!                    ├───lease expired─────┤                         │
+//!                    │                     └───▶ failed              │
+//!                    │                      attempts used up,        │
+//!                    │                      INVALID                  │
+//!                    └─────late result of the old lease──────────────┘
 //! ```
 //!
 //! Every lease of a task has a name of its own on the wire, so that an answer tells which lease it belongs to. The first result counts, whichever lease it
