@@ -11,14 +11,16 @@ pub struct SubmitterConfig {
     /// How long a leased task stays a worker's without a renewal. Default 10 s. Shorter finds a hung worker sooner and costs more renewals: workers renew
     /// three times in it. Kept between 1 ms and `u32::MAX` ms.
     pub lease: Duration,
-    /// How often a task is tried before it has failed. Default 3, at least 1. Counted are expired leases, refusals that the worker's own window does not
+    /// How often a task is tried before it has failed. Default 3, kept between 1 and [`MAX_ATTEMPTS`](crate::limits::MAX_ATTEMPTS). Counted are expired leases, refusals that the worker's own window does not
     /// explain, and failures that another try may mend.
     pub max_attempts: u32,
     /// Whether the loss of a worker counts as an attempt of the tasks that it held. Default no.
     pub count_lost_workers: bool,
-    /// After how many expired leases in a row, without a result or renewal in between, a worker is put aside. Default 3, at least 1.
+    /// After how many expired leases in a row, without an answer or a renewal in between, a worker is put aside. Default 3. When all that it held has expired
+    /// it is put aside in any case.
     pub hung_after: u32,
-    /// How long a worker is put aside the first time: it gets neither leases nor offers. Doubles each time until a result comes. Default 1 s.
+    /// How long a worker is put aside the first time, because it is silent or refuses: it gets neither leases nor offers. Doubles each time until a result
+    /// comes; a silent worker that is heard again comes back at once. Default 1 s.
     pub backoff: Duration,
     /// The longest time for which a worker is put aside. Default 60 s.
     pub max_backoff: Duration,
