@@ -26,6 +26,9 @@ pub struct Libp2pConfig {
     pub relay: Option<RelayLimits>,
     /// The certificate for secure WebSocket listeners (`/tls/ws`). Default: `None`; such addresses can be dialled without one. No effect in a browser.
     pub tls: Option<TlsCertificate>,
+    /// Certificates, in DER form, that secure WebSocket servers may show or be signed by, besides those of the public authorities: for a network with an
+    /// authority of its own. Default: none. No effect in a browser, which has its own list.
+    pub trusted_certificates: Vec<Vec<u8>>,
     /// If not empty, only these peers may be connected. Default: empty, everybody may.
     pub allowed_peers: Vec<PeerId>,
     /// What peers may cost this node.
@@ -57,6 +60,7 @@ impl Libp2pConfig {
             external_addresses: Vec::new(),
             relay: None,
             tls: None,
+            trusted_certificates: Vec::new(),
             allowed_peers: Vec::new(),
             limits: Libp2pLimits::default(),
             idle_timeout: Duration::from_secs(30 * 60),

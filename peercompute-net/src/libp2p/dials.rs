@@ -237,3 +237,6 @@ fn relay_of(address: &Multiaddr) -> Option<PeerId> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests;

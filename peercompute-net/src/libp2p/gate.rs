@@ -224,3 +224,6 @@ impl NetworkBehaviour for Gate {
         Poll::Pending
     }
 }
+
+#[cfg(test)]
+mod tests;

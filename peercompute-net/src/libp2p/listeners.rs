@@ -184,3 +184,6 @@ pub(crate) fn is_loopback(address: &Multiaddr) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests;

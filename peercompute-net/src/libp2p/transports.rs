@@ -113,6 +113,16 @@ fn quic_layer(error: libp2p::quic::Error) -> Layer {
     Layer(match error {
         Error::HandshakeTimedOut => io::ErrorKind::TimedOut.into(),
         Error::Io(error) => error,
+        Error::Connection(error) => {
+            // The kind of failure is not public, only its text is.
+            let text = error.to_string();
+            let kind = match text.as_str() {
+                "timed out" => io::ErrorKind::TimedOut,
+                _ if text.contains("by peer") => io::ErrorKind::ConnectionReset,
+                _ => io::ErrorKind::Other,
+            };
+            io::Error::new(kind, text)
+        }
         error => io::Error::other(error),
     })
 }
@@ -120,16 +130,26 @@ fn quic_layer(error: libp2p::quic::Error) -> Layer {
 #[cfg(not(target_arch = "wasm32"))]
 fn tls(config: &Libp2pConfig) -> Result<libp2p::websocket::tls::Config, StartError> {
     use libp2p::websocket::tls::{Certificate, Config, PrivateKey};
+    use rustls_pki_types::PrivateKeyDer;
 
-    let Some(certificate) = &config.tls else {
-        return Ok(Config::client());
+    let invalid = |error: &dyn std::fmt::Display| StartError::Certificate {
+        reason: error.to_string(),
     };
-    let chain = certificate.chain.iter().cloned().map(Certificate::new);
-    Config::new(PrivateKey::new(certificate.key.clone()), chain).map_err(|error| {
-        StartError::Certificate {
-            reason: error.to_string(),
-        }
-    })
+    let mut builder = Config::builder();
+    for trusted in &config.trusted_certificates {
+        builder
+            .add_trust(&Certificate::new(trusted.clone()))
+            .map_err(|error| invalid(&error))?;
+    }
+    if let Some(certificate) = &config.tls {
+        // libp2p panics on a key that is none.
+        PrivateKeyDer::try_from(certificate.key.as_slice()).map_err(|error| invalid(&error))?;
+        let chain = certificate.chain.iter().cloned().map(Certificate::new);
+        builder
+            .server(PrivateKey::new(certificate.key.clone()), chain)
+            .map_err(|error| invalid(&error))?;
+    }
+    Ok(builder.finish())
 }
 
 /// The resolution of names.

@@ -2,6 +2,9 @@
 //! hang into a failure.
 #![cfg(all(feature = "libp2p", not(target_arch = "wasm32")))]
 
+mod broadcasting;
+mod conformance;
 mod direct;
 mod relayed;
+mod secure;
 mod support;

@@ -13,12 +13,17 @@ pub(crate) const ECHO: &str = "/peercompute-test/echo/1";
 
 /// Runs a test on a runtime of its own.
 pub(crate) fn run(test: impl Future<Output = ()>) {
+    run_within(LIMIT, test);
+}
+
+/// Runs a test that takes its time.
+pub(crate) fn run_within(limit: Duration, test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
     runtime.block_on(async {
-        tokio::time::timeout(LIMIT, test)
+        tokio::time::timeout(limit, test)
             .await
             .expect("the test hangs")
     });
