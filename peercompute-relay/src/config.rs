@@ -1,5 +1,6 @@
 //! What a relay is told: one file, over it the environment, over that the flags. Nothing here reads anything but what it is given.
 
+mod check;
 mod error;
 mod key;
 mod layer;
@@ -10,7 +11,7 @@ mod tests;
 use std::{
     ffi::OsString,
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -21,9 +22,6 @@ pub use error::ConfigError;
 pub(crate) use key::Key;
 pub use layer::{Layer, MAX_CONFIG_BYTES};
 pub use parse::{Host, InvalidHost};
-
-use layer::{Given, Origin};
-use parse::Fault;
 
 /// The TCP and UDP (QUIC) port that a relay listens on unless told otherwise.
 pub const DEFAULT_PORT: u16 = 4001;
@@ -47,7 +45,8 @@ pub struct RelayOptions {
     pub protocol: Protocol,
     /// The host under which clients reach the WebSocket listener, where it is not the one that the relay listens on. Default: none.
     pub public_host: Option<Host>,
-    /// The port that goes with [`public_host`](Self::public_host). Default: 443 for `wss`, and for `ws` the port that the relay listens on.
+    /// The port that goes with [`public_host`](Self::public_host), or without one with the host that the relay listens on. Default: 443 behind a proxy that speaks
+    /// `wss`, otherwise the port that the relay listens on.
     pub public_port: Option<u16>,
     /// Further addresses under which the relay can be reached, without its peer id. Default: none.
     pub announce: Vec<Multiaddr>,
@@ -93,42 +92,6 @@ impl Default for Limits {
             transport,
             rooms: DirectoryLimits::default(),
         }
-    }
-}
-
-impl Limits {
-    fn set(&mut self, layer: &Layer) -> Result<(), ConfigError> {
-        let (relay, transport, rooms) = (&mut self.relay, &mut self.transport, &mut self.rooms);
-        for (key, limit) in [
-            (Key::Reservations, &mut relay.reservations),
-            (Key::ReservationsPerPeer, &mut relay.reservations_per_peer),
-            (Key::Circuits, &mut relay.circuits),
-            (Key::CircuitsPerPeer, &mut relay.circuits_per_peer),
-            (Key::Connections, &mut transport.connections),
-            (Key::ConnectionsPerPeer, &mut transport.connections_per_peer),
-            (Key::PendingConnections, &mut transport.pending_incoming),
-            (Key::Rooms, &mut rooms.rooms),
-            (Key::RoomMembers, &mut rooms.members_per_room),
-            (Key::Members, &mut rooms.members),
-            (Key::RoomsPerPeer, &mut rooms.rooms_per_peer),
-        ] {
-            set(limit, layer.one(key, parse::count)?);
-        }
-        set(
-            &mut relay.requests_per_minute,
-            layer.one(Key::RequestsPerMinute, parse::count)?,
-        );
-        for (key, limit) in [
-            (Key::ReservationDuration, &mut relay.reservation_duration),
-            (Key::CircuitDuration, &mut relay.circuit_duration),
-        ] {
-            set(limit, layer.one(key, parse::lifetime)?);
-        }
-        set(
-            &mut relay.circuit_bytes,
-            layer.one(Key::CircuitBytes, parse::size)?,
-        );
-        Ok(())
     }
 }
 
@@ -217,174 +180,20 @@ impl RelayOptions {
         }
     }
 
-    /// Checks what was given. Where several layers were laid over each other with [`Layer::then`], the last one that gives a setting wins.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError`] for the first setting that cannot be, or that does not go with another.
-    pub fn from_layer(layer: &Layer) -> Result<Self, ConfigError> {
-        let mut options = Self::default();
-        options.set_files(layer)?;
-        options.set_listen(layer)?;
-        options.set_public(layer)?;
-        options.set_protocol(layer)?;
-        set(
-            &mut options.http,
-            layer.one(Key::HttpAddress, parse::http_address)?,
-        );
-        set(
-            &mut options.drain,
-            layer.one(Key::DrainTimeout, parse::duration)?,
-        );
-        options.peer_id = layer.one(Key::RelayPeerId, parse::peer_id)?;
-        options.limits.set(layer)?;
-        Ok(options)
+    /// Whether clients reach the WebSocket listener at another place than where it listens.
+    pub(crate) fn is_public(&self) -> bool {
+        self.public_host.is_some() || self.public_port.is_some()
     }
 
-    fn set_listen(&mut self, layer: &Layer) -> Result<(), ConfigError> {
-        let mut listeners = Listeners::default();
-        set(
-            &mut listeners.hosts,
-            layer.many(Key::ListenHost, parse::listen_host)?,
-        );
-        set(
-            &mut listeners.tcp,
-            layer.one(Key::TcpPort, parse::listen_port)?,
-        );
-        set(
-            &mut listeners.quic,
-            layer.one(Key::QuicPort, parse::listen_port)?,
-        );
-        set(
-            &mut listeners.web_socket,
-            layer.one(Key::ListenPort, parse::listen_port)?,
-        );
-        let addresses = layer.many(Key::Listen, parse::listen_address)?;
-        self.listen = addresses.unwrap_or_else(|| listeners.addresses(self.certificate.is_some()));
-        if self.listen.is_empty() {
-            return Err(layer.conflict(
-                Key::ListenPort,
-                "every listener is switched off",
-                "give at least one of tcpPort, quicPort and listenPort a port",
-            ));
+    /// The public WebSocket address, without the peer id, where a public host or port was given. `listening` is the host and port of the WebSocket listener.
+    pub(crate) fn public_address(&self, listening: Option<(Host, u16)>) -> Option<Multiaddr> {
+        if !self.is_public() {
+            return None;
         }
-        if self.certificate.is_none() && self.listen.iter().any(speaks_tls) {
-            return Err(layer.conflict(
-                Key::Listen,
-                "a secure WebSocket listener without a certificate",
-                "set sslCert and sslKey, or listen at an address that ends in /ws",
-            ));
-        }
-        Ok(())
-    }
-
-    fn set_public(&mut self, layer: &Layer) -> Result<(), ConfigError> {
-        let relay_host = layer.one(Key::RelayHost, parse::host)?;
-        self.public_host = layer.one(Key::PublicHost, parse::host)?.or(relay_host);
-        let relay_port = layer.one(Key::RelayPort, parse::public_port)?.flatten();
-        self.public_port = layer
-            .one(Key::PublicPort, parse::public_port)?
-            .flatten()
-            .or(relay_port);
-        set(
-            &mut self.announce,
-            layer.many(Key::Announce, parse::announced_address)?,
-        );
-        set(
-            &mut self.bootstrap_peers,
-            layer.many(Key::BootstrapPeers, parse::full_address)?,
-        );
-        set(
-            &mut self.http,
-            layer.one(Key::HttpAddress, parse::http_address)?,
-        );
-        set(
-            &mut self.drain,
-            layer.one(Key::DrainTimeout, parse::duration)?,
-        );
-        self.peer_id = layer.one(Key::RelayPeerId, parse::peer_id)?;
-        if self.public_port.is_some() && self.public_host.is_none() {
-            let key = if layer.given(Key::PublicPort) {
-                Key::PublicPort
-            } else {
-                Key::RelayPort
-            };
-            return Err(layer.conflict(
-                key,
-                "a public port without a public host",
-                "set publicHost (RELAY_PUBLIC_HOST, --public-host) too, or leave the port out",
-            ));
-        }
-        Ok(())
-    }
-
-    fn set_files(&mut self, layer: &Layer) -> Result<(), ConfigError> {
-        if let Some(file) = layer.path(Key::RelayIdentityFile) {
-            self.identity = IdentitySource::File(file);
-        }
-        self.config_file = layer.path(Key::RelayConfigFile);
-        self.config_url = layer.one(Key::RelayConfigUrl, parse::url)?;
-        self.certificate = match (layer.path(Key::SslCert), layer.path(Key::SslKey)) {
-            (Some(chain), Some(key)) => Some(Certificate { chain, key }),
-            (None, None) => None,
-            (Some(_), None) => {
-                return Err(layer.conflict(
-                    Key::SslCert,
-                    "a certificate without its private key",
-                    "set sslKey (RELAY_SSL_KEY, --ssl-key) too",
-                ));
-            }
-            (None, Some(_)) => {
-                return Err(layer.conflict(
-                    Key::SslKey,
-                    "a private key without its certificate",
-                    "set sslCert (RELAY_SSL_CERT, --ssl-cert) too",
-                ));
-            }
-        };
-        Ok(())
-    }
-
-    fn set_protocol(&mut self, layer: &Layer) -> Result<(), ConfigError> {
-        let protocol = layer.one(Key::RelayProtocol, |text| match text {
-            "ws" => Ok(Protocol::Ws),
-            "wss" => Ok(Protocol::Wss),
-            _ => Err(("is not a protocol", "give ws or wss")),
-        })?;
-        match (protocol, &self.certificate) {
-            (Some(Protocol::Ws), Some(_)) => {
-                return Err(layer.conflict(
-                    Key::RelayProtocol,
-                    "ws, although there is a certificate for wss",
-                    "say wss, or leave the certificate out",
-                ));
-            }
-            (Some(Protocol::Wss), None) if self.public_host.is_none() => {
-                return Err(layer.conflict(
-                    Key::RelayProtocol,
-                    "wss without a certificate",
-                    "set sslCert and sslKey, or publicHost where a proxy before the relay speaks TLS",
-                ));
-            }
-            (given, certificate) => {
-                let implied = if certificate.is_some() {
-                    Protocol::Wss
-                } else {
-                    Protocol::Ws
-                };
-                self.protocol = given.unwrap_or(implied);
-            }
-        }
-        Ok(())
-    }
-
-    /// The public WebSocket address, without the peer id, where one was given. `listening` is the port that the WebSocket listener got.
-    pub(crate) fn public_address(&self, listening: Option<u16>) -> Option<Multiaddr> {
-        let host = self.public_host.as_ref()?;
-        let implied = match self.protocol {
-            Protocol::Wss if self.certificate.is_none() => Some(443),
-            _ => listening,
-        };
+        let behind_proxy = self.protocol == Protocol::Wss && self.certificate.is_none();
+        let (own_host, own_port) = listening.unzip();
+        let implied = if behind_proxy { Some(443) } else { own_port };
+        let host = self.public_host.clone().or(own_host)?;
         let port = self.public_port.or(implied)?;
         Some(
             Multiaddr::from(host.protocol())
@@ -441,75 +250,6 @@ fn speaks_tls(address: &Multiaddr) -> bool {
 fn web_socket(tls: bool) -> Part<'static> {
     let path = "/".into();
     if tls { Part::Wss(path) } else { Part::Ws(path) }
-}
-
-fn set<T>(target: &mut T, value: Option<T>) {
-    if let Some(value) = value {
-        *target = value;
-    }
-}
-
-impl Layer {
-    fn given(&self, key: Key) -> bool {
-        self.value(key).is_some()
-    }
-
-    fn one<T>(
-        &self,
-        key: Key,
-        parse: impl Fn(&str) -> Result<T, Fault>,
-    ) -> Result<Option<T>, ConfigError> {
-        let Some(given) = self.value(key) else {
-            return Ok(None);
-        };
-        let text = given.raw.to_string();
-        parse(&text)
-            .map(Some)
-            .map_err(|fault| invalid(key, given, &text, fault))
-    }
-
-    fn many<T>(
-        &self,
-        key: Key,
-        parse: impl Fn(&str) -> Result<T, Fault>,
-    ) -> Result<Option<Vec<T>>, ConfigError> {
-        let Some(given) = self.value(key) else {
-            return Ok(None);
-        };
-        let items = given.raw.items();
-        items
-            .map(|item| parse(item).map_err(|fault| invalid(key, given, item, fault)))
-            .collect::<Result<_, _>>()
-            .map(Some)
-    }
-
-    /// A path; one in a file counts from the file's folder.
-    fn path(&self, key: Key) -> Option<PathBuf> {
-        let given = self.value(key)?;
-        let path = PathBuf::from(given.raw.to_string());
-        match &given.origin {
-            Origin::File(file) => Some(file.parent().unwrap_or(Path::new("")).join(path)),
-            Origin::Environment | Origin::Flag => Some(path),
-        }
-    }
-
-    fn conflict(&self, key: Key, problem: &'static str, remedy: &'static str) -> ConfigError {
-        let place = self.value(key).map(|given| given.origin.place(key));
-        ConfigError::Conflict {
-            place: place.unwrap_or(key.json().to_owned()),
-            problem,
-            remedy,
-        }
-    }
-}
-
-fn invalid(key: Key, given: &Given, value: &str, (problem, remedy): Fault) -> ConfigError {
-    ConfigError::Invalid {
-        place: given.origin.place(key),
-        value: value.to_owned(),
-        problem,
-        remedy,
-    }
 }
 
 /// The identity file that a relay uses when it is not told another one: in the data folder of whoever runs it.

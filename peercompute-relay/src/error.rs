@@ -1,6 +1,6 @@
 use std::{io, net::SocketAddr, path::PathBuf};
 
-use peercompute_net::{IdentityFileError, ListenError, Multiaddr, PeerId};
+use peercompute_net::{IdentityFileError, ListenError, PeerId};
 
 use crate::{CertificateError, ConfigError};
 
@@ -41,10 +41,8 @@ pub enum StartError {
     /// The relay cannot listen at an address.
     #[error("{error} (with {flag})")]
     Listen {
-        /// The address.
-        address: Multiaddr,
-        /// Why.
-        error: ListenError,
+        /// Why, and at which address.
+        error: Box<ListenError>,
         /// The flags that change the address.
         flag: &'static str,
     },
@@ -77,7 +75,7 @@ impl StartError {
             | Self::OtherPeerId { .. }
             | Self::Certificate(_)
             | Self::Transport(_) => true,
-            Self::Listen { error, .. } => matches!(error, ListenError::Unsupported { .. }),
+            Self::Listen { error, .. } => matches!(**error, ListenError::Unsupported { .. }),
             _ => false,
         }
     }

@@ -5,6 +5,7 @@ mod certificate;
 mod config;
 mod error;
 mod http;
+mod identity;
 mod metrics;
 mod published;
 mod relay;

@@ -9,13 +9,9 @@ use crate::config::{Host, RelayOptions};
 /// The addresses under which the relay is announced, without its peer id: the public one, those that the operator named, those it listens at. Loopback is no
 /// way for others, and is announced only where nothing else is.
 pub(crate) fn announced(options: &RelayOptions, listening: &[Multiaddr]) -> Vec<Multiaddr> {
-    let port = listening
-        .iter()
-        .find(|address| is_web_socket(address))
-        .and_then(port);
-    let mut announced: Vec<Multiaddr> = options.public_address(port).into_iter().collect();
+    let own = web_socket(listening).and_then(|address| Some((host(address)?, port(address)?)));
+    let mut announced: Vec<Multiaddr> = options.public_address(own).into_iter().collect();
     announced.extend_from_slice(&options.announce);
-    let is_local = |address: &Multiaddr| host(address).is_some_and(|host| is_local(&host));
     let is_elsewhere = !announced.is_empty() || !listening.iter().all(is_local);
     for address in listening {
         if !(announced.contains(address) || is_elsewhere && is_local(address)) {
@@ -33,14 +29,10 @@ pub(crate) fn client_config(
     peer: PeerId,
     addresses: &[Multiaddr],
 ) -> RelayConfig {
-    let web_socket = addresses
-        .iter()
-        .filter(|address| is_web_socket(address))
-        // The first that others can reach; for tests on one machine, the first.
-        .min_by_key(|address| host(address).is_some_and(|host| is_local(&host)));
+    let web_socket = web_socket(addresses);
     let (host, port) = web_socket.map_or((None, None), |address| (host(address), port(address)));
     let (host, port) = (host.map(|host| host.to_string()), port.map(u32::from));
-    let is_public = options.public_host.is_some();
+    let is_public = options.is_public();
     let bootstrap = if options.bootstrap_peers.is_empty() {
         addresses
     } else {
@@ -62,6 +54,12 @@ pub(crate) fn client_config(
             .collect(),
         ..RelayConfig::default()
     }
+}
+
+/// The first address for WebSocket that others can reach; without one, the first.
+fn web_socket(addresses: &[Multiaddr]) -> Option<&Multiaddr> {
+    let web_sockets = addresses.iter().filter(|address| is_web_socket(address));
+    web_sockets.min_by_key(|address| is_local(address))
 }
 
 /// Whether WebSocket is spoken there, with or without TLS.
@@ -89,8 +87,9 @@ fn port(address: &Multiaddr) -> Option<u16> {
     })
 }
 
-fn is_local(host: &Host) -> bool {
-    matches!(host, Host::Ip(ip) if ip.is_loopback() || ip.is_unspecified())
+fn is_local(address: &Multiaddr) -> bool {
+    let host = host(address);
+    matches!(host, Some(Host::Ip(ip)) if ip.is_loopback() || ip.is_unspecified())
 }
 
 #[cfg(test)]
@@ -147,6 +146,22 @@ mod tests {
             ("relay.example.org", 443)
         );
         assert_eq!(config.relay_protocol, "wss");
+    }
+
+    #[test]
+    fn a_public_port_alone_goes_with_the_host_that_is_listened_on() {
+        let options = options(r#"{"publicPort": 8080}"#);
+        let all = announced(&options, &addresses(&["/ip4/192.0.2.7/tcp/2/ws"]));
+        assert_eq!(all[0], addresses(&["/ip4/192.0.2.7/tcp/8080/ws"])[0]);
+        let config = client_config(&options, PeerId::random(), &all);
+        assert_eq!(
+            (config.public_host.as_str(), config.public_port),
+            ("192.0.2.7", 8080)
+        );
+        assert_eq!(
+            (config.relay_host.as_str(), config.relay_port),
+            ("192.0.2.7", 8080)
+        );
     }
 
     #[test]

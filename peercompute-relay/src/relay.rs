@@ -1,7 +1,7 @@
 //! The running relay: the transport with its relay server on, the lists of rooms, and HTTP.
 
 use std::{
-    env, fs,
+    fs,
     io::{self, Write as _},
     net::SocketAddr,
     path::Path,
@@ -25,8 +25,9 @@ use serde_json::{Value, json};
 
 use crate::{
     StartError, certificate,
-    config::{IdentitySource, RelayOptions, default_identity_file},
+    config::RelayOptions,
     http::{HttpServer, Status},
+    identity,
     metrics::Metrics,
     published,
 };
@@ -71,7 +72,7 @@ impl Relay {
     ///
     /// [`StartError`], which names what is taken or unusable and how to change it.
     pub async fn start(runtime: &Runtime, options: RelayOptions) -> Result<Self, StartError> {
-        let identity = identity(runtime, &options)?;
+        let identity = identity::load(runtime, &options)?;
         let mut registry = Registry::default();
         let config = transport_config(&options, identity)?;
         // Without external addresses of its own the transport announces those at which it listens, and follows their changes.
@@ -217,6 +218,17 @@ impl Core {
         }
     }
 
+    /// What `/healthz` calls it.
+    fn condition(&self) -> &'static str {
+        if self.draining.load(Ordering::Relaxed) {
+            "draining"
+        } else if self.transport.listen_addresses().is_empty() {
+            "down"
+        } else {
+            "ok"
+        }
+    }
+
     /// Leaves the peers that are connected and turns all others away.
     fn admit_nobody(&self) {
         let connected = self
@@ -271,13 +283,13 @@ struct Endpoints {
 
 impl Status for Endpoints {
     fn healthy(&self) -> bool {
-        !self.core.draining.load(Ordering::Relaxed)
+        self.core.condition() == "ok"
     }
 
     fn health(&self) -> Value {
         let now = self.core.figures();
         json!({
-            "status": if now.draining { "draining" } else { "ok" },
+            "status": self.core.condition(),
             "peer_id": self.core.transport.local_peer().to_string(),
             "uptime_seconds": now.uptime.as_secs(),
             "peers": now.peers,
@@ -299,48 +311,6 @@ impl Status for Endpoints {
     fn handle_answered(&self, status: StatusCode) {
         self.metrics.handle_answered(status.as_u16());
     }
-}
-
-fn identity(runtime: &Runtime, options: &RelayOptions) -> Result<Identity, StartError> {
-    let file = match &options.identity {
-        IdentitySource::Default => Some(default_identity_file(|name| env::var_os(name))?),
-        IdentitySource::File(file) => Some(file.clone()),
-        IdentitySource::Ephemeral => None,
-    };
-    let identity = match file {
-        Some(file) => {
-            make_folder(&file)?;
-            Identity::load_or_generate(&file, runtime)?
-        }
-        None => Identity::generate(runtime),
-    };
-    match options.peer_id {
-        Some(expected) if expected != identity.peer() => Err(StartError::OtherPeerId {
-            expected,
-            found: identity.peer(),
-        }),
-        _ => Ok(identity),
-    }
-}
-
-/// Makes the folder of the identity file, for its owner alone; one that is there stays as it is.
-fn make_folder(file: &Path) -> Result<(), StartError> {
-    let Some(folder) = file
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-    else {
-        return Ok(());
-    };
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder
-        .create(folder)
-        .map_err(|source| StartError::IdentityFolder {
-            folder: folder.to_owned(),
-            source,
-        })
 }
 
 fn transport_config(
@@ -372,8 +342,7 @@ fn cannot_listen(address: &Multiaddr, error: ListenError) -> StartError {
         (false, false) => "--tcp-port or --listen",
     };
     StartError::Listen {
-        address: address.clone(),
-        error,
+        error: Box::new(error),
         flag,
     }
 }

@@ -1,4 +1,5 @@
 //! Peers that cannot reach each other directly meet through a relay.
+#![allow(clippy::unwrap_used, reason = "a test's helpers fail as the test does")]
 
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
 //! The program, started as a user starts it.
 #![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test's helpers fail as the test does")]
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},

@@ -69,9 +69,9 @@ keys! {
     /// Further addresses under which the relay can be reached.
     Announce: "announce", None, Some("--announce");
     /// The certificate chain for `wss`, in PEM.
-    SslCert: "sslCert", Some("RELAY_SSL_CERT"), Some("--ssl-cert");
+    SslCertFile: "sslCert", Some("RELAY_SSL_CERT"), Some("--ssl-cert");
     /// The private key of the certificate, in PEM.
-    SslKey: "sslKey", Some("RELAY_SSL_KEY"), Some("--ssl-key");
+    SslKeyFile: "sslKey", Some("RELAY_SSL_KEY"), Some("--ssl-key");
     /// Where health, metrics and the clients' configuration are served.
     HttpAddress: "httpAddress", None, Some("--http");
     /// How long circuits may go on after the relay was asked to stop.

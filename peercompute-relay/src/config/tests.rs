@@ -41,6 +41,10 @@ fn web_socket_port(options: &RelayOptions) -> u16 {
     }
 }
 
+fn own(port: u16) -> Option<(Host, u16)> {
+    Some(("10.0.0.1".parse().unwrap(), port))
+}
+
 fn complaint(layer: &Layer) -> String {
     RelayOptions::from_layer(layer).unwrap_err().to_string()
 }
@@ -151,7 +155,7 @@ fn empty_texts_null_and_zero_public_ports_count_as_not_given() {
 #[test]
 fn the_relays_own_address_serves_where_no_public_one_is_given() {
     let layer = file(r#"{"relayHost": "a.example", "relayPort": 1, "publicPort": 2}"#).unwrap();
-    let address = options(&layer).public_address(Some(9)).unwrap();
+    let address = options(&layer).public_address(own(9)).unwrap();
     assert_eq!(address.to_string(), "/dns/a.example/tcp/2/ws");
 }
 
@@ -236,7 +240,6 @@ fn settings_that_contradict_each_other_are_refused() {
         r#"{"sslKey": "a.pem"}"#,
         r#"{"relayProtocol": "wss"}"#,
         r#"{"relayProtocol": "ws", "sslCert": "a.pem", "sslKey": "b.pem"}"#,
-        r#"{"publicPort": 443}"#,
         r#"{"listen": ["/ip4/127.0.0.1/tcp/0/tls/ws"]}"#,
         r#"{"tcpPort": "none", "quicPort": "none", "listenPort": "none"}"#,
     ];
@@ -274,7 +277,7 @@ fn behind_a_proxy_the_public_address_is_wss_and_the_listener_plain() {
     let options = options(&layer.unwrap());
     let listen = listen(&options);
     assert_eq!(listen, ["/ip4/127.0.0.1/tcp/9001/ws"]);
-    let public = options.public_address(Some(9001)).unwrap();
+    let public = options.public_address(own(9001)).unwrap();
     assert_eq!(public.to_string(), "/dns/relay.example.org/tcp/443/wss");
 }
 
@@ -291,7 +294,7 @@ fn with_a_certificate_the_listener_speaks_wss_itself() {
             "/ip4/0.0.0.0/tcp/4002/wss"
         ]
     );
-    let public = options.public_address(Some(4002)).unwrap();
+    let public = options.public_address(own(4002)).unwrap();
     assert_eq!(public.to_string(), "/ip6/2001:db8::1/tcp/4002/wss");
 }
 
