@@ -22,24 +22,27 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 /// Registers at `address`, follows its list of the room, and tells the membership all of it. Ends when the other end does.
 pub(super) async fn ask(shared: Arc<Shared>, source: SourceId, address: Multiaddr) {
     let error = match follow(&shared, source, address.clone()).await {
-        Ok(never) => match never {},
+        Ok(Known) => return,
         Err(error) => error,
     };
     tracing::debug!(%address, %error, "the registration has ended");
     shared.input(|membership, now| membership.source_ended(now, source, error));
 }
 
-enum Never {}
+/// The other end is asked already, by another address.
+struct Known;
 
 async fn follow(
     shared: &Arc<Shared>,
     source: SourceId,
     address: Multiaddr,
-) -> Result<Never, RendezvousError> {
+) -> Result<Known, RendezvousError> {
     let runtime = &shared.runtime;
     let dial = runtime.timeout(DIAL_TIMEOUT, shared.transport.dial(address.clone()));
     let peer = dial.await.unwrap_or(Err(DialError::TimedOut { address }))?;
-    shared.input(|membership, _now| membership.source_connected(source, peer));
+    if !shared.input(|membership, now| membership.source_connected(now, source, peer)) {
+        return Ok(Known);
+    }
 
     let open = shared.transport.open(peer, RENDEZVOUS_PROTOCOL);
     let protocol = RENDEZVOUS_PROTOCOL.to_owned();

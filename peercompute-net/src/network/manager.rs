@@ -149,7 +149,7 @@ impl NetworkManager {
         shared.run(Job::Timer, shared.clone().keep_time());
         shared.run(Job::Events, shared.clone().watch(events));
         shared.run(Job::OwnList, shared.clone().follow_own_list(own_list));
-        shared.input(|_membership, _now| ());
+        shared.addresses_changed();
         let server = Mutex::new(Some(server));
         Ok(Self(Arc::new(Handle {
             shared,

@@ -41,6 +41,9 @@ pub(crate) const SOURCE_GRACE: Duration = Duration::from_secs(120);
 /// How long somebody who has just come is given to connect by itself, before it is dialled.
 pub(crate) const NEWCOMER_GRACE: Duration = Duration::from_secs(2);
 
+/// How long somebody on a first list who cannot be dialled is given to dial this node in turn, before it counts as unreachable.
+pub(crate) const SETTLE_GRACE: Duration = Duration::from_secs(3);
+
 /// The first and the longest wait before a relay or bootstrap peer is asked again.
 pub(crate) const FIRST_RETRY: Duration = Duration::from_secs(1);
 pub(crate) const LAST_RETRY: Duration = Duration::from_secs(60);
@@ -94,8 +97,10 @@ pub(crate) struct Membership {
     /// Members that would be dialled if there were fewer dials.
     starved: BTreeSet<PeerId>,
     strangers: BTreeMap<PeerId, Stranger>,
-    /// Members of the first lists that have been neither reached nor found unreachable.
-    unsettled: BTreeSet<PeerId>,
+    /// Members of the first lists that have been neither reached nor found unreachable, and until when at least they are given time.
+    unsettled: BTreeMap<PeerId, Duration>,
+    /// Others can dial this node.
+    reachable: bool,
     ready: bool,
     actions: VecDeque<Action>,
     events: VecDeque<NetworkEvent>,
@@ -131,7 +136,8 @@ impl Membership {
             next_dial: 0,
             starved: BTreeSet::new(),
             strangers: BTreeMap::new(),
-            unsettled: BTreeSet::new(),
+            unsettled: BTreeMap::new(),
+            reachable: false,
             ready: false,
             actions: VecDeque::new(),
             events: VecDeque::new(),
@@ -156,7 +162,10 @@ impl Membership {
 
     /// Every peer of the room that is known, connected or not.
     pub(crate) fn peers(&self) -> Vec<PeerInfo> {
-        self.members.values().map(Member::info).collect()
+        self.members
+            .values()
+            .map(|member| self.info(member))
+            .collect()
     }
 
     /// The peers of the room that are connected.
@@ -164,7 +173,7 @@ impl Membership {
         self.members
             .values()
             .filter(|member| member.path.is_some())
-            .map(Member::info)
+            .map(|member| self.info(member))
     }
 
     /// Whether every relay and bootstrap peer has once given its list or failed, and everybody on those lists has been reached or found unreachable.
@@ -181,7 +190,14 @@ impl Membership {
     pub(crate) fn poll_timeout(&self) -> Option<Duration> {
         let sources = self.sources.values().filter_map(Source::timeout);
         let member = self.timers.first().map(|(at, _)| *at);
-        sources.chain(member).min()
+        let unsettled = self
+            .unsettled
+            .iter()
+            .filter(|(peer, _)| self.is_tried(**peer));
+        sources
+            .chain(member)
+            .chain(unsettled.map(|(_, until)| *until))
+            .min()
     }
 
     /// Does what has become due.
@@ -205,6 +221,11 @@ impl Membership {
             self.advance(now, peer);
         }
         self.conclude(now);
+    }
+
+    /// Others can, or can no longer, dial this node.
+    pub(crate) fn set_reachable(&mut self, reachable: bool) {
+        self.reachable = reachable;
     }
 
     /// A connection has come up, or its path has changed.
@@ -308,6 +329,11 @@ impl Membership {
     /// What follows from any input: dials that have become free are used, and perhaps everybody is settled now.
     fn conclude(&mut self, now: Duration) {
         self.feed_starved(now);
+        if !self.unsettled.is_empty() {
+            let mut unsettled = std::mem::take(&mut self.unsettled);
+            unsettled.retain(|peer, until| *until > now || !self.is_tried(*peer));
+            self.unsettled = unsettled;
+        }
         self.ready |=
             self.unsettled.is_empty() && self.sources.values().all(|source| source.settled);
     }

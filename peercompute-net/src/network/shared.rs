@@ -388,8 +388,10 @@ impl Shared {
         wakers.into_values().for_each(Waker::wake);
     }
 
-    pub(super) fn addresses_changed(&self) {
+    pub(super) fn addresses_changed(self: &Arc<Self>) {
         let addresses = self.transport.listen_addresses();
+        let reachable = !addresses.is_empty();
+        self.input(|membership, _now| membership.set_reachable(reachable));
         self.change_presence(|presence| presence.addresses = addresses);
     }
 

@@ -139,6 +139,44 @@ fn a_relay_that_stays_away_is_asked_less_and_less_often() {
 }
 
 #[test]
+fn a_newcomer_finds_even_those_who_listen_nowhere() {
+    simulate(18, |world| async move {
+        let _relay = world.relay("relay", RELAY).await;
+        let mut nowhere = config();
+        nowhere.relays = at(RELAY);
+        let browser = world.start("browser", nowhere).await;
+        browser.ready().await;
+        let submitter = world.node("submitter").await;
+        assert_eq!(submitter.ready().await.joined, 1);
+        browser.stop().await;
+        submitter.stop().await;
+    });
+}
+
+#[test]
+fn a_relay_that_is_given_twice_is_registered_at_once() {
+    simulate(17, |world| async move {
+        let relay = world.relay("relay", RELAY).await;
+        relay
+            .transport
+            .listen("/memory/901".parse().unwrap())
+            .await
+            .unwrap();
+        let mut twice = config();
+        twice.relays = [at(RELAY), at("/memory/901")].concat();
+        twice.bootstrap = at(RELAY);
+        let alice = world.start("alice", twice).await;
+        let ready = alice.ready().await;
+        assert_eq!(ready.lost, []);
+        let mut events = alice.events();
+        world.sleep(600).await;
+        assert_eq!(relay.server.size(), (1, 1));
+        assert_eq!(events.try_next(), None, "and stays so");
+        alice.stop().await;
+    });
+}
+
+#[test]
 fn the_loss_of_the_relay_leaves_connected_peers_connected() {
     simulate(7, |world| async move {
         let relay = world.relay("relay", RELAY).await;

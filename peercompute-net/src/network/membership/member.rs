@@ -43,14 +43,6 @@ struct Attempt {
 }
 
 impl Member {
-    pub(super) fn info(&self) -> PeerInfo {
-        PeerInfo {
-            presence: self.presence.clone(),
-            path: self.path,
-            is_being_dialled: self.path.is_none() && !self.tried,
-        }
-    }
-
     /// Where to dial, direct addresses first.
     fn candidates(&self) -> VecDeque<Multiaddr> {
         let known = self.extra.iter().chain(&self.presence.addresses);
@@ -67,6 +59,20 @@ fn is_circuit(address: &Multiaddr) -> bool {
 }
 
 impl Membership {
+    pub(super) fn info(&self, member: &Member) -> PeerInfo {
+        let settled = member.tried && !self.unsettled.contains_key(&member.presence.peer);
+        PeerInfo {
+            presence: member.presence.clone(),
+            path: member.path,
+            is_being_dialled: member.path.is_none() && !settled,
+        }
+    }
+
+    /// Nothing is tried to reach the peer for the first time, or not any more.
+    pub(super) fn is_tried(&self, peer: PeerId) -> bool {
+        self.members.get(&peer).is_none_or(|member| member.tried)
+    }
+
     /// Enters what a source says about a peer; `new` if that source did not list it before. Says whether the peer is known now.
     pub(super) fn list(
         &mut self,
@@ -106,12 +112,18 @@ impl Membership {
             self.join(peer);
         } else if first_list {
             if !self.ready {
-                self.unsettled.insert(peer);
+                self.unsettled.insert(peer, now + SETTLE_GRACE);
             }
             self.set_wake(peer, Some(now));
             self.handle_due(now, peer);
         } else {
-            self.set_wake(peer, Some(now + NEWCOMER_GRACE));
+            // It has been told of this node and dials it, if there is something to dial.
+            let grace = if self.reachable {
+                NEWCOMER_GRACE
+            } else {
+                Duration::ZERO
+            };
+            self.set_wake(peer, Some(now + grace));
         }
         true
     }
@@ -180,6 +192,7 @@ impl Membership {
         member.failures = 0;
         let presence = member.presence.clone();
         self.joined += 1;
+        self.unsettled.remove(&peer);
         self.end_attempt(peer);
         self.events
             .push_back(NetworkEvent::Joined { presence, path });
@@ -225,10 +238,9 @@ impl Membership {
         self.members.remove(&peer);
     }
 
-    /// Whatever was tried is tried no more, and the peer is settled.
+    /// Whatever was tried is tried no more.
     fn end_attempt(&mut self, peer: PeerId) {
         self.cancel_attempt(peer);
-        self.unsettled.remove(&peer);
         if let Some(member) = self.members.get_mut(&peer) {
             member.tried = true;
         }

@@ -22,6 +22,8 @@ impl SourceId {
 pub(super) struct Source {
     kind: Kind,
     address: Multiaddr,
+    /// Who it is, while it is asked.
+    peer: Option<PeerId>,
     state: State,
     /// Whom it lists, while it is asked anew also those of the last time; [`MAX_MEMBERS`] at most.
     members: BTreeSet<PeerId>,
@@ -88,6 +90,7 @@ impl Source {
         Self {
             kind,
             address,
+            peer: None,
             state,
             members: BTreeSet::new(),
             fresh: BTreeSet::new(),
@@ -168,11 +171,22 @@ impl Membership {
         }
     }
 
-    /// A source was dialled and is `peer`.
-    pub(crate) fn source_connected(&mut self, id: SourceId, peer: PeerId) {
+    /// A source was dialled and is `peer`. Says whether to go on: not with one that is asked already by another address, because a second registration would end the first.
+    pub(crate) fn source_connected(&mut self, now: Duration, id: SourceId, peer: PeerId) -> bool {
+        let twin = self
+            .sources
+            .iter()
+            .find(|(other, source)| **other != id && source.peer == Some(peer));
+        let twin_is_listed = twin.map(|(_, twin)| matches!(twin.state, State::Listed(_)));
+        if let Some(listed) = twin_is_listed {
+            self.set_aside(now, id, listed);
+            self.conclude(now);
+            return false;
+        }
         let Some(source) = self.sources.get_mut(&id) else {
-            return;
+            return false;
         };
+        source.peer = Some(peer);
         if source.kind == Kind::Relay && source.reservation == Reservation::None {
             let address = circuit(&source.address, peer);
             source.reservation = Reservation::Asked {
@@ -184,6 +198,21 @@ impl Membership {
                 address,
             });
         }
+        true
+    }
+
+    /// Leaves a source for later that is another one by another address; `listed` says whether that one has given its list.
+    fn set_aside(&mut self, now: Duration, id: SourceId, listed: bool) {
+        let Some(source) = self.sources.get_mut(&id) else {
+            return;
+        };
+        if matches!(source.kind, Kind::Discovered(_)) {
+            self.sources.remove(&id);
+            return;
+        }
+        source.settled |= listed;
+        source.error = None;
+        source.state = State::Waiting(now + if listed { LAST_RETRY } else { FIRST_RETRY });
     }
 
     /// A source lists members, or says that they have left.
@@ -286,6 +315,7 @@ impl Membership {
             source.lost_at = Some(now);
         }
         source.failures = source.failures.saturating_add(1);
+        source.peer = None;
         source.settled = true;
         source.error = Some(error.clone());
         source.fresh.clear();
@@ -333,6 +363,9 @@ impl Membership {
         }
         let mut discovered = 0;
         for source in self.sources.values() {
+            if source.peer == Some(peer) {
+                return;
+            }
             if let Kind::Discovered(other) = source.kind {
                 discovered += 1;
                 if other == peer {

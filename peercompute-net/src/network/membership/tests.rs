@@ -73,6 +73,7 @@ impl One {
             panic!("a relay is asked at once")
         };
         assert_eq!(address, relay(0));
+        membership.set_reachable(true);
         Self {
             membership,
             now: START,
@@ -222,8 +223,8 @@ fn an_unreachable_peer_is_settled_and_dialled_again_later_and_later() {
         let (dial, _) = one.dials()[0];
         one.membership
             .dial_done(one.now, dial, &Err(unreachable(1)));
-        assert!(one.membership.is_ready());
     }
+    assert!(one.membership.is_ready());
     assert_eq!(gaps[0], Duration::ZERO);
     assert!(
         (FIRST_REDIAL / 2..=FIRST_REDIAL * 2).contains(&gaps[1]),
@@ -234,6 +235,44 @@ fn an_unreachable_peer_is_settled_and_dialled_again_later_and_later() {
         "{gaps:?}"
     );
     assert!(!one.membership.peers()[0].is_being_dialled);
+}
+
+#[test]
+fn an_unreachable_peer_is_given_time_to_connect_by_itself_before_it_counts_as_such() {
+    let mut one = One::new();
+    one.lists(vec![alive(1), presence_at(2, vec![])]);
+    let (dial, _) = one.dials()[0];
+    one.membership
+        .dial_done(one.now, dial, &Err(unreachable(1)));
+    assert!(!one.membership.is_ready());
+    assert!(
+        one.membership
+            .peers()
+            .iter()
+            .all(|peer| peer.is_being_dialled)
+    );
+    one.connect(2);
+    one.wait(SETTLE_GRACE);
+    let (dial, _) = one.dials()[0];
+    one.membership
+        .dial_done(one.now, dial, &Err(unreachable(1)));
+    assert!(one.membership.is_ready());
+    assert!(
+        one.membership
+            .peers()
+            .iter()
+            .all(|peer| !peer.is_being_dialled)
+    );
+}
+
+#[test]
+fn a_node_that_nobody_can_dial_dials_newcomers_at_once() {
+    let mut one = One::new();
+    one.membership.set_reachable(false);
+    one.lists(vec![]);
+    one.lists(vec![alive(1)]);
+    one.wait(Duration::ZERO);
+    assert_eq!(one.dials().len(), 1);
 }
 
 #[test]
@@ -340,7 +379,10 @@ fn a_relay_that_comes_back_replaces_its_list() {
 #[test]
 fn a_relay_is_asked_for_a_reservation_and_again_when_it_ends_it() {
     let mut one = One::new();
-    one.membership.source_connected(one.relay, peer(500));
+    assert!(
+        one.membership
+            .source_connected(one.now, one.relay, peer(500))
+    );
     let asked: Multiaddr = format!("{}/p2p/{}/p2p-circuit", relay(0), peer(500))
         .parse()
         .unwrap();
@@ -364,16 +406,59 @@ fn a_relay_is_asked_for_a_reservation_and_again_when_it_ends_it() {
 #[test]
 fn a_transport_that_knows_no_relays_is_asked_for_a_reservation_once() {
     let mut one = One::new();
-    one.membership.source_connected(one.relay, peer(500));
+    assert!(
+        one.membership
+            .source_connected(one.now, one.relay, peer(500))
+    );
     one.actions();
     let error = ListenError::Unsupported {
         address: relay(0),
         reason: String::new(),
     };
     one.membership.reservation(one.now, one.relay, Err(error));
-    one.membership.source_connected(one.relay, peer(500));
+    assert!(
+        one.membership
+            .source_connected(one.now, one.relay, peer(500))
+    );
     one.wait(LAST_RETRY * 10);
     assert_eq!(one.actions(), []);
+}
+
+#[test]
+fn somebody_who_is_given_by_two_addresses_is_asked_by_one_of_them() {
+    let mut membership = Membership::new(START, local(), &[relay(0), relay(1)], &[], 256, 1);
+    let mut asked = Vec::new();
+    while let Some(action) = membership.poll_action() {
+        asked.extend(match action {
+            Action::Ask { source, .. } => Some(source),
+            _ => None,
+        });
+    }
+    assert!(membership.source_connected(START, asked[0], peer(500)));
+    assert!(!membership.source_connected(START, asked[1], peer(500)));
+    membership.discovered(START, peer(500), address(500));
+    membership
+        .source_members(START, asked[0], vec![], true)
+        .unwrap();
+    assert!(
+        !membership.is_ready(),
+        "the second address may yet be somebody else's"
+    );
+    let mut again = || -> Vec<_> {
+        std::iter::from_fn(|| membership.poll_action())
+            .filter(|action| matches!(action, Action::Ask { .. }))
+            .collect()
+    };
+    assert_eq!(again(), []);
+    let later = START + FIRST_RETRY;
+    membership.handle_timeout(later);
+    assert!(!membership.source_connected(later, asked[1], peer(500)));
+    assert!(membership.is_ready());
+    assert_eq!(membership.lost(), []);
+    // When the first is lost, the second takes its place.
+    membership.source_ended(later, asked[0], RendezvousError::Ended);
+    membership.handle_timeout(later + LAST_RETRY);
+    assert!(membership.source_connected(later + LAST_RETRY, asked[1], peer(500)));
 }
 
 #[test]
@@ -467,6 +552,7 @@ fn a_node_connects_to_no_more_peers_than_it_wants() {
         .source_members(START, source, vec![alive(1), alive(2)], true)
         .unwrap();
     assert_eq!(membership.poll_action(), None);
+    membership.handle_timeout(START + SETTLE_GRACE);
     assert!(membership.is_ready());
 }
 
@@ -501,6 +587,11 @@ enum Operation {
     Discover {
         peer: usize,
     },
+    /// The source turns out to be that peer.
+    Identify {
+        source: usize,
+        peer: usize,
+    },
     CutOff {
         peer: usize,
     },
@@ -520,6 +611,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         3 => (peer(), any::<bool>()).prop_map(|(peer, relayed)| Operation::Connect { peer, relayed }),
         3 => peer().prop_map(|peer| Operation::Disconnect { peer }),
         1 => peer().prop_map(|peer| Operation::Discover { peer }),
+        1 => (0_usize..4, peer()).prop_map(|(source, peer)| Operation::Identify { source, peer }),
         1 => peer().prop_map(|peer| Operation::CutOff { peer }),
         1 => Just(Operation::Resynchronise),
     ]
@@ -719,6 +811,20 @@ impl World {
                 self.membership
                     .discovered(self.now, peer(number), address(number));
             }
+            Operation::Identify {
+                source,
+                peer: number,
+            } => {
+                let Some(source) = self.asked.get(source).copied() else {
+                    return;
+                };
+                if !self
+                    .membership
+                    .source_connected(self.now, source, peer(number))
+                {
+                    self.asked.retain(|other| *other != source);
+                }
+            }
             Operation::CutOff { peer: number } => self.membership.cut_off(self.now, peer(number)),
             Operation::Resynchronise => {
                 let connections: Vec<_> = self
@@ -786,6 +892,11 @@ proptest! {
         }
         while !world.dials.is_empty() {
             prop_assert!(!world.membership.is_ready());
+            world.end_dial(0, reachable);
+            world.follow();
+        }
+        world.wait(SETTLE_GRACE);
+        while !world.dials.is_empty() {
             world.end_dial(0, reachable);
             world.follow();
         }
