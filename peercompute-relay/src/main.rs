@@ -1,6 +1,9 @@
 //! The relay program.
 
-use std::{io, process::ExitCode};
+use std::{
+    io::{self, IsTerminal as _},
+    process::ExitCode,
+};
 
 use clap::Parser;
 use peercompute_relay::Args;
@@ -32,6 +35,7 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(cli.log)
         .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
         .init();
     // One thread: a current-thread runtime carries more for a network task than a multi-thread one.
     let runtime = match tokio::runtime::Builder::new_current_thread()
