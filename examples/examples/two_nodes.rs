@@ -3,6 +3,8 @@
 //! The responder prints its full multiaddress and waits a minute for a peer. The initiator connects to it, delegates the CRCs of a few texts, and prints who did what; with
 //! nobody at the address it does the work itself and says so. Both end cleanly on Ctrl-C.
 
+#![allow(clippy::print_stdout, reason = "it talks to whoever runs it")]
+
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};

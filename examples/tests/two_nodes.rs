@@ -1,4 +1,5 @@
 //! The example with two nodes does what its first line says.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -37,13 +38,27 @@ fn the_initiator_delegates_to_the_responder_and_falls_back_when_it_is_gone() {
     let address = BufReader::new(stdout).lines().next().unwrap().unwrap();
 
     let initiate = || {
-        let output = Command::new(example()).args(["initiator", &address]).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let output = Command::new(example())
+            .args(["initiator", &address])
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         String::from_utf8(output.stdout).unwrap()
     };
     let peer = address.rsplit('/').next().unwrap();
     let delegated = initiate();
-    assert_eq!(delegated.lines().filter(|line| line.ends_with(peer)).count(), 3, "{delegated}");
+    assert_eq!(
+        delegated
+            .lines()
+            .filter(|line| line.ends_with(peer))
+            .count(),
+        3,
+        "{delegated}"
+    );
 
     drop(responder);
     assert!(initiate().contains("nobody answered"));

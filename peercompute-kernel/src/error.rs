@@ -1,4 +1,4 @@
-use peercompute_net::{Multiaddr, ProtocolTaken, ReadError};
+use peercompute_net::{Multiaddr, NetworkStartError, ProtocolTaken, ReadError};
 use peercompute_proto::ScopeError;
 
 /// Why a node cannot be built from its settings.
@@ -24,7 +24,7 @@ pub enum BuildError {
 pub enum StartError {
     /// The network did not start.
     #[error(transparent)]
-    Net(#[from] peercompute_net::NetworkStartError),
+    Net(Box<NetworkStartError>),
     /// Something else on the same transport serves tasks already.
     #[error(transparent)]
     ProtocolTaken(#[from] ProtocolTaken),
@@ -34,6 +34,12 @@ pub enum StartError {
     /// It runs already, or has been stopped.
     #[error("the node was started before; build a new one")]
     StartedBefore,
+}
+
+impl From<NetworkStartError> for StartError {
+    fn from(error: NetworkStartError) -> Self {
+        Self::Net(Box::new(error))
+    }
 }
 
 /// Why a job was not accepted.

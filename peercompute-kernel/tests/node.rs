@@ -1,4 +1,5 @@
 //! Whole nodes in one thread on virtual time, over the network in memory.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 

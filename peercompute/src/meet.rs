@@ -113,17 +113,18 @@ fn listen_addresses(given: &[String]) -> Result<Vec<Multiaddr>, Failure> {
 
 /// Says why a node did not start, and by which flag to change it.
 pub(crate) fn start_failure(error: StartError) -> Failure {
-    match &error {
-        StartError::Net(NetworkStartError::Listen(listen)) => {
-            let unusable = matches!(listen, ListenError::Unsupported { .. });
+    let StartError::Net(network) = &error else {
+        return Failure::run(error);
+    };
+    match &**network {
+        NetworkStartError::Listen(listen) => {
             let message = format!("{listen} (set with --listen)");
-            if unusable {
-                Failure::usage(message)
-            } else {
-                Failure::run(message)
+            match listen {
+                ListenError::Unsupported { .. } => Failure::usage(message),
+                _ => Failure::run(message),
             }
         }
-        StartError::Net(NetworkStartError::TooManySources { .. }) => Failure::usage(error),
+        NetworkStartError::TooManySources { .. } => Failure::usage(error),
         _ => Failure::run(error),
     }
 }

@@ -1,4 +1,5 @@
 //! `peercompute node` and the commands that control it, as real processes.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 

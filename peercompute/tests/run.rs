@@ -1,4 +1,5 @@
 //! `peercompute run` between real processes over loopback.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 

@@ -145,7 +145,7 @@ impl Supervisor {
         match end {
             Ok(()) => tracing::info!(%host, "the node has ended its stream of tasks"),
             Err(error) => {
-                tracing::warn!(%host, %error, "the stream of tasks to the node has ended")
+                tracing::warn!(%host, %error, "the stream of tasks to the node has ended");
             }
         }
         if let Host::Peer(peer) = host {

@@ -197,7 +197,7 @@ impl Report {
             let path = file.path.display();
             match (&file.failure, file.digest) {
                 (Some(failure), _) => {
-                    output::note(&format!("{path}: {}: {failure}", file.operation))
+                    output::note(&format!("{path}: {}: {failure}", file.operation));
                 }
                 (None, Some(digest)) if several => {
                     output::line(&format!(
