@@ -4,6 +4,7 @@
 //! `cargo bench -p peercompute-net --bench libp2p_stream`; give `tcp`, `quic`, `ws` or `bare` to run only that.
 
 #![allow(clippy::print_stdout, reason = "the figures are the point")]
+#![allow(clippy::unwrap_used, reason = "a benchmark that fails says so")]
 #![cfg_attr(target_arch = "wasm32", allow(unused))]
 
 #[cfg(not(target_arch = "wasm32"))]

@@ -164,7 +164,7 @@ impl Libp2pTransport {
         shared.wish(|wishes| wishes.external = config.external_addresses);
         let (end, ended) = oneshot::channel();
         let end_of_task = async move {
-            task.run().await;
+            Box::pin(task.run()).await;
             // Nobody may wait for the end.
             let _ = end.send(());
         };

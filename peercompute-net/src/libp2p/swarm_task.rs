@@ -89,7 +89,7 @@ impl SwarmTask {
             }
             self.start_dials();
         }
-        self.close().await;
+        Box::pin(self.close()).await;
     }
 
     /// Polls the three sources, beginning with another one each time, so that none starves the others.

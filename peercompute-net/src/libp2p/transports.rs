@@ -164,10 +164,11 @@ pub(crate) mod named {
     };
     use thiserror::Error;
 
+    type Named<T> = MapErr<dns::tokio::Transport<T>, Convert<<T as Transport>::Error>>;
+    type Convert<E> = fn(dns::Error<E>) -> Failure<E>;
+
     /// Resolves names with the system's servers, or with none where the system names none: addresses work without.
-    pub(crate) fn wrap<T>(
-        make: impl Fn() -> T,
-    ) -> MapErr<dns::tokio::Transport<T>, fn(dns::Error<T::Error>) -> Failure<T::Error>>
+    pub(crate) fn wrap<T>(make: impl Fn() -> T) -> Named<T>
     where
         T: Transport + Send + Unpin + 'static,
         T::Error: Send,

@@ -1,5 +1,6 @@
 //! The libp2p transport on loopback. Nothing here waits for time to pass: every test waits for what should happen, and a limit on the whole test turns a
 //! hang into a failure.
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
 #![cfg(all(feature = "libp2p", not(target_arch = "wasm32")))]
 
 mod broadcasting;

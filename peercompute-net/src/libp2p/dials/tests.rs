@@ -102,12 +102,8 @@ fn a_relay_is_not_asked_for_more_circuits_at_once_than_libp2p_takes() {
     let other = add(&mut dials, &circuit(PeerId::random(), peers[0]));
     assert_eq!(start(&mut dials, 0), MAX_CIRCUIT_DIALS + 1);
     drop(other);
-    for done in 0..MAX_CIRCUIT_DIALS {
-        dials.connected(
-            ConnectionId::new_unchecked(done),
-            peers[done],
-            Path::Relayed,
-        );
+    for (done, peer) in peers.iter().enumerate().take(MAX_CIRCUIT_DIALS) {
+        dials.connected(ConnectionId::new_unchecked(done), *peer, Path::Relayed);
     }
     assert_eq!(start(&mut dials, 100), MAX_CIRCUIT_DIALS);
 }
