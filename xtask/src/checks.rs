@@ -30,47 +30,34 @@ pub(crate) fn schema(context: &Context) -> Result<()> {
 }
 
 pub(crate) fn clippy(context: &Context) -> Result<()> {
-    run(&mut context.cargo([
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--locked",
-        "--",
-        "-D",
-        "warnings",
-    ]))
+    clippy_with(context, &["--workspace"])
 }
 
 pub(crate) fn clippy_all_features(context: &Context) -> Result<()> {
-    run(&mut context.cargo([
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--all-features",
-        "--locked",
-        "--",
-        "-D",
-        "warnings",
-    ]))
+    clippy_with(context, &["--workspace", "--all-features"])
 }
 
 /// Each crate that has default features, alone and without them. In one command for all, a crate that needs another's feature would
 /// turn it on for the rest.
 pub(crate) fn clippy_no_default_features(context: &Context) -> Result<()> {
-    for package in features_packages(context)? {
-        run(&mut context.cargo([
-            "clippy",
-            "--package",
-            &package,
-            "--no-default-features",
-            "--all-targets",
-            "--locked",
-            "--",
-            "-D",
-            "warnings",
-        ]))?;
+    let packages = features_packages(context)?;
+    let failed: Vec<_> = packages
+        .into_iter()
+        .filter(|package| {
+            let chosen = ["--package", package, "--no-default-features"];
+            clippy_with(context, &chosen).is_err()
+        })
+        .collect();
+    if failed.is_empty() {
+        Ok(())
+    } else {
+        bail!("without their default features: {}", failed.join(", "))
     }
-    Ok(())
+}
+
+fn clippy_with(context: &Context, chosen: &[&str]) -> Result<()> {
+    let mut cargo = context.cargo(["clippy", "--all-targets", "--locked", "--keep-going"]);
+    run(cargo.args(chosen).args(["--", "-D", "warnings"]))
 }
 
 pub(crate) fn doc(context: &Context) -> Result<()> {

@@ -137,7 +137,7 @@ pub(crate) fn ensure_toolchain(context: &Context) -> Result<Toolchain> {
     {
         return Ok(Toolchain::Own);
     }
-    println!("    rustup cannot fetch the target; Debian's compiler and sources serve");
+    println!("    rustup does not bring the target; Debian's compiler and sources serve");
     if !Path::new("/etc/debian_version").exists() {
         return Err(NeedsHand::new(
             format!("the standard library for {TARGET}"),
