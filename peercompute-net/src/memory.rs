@@ -21,6 +21,7 @@
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 
+mod carrier;
 mod link;
 mod network;
 mod pipe;

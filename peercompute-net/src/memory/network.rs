@@ -2,18 +2,17 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     sync::{Arc, Mutex, Weak},
-    task::Waker,
     time::Duration,
 };
 
-use bytes::Bytes;
-use futures::{channel::oneshot, future::select};
+use futures::channel::oneshot;
 use libp2p_identity::PeerId;
 use multiaddr::{Multiaddr, Protocol};
 use peercompute_rt::{Instant, Runtime};
 
 use super::{
-    LinkConfig, LinkModel, MemoryTransport, SimRng,
+    LinkConfig, MemoryTransport, SimRng,
+    carrier::Link,
     pipe::Pipe,
     rng::{FOLD_START, fold},
 };
@@ -21,9 +20,6 @@ use crate::{Acceptor, BroadcastMessage, Event, EventHub, MessageSender, toolkit:
 
 /// How long a connection survives an interruption.
 pub const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Published messages that are under way on one direction of a link at most; further ones are lost.
-const MAX_IN_FLIGHT: usize = 4096;
 
 /// A network of transports in one process. Cheap to clone; clones are the same network.
 ///
@@ -64,52 +60,6 @@ pub(super) struct Connection {
     pub(super) id: u64,
     pub(super) pipes: Vec<Weak<Pipe>>,
     pub(super) stalled: bool,
-}
-
-/// One direction of the link between two transports.
-pub(super) struct Link(Mutex<LinkState>);
-
-struct LinkState {
-    model: LinkModel,
-    rng: SimRng,
-    trace: u64,
-    /// Published messages that are under way, by their arrival.
-    in_flight: BTreeMap<(Instant, u64), (String, BroadcastMessage)>,
-    next_message: u64,
-    /// A task delivers what is in flight.
-    delivering: bool,
-    /// Wakes that task for a message that arrives earlier than all others.
-    earlier: Option<Waker>,
-}
-
-impl Link {
-    fn new(config: LinkConfig, rng: SimRng) -> Self {
-        Self(Mutex::new(LinkState {
-            model: LinkModel::new(config),
-            rng,
-            trace: FOLD_START,
-            in_flight: BTreeMap::new(),
-            next_message: 0,
-            delivering: false,
-            earlier: None,
-        }))
-    }
-
-    /// When a segment of `len` bytes of a stream arrives.
-    pub(super) fn transfer(&self, now: Duration, len: usize) -> Duration {
-        let mut state = lock(&self.0);
-        let LinkState { model, rng, .. } = &mut *state;
-        let due = model.transfer(now, len, rng);
-        state.record(due, len);
-        due
-    }
-}
-
-impl LinkState {
-    fn record(&mut self, due: Duration, len: usize) {
-        self.trace = fold(self.trace, &due.as_nanos().to_le_bytes());
-        self.trace = fold(self.trace, &len.to_le_bytes());
-    }
 }
 
 impl MemoryNetwork {
@@ -172,7 +122,7 @@ impl MemoryNetwork {
         let mut state = self.0.state();
         state.default_link = config;
         for link in state.links.values() {
-            lock(&link.0).model.set_config(config);
+            link.set_config(config);
         }
     }
 
@@ -185,7 +135,7 @@ impl MemoryNetwork {
     /// What the link does from now on to what `from` sends to `to`.
     pub fn set_one_way(&self, from: PeerId, to: PeerId, config: LinkConfig) {
         let link = self.0.link(&mut self.0.state(), from, to);
-        lock(&link.0).model.set_config(config);
+        link.set_config(config);
     }
 
     /// Interrupts all links between peers of different sets, until [`heal`](Self::heal) or the next partition. A peer that is in no set reaches everybody.
@@ -234,7 +184,7 @@ impl MemoryNetwork {
             .links
             .iter()
             .fold(state.trace, |trace, ((from, to), link)| {
-                let link = lock(&link.0).trace.to_le_bytes();
+                let link = link.trace().to_le_bytes();
                 fold(fold(fold(trace, &from.to_bytes()), &to.to_bytes()), &link)
             })
     }
@@ -390,106 +340,6 @@ impl Shared {
             self.runtime.spawn(ended).detach();
         }
     }
-
-    /// Sends what is published to one peer.
-    pub(super) fn publish(
-        self: &Arc<Self>,
-        state: &mut State,
-        (from, to): (PeerId, PeerId),
-        topic: &str,
-        data: &Bytes,
-    ) {
-        if state.apart(from, to) {
-            return;
-        }
-        let link = self.link(state, from, to);
-        let now = self.runtime.now();
-        let mut link_state = lock(&link.0);
-        let LinkState { model, rng, .. } = &mut *link_state;
-        let deliveries = model.send(now.since_start(), data.len(), rng);
-        for at in deliveries.as_slice() {
-            link_state.record(*at, data.len());
-            let due = Instant::from_start(*at);
-            let message = BroadcastMessage::new(from, data.clone());
-            if due <= now && link_state.in_flight.is_empty() {
-                state.deliver(to, topic, message);
-            } else if link_state.in_flight.len() < MAX_IN_FLIGHT {
-                let key = (due, link_state.next_message);
-                link_state.next_message += 1;
-                link_state
-                    .in_flight
-                    .insert(key, (topic.to_owned(), message));
-                if link_state
-                    .in_flight
-                    .first_key_value()
-                    .is_some_and(|(first, _)| *first == key)
-                    && let Some(waker) = link_state.earlier.take()
-                {
-                    waker.wake();
-                }
-            }
-        }
-        if !link_state.in_flight.is_empty() && !link_state.delivering {
-            link_state.delivering = true;
-            let task = deliver(
-                Arc::downgrade(self),
-                self.runtime.clone(),
-                link.clone(),
-                (from, to),
-            );
-            self.runtime.spawn(task).detach();
-        }
-    }
-}
-
-/// Delivers what is in flight on one direction of a link until nothing is.
-async fn deliver(
-    shared: Weak<Shared>,
-    runtime: Runtime,
-    link: Arc<Link>,
-    (from, to): (PeerId, PeerId),
-) {
-    loop {
-        let next = {
-            let Some(shared) = shared.upgrade() else {
-                return;
-            };
-            let mut state = shared.state();
-            let mut link = lock(&link.0);
-            let now = runtime.now();
-            let apart = state.apart(from, to);
-            while let Some(entry) = link.in_flight.first_entry()
-                && entry.key().0 <= now
-            {
-                let (topic, message) = entry.remove();
-                if !apart {
-                    state.deliver(to, &topic, message);
-                }
-            }
-            match link.in_flight.first_key_value() {
-                Some(((due, _), _)) => *due,
-                None => {
-                    link.delivering = false;
-                    return;
-                }
-            }
-        };
-        let earlier = std::future::poll_fn(|cx| {
-            let mut link = lock(&link.0);
-            if link
-                .in_flight
-                .first_key_value()
-                .is_none_or(|((due, _), _)| *due < next)
-            {
-                return std::task::Poll::Ready(());
-            }
-            link.earlier = Some(cx.waker().clone());
-            std::task::Poll::Pending
-        });
-        select(runtime.sleep_until(next), earlier)
-            .await
-            .factor_first();
-    }
 }
 
 impl State {
@@ -509,7 +359,7 @@ impl State {
         self.next_id
     }
 
-    fn deliver(&mut self, to: PeerId, topic: &str, message: BroadcastMessage) {
+    pub(super) fn deliver(&mut self, to: PeerId, topic: &str, message: BroadcastMessage) {
         if let Some(subscribers) = self
             .nodes
             .get_mut(&to)

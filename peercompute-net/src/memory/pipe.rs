@@ -10,7 +10,7 @@ use bytes::{Buf as _, BytesMut};
 use futures::{AsyncRead, AsyncWrite};
 use peercompute_rt::{BoxFuture, Instant, Runtime};
 
-use super::network::Link;
+use super::carrier::Link;
 use crate::toolkit::lock;
 
 /// Bytes of a stream that are under way or unread at most. Then the writer waits, so a stream carries at most so much in the time of one latency.

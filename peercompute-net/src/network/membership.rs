@@ -1,6 +1,7 @@
 //! Decides who is in the room, whom to dial and when to try again. A state machine without I/O and without a clock: `now` is the time since any start.
 
 mod member;
+mod reservation;
 mod source;
 
 use std::{
