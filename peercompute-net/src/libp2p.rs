@@ -2,6 +2,8 @@
 
 mod behaviour;
 mod broadcast;
+#[cfg(not(target_arch = "wasm32"))]
+mod candidates;
 mod config;
 mod connections;
 mod dials;
@@ -65,6 +67,7 @@ pub struct Libp2pTransport {
     commands: mpsc::Sender<Command>,
     runtime: Runtime,
     timeouts: Timeouts,
+    broadcasts: bool,
     ended: SharedFuture<oneshot::Receiver<()>>,
     #[cfg(not(target_arch = "wasm32"))]
     ledger: relay::RelayLedger,
@@ -180,6 +183,7 @@ impl Libp2pTransport {
             commands,
             runtime: runtime.clone(),
             timeouts,
+            broadcasts: config.broadcast,
             ended: ended.shared(),
             #[cfg(not(target_arch = "wasm32"))]
             ledger,
@@ -341,7 +345,8 @@ impl Transport for Libp2pTransport {
     }
 
     fn broadcast(&self) -> Option<Arc<dyn Broadcast>> {
-        Some(Arc::new(Gossiping(self.shared.clone())))
+        self.broadcasts
+            .then(|| Arc::new(Gossiping(self.shared.clone())) as _)
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -5,6 +5,8 @@ use libp2p::{
     swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
 };
 
+#[cfg(not(target_arch = "wasm32"))]
+use super::candidates::Candidates;
 use super::{
     Libp2pConfig, Libp2pLimits, StartError,
     gate::Gate,
@@ -20,7 +22,7 @@ const PROTOCOL_VERSION: &str = "/peercompute/1";
 pub(crate) struct Behaviour {
     pub(crate) gate: Gate,
     pub(crate) streams: streams::Behaviour,
-    pub(crate) gossip: Gossip,
+    pub(crate) gossip: Toggle<Gossip>,
     pub(crate) ping: ping::Behaviour,
     pub(crate) identify: identify::Behaviour,
     pub(crate) relay_client: relay::client::Behaviour,
@@ -28,7 +30,7 @@ pub(crate) struct Behaviour {
     #[cfg(not(target_arch = "wasm32"))]
     pub(crate) relay: Toggle<relay::Behaviour>,
     #[cfg(not(target_arch = "wasm32"))]
-    pub(crate) autonat_client: Toggle<autonat::v2::client::Behaviour>,
+    pub(crate) autonat_client: Toggle<Candidates>,
     #[cfg(not(target_arch = "wasm32"))]
     pub(crate) autonat_server: Toggle<autonat::v2::server::Behaviour>,
     #[cfg(not(target_arch = "wasm32"))]
@@ -64,7 +66,12 @@ impl Behaviour {
                 limits.streams_per_connection,
                 config.open_timeout,
             ),
-            gossip: gossip(config)?,
+            gossip: if config.broadcast {
+                Some(gossip(config)?)
+            } else {
+                None
+            }
+            .into(),
             ping: ping::Behaviour::new(ping),
             identify: identify::Behaviour::new(identify),
             relay_client,
@@ -73,10 +80,7 @@ impl Behaviour {
                 .then(|| dcutr::Behaviour::new(peer))
                 .into(),
             #[cfg(not(target_arch = "wasm32"))]
-            autonat_client: config
-                .autonat
-                .then(autonat::v2::client::Behaviour::default)
-                .into(),
+            autonat_client: config.autonat.then(Candidates::new).into(),
             // Whoever relays is reachable, and has the connections to test others.
             #[cfg(not(target_arch = "wasm32"))]
             autonat_server: relay

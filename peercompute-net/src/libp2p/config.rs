@@ -19,6 +19,9 @@ pub struct Libp2pConfig {
     /// Whether to replace relayed paths by direct ones where the network lets both ends, by hole punching (DCUtR) and by dialling the addresses that a
     /// relayed peer says it listens at. Default: on.
     pub direct_upgrade: bool,
+    /// Whether to take part in publish/subscribe. Without, [`Transport::broadcast`](crate::Transport::broadcast) gives `None`, and a connection costs less:
+    /// right for a relay. Default: on.
+    pub broadcast: bool,
     /// Addresses at which this node can be reached from outside although it does not listen at them itself, for instance those of a proxy in front of it.
     /// Default: none.
     pub external_addresses: Vec<Multiaddr>,
@@ -33,8 +36,8 @@ pub struct Libp2pConfig {
     pub allowed_peers: Vec<PeerId>,
     /// What peers may cost this node.
     pub limits: Libp2pLimits,
-    /// When a connection without open streams is closed. Connections with open streams, and those that hold a reservation at a relay, stay up. A short
-    /// time saves sockets on a busy server; a long one saves dials. Default: 30 minutes.
+    /// When a connection that nothing uses is closed. Open streams use it, reservations at a relay do, and so does publish/subscribe as long as both ends
+    /// take part in it. A short time saves sockets on a busy server; a long one saves dials. Default: 30 minutes.
     pub idle_timeout: Duration,
     /// How often a connection's round trip is measured; two pings without an answer end the connection. Default: 10 seconds.
     pub ping_interval: Duration,
@@ -57,6 +60,7 @@ impl Libp2pConfig {
             mdns: false,
             autonat: true,
             direct_upgrade: true,
+            broadcast: true,
             external_addresses: Vec::new(),
             relay: None,
             tls: None,
@@ -153,6 +157,10 @@ impl Default for RelayLimits {
 
 /// A certificate chain with its private key, both in DER encoding.
 #[derive(Clone)]
+#[cfg_attr(
+    target_arch = "wasm32",
+    allow(dead_code, reason = "a browser listens at no sockets")
+)]
 pub struct TlsCertificate {
     pub(crate) chain: Vec<Vec<u8>>,
     pub(crate) key: Vec<u8>,

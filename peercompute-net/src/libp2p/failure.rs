@@ -193,6 +193,7 @@ fn kind(error: &io::Error) -> Option<io::ErrorKind> {
         .last()
 }
 
+#[cfg(not(target_arch = "wasm32"))]
 fn find<T: Error + 'static>(error: &io::Error) -> Option<&T> {
     causes(error).find_map(|cause| cause.downcast_ref())
 }

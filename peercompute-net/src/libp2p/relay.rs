@@ -165,3 +165,92 @@ impl relay::RateLimiter for NewcomersOnly {
         reservations.contains_key(&peer) || reservations.len() < self.limit
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use libp2p::relay::RateLimiter as _;
+
+    use super::*;
+
+    fn accepted(peer: PeerId, renewed: bool) -> relay::Event {
+        relay::Event::ReservationReqAccepted {
+            src_peer_id: peer,
+            renewed,
+        }
+    }
+
+    fn may_reserve(ledger: &RelayLedger, limit: usize, peer: PeerId) -> bool {
+        let mut newcomers = NewcomersOnly {
+            ledger: ledger.clone(),
+            limit,
+        };
+        newcomers.try_next(peer, &crate::Multiaddr::empty(), std::time::Instant::now())
+    }
+
+    #[test]
+    fn a_full_relay_renews_and_refuses_newcomers_until_somebody_leaves() {
+        let (ledger, alice, bob) = (RelayLedger::default(), PeerId::random(), PeerId::random());
+        ledger.record(&accepted(alice, false), |_| 1);
+        assert!(may_reserve(&ledger, 1, alice));
+        assert!(!may_reserve(&ledger, 1, bob));
+        ledger.record(&accepted(alice, true), |_| 1);
+        assert_eq!(ledger.stats().reservations, 1);
+        assert_eq!(ledger.stats().reservations_renewed, 1);
+        ledger.record(
+            &relay::Event::ReservationClosed { src_peer_id: alice },
+            |_| 0,
+        );
+        assert!(may_reserve(&ledger, 1, bob));
+    }
+
+    #[test]
+    fn the_end_of_a_connection_without_a_reservation_counts_for_nothing() {
+        let (ledger, alice, bob) = (RelayLedger::default(), PeerId::random(), PeerId::random());
+        ledger.record(&accepted(alice, false), |_| 2);
+        ledger.record(
+            &relay::Event::ReservationClosed { src_peer_id: alice },
+            |_| 1,
+        );
+        ledger.record(&relay::Event::ReservationClosed { src_peer_id: bob }, |_| 0);
+        assert_eq!(ledger.stats().reservations, 1);
+    }
+
+    #[test]
+    fn a_reservation_that_runs_out_is_counted_off_once() {
+        let (ledger, alice) = (RelayLedger::default(), PeerId::random());
+        ledger.record(&accepted(alice, false), |_| 1);
+        for _ in 0..2 {
+            ledger.record(
+                &relay::Event::ReservationTimedOut { src_peer_id: alice },
+                |_| 1,
+            );
+        }
+        assert_eq!(ledger.stats().reservations, 0);
+    }
+
+    #[test]
+    fn circuits_are_counted_on_and_off() {
+        let (ledger, src_peer_id, dst_peer_id) =
+            (RelayLedger::default(), PeerId::random(), PeerId::random());
+        ledger.record(
+            &relay::Event::CircuitReqAccepted {
+                src_peer_id,
+                dst_peer_id,
+            },
+            |_| 1,
+        );
+        assert_eq!(ledger.stats().circuits, 1);
+        for _ in 0..2 {
+            let closed = relay::Event::CircuitClosed {
+                src_peer_id,
+                dst_peer_id,
+                error: None,
+            };
+            ledger.record(&closed, |_| 1);
+        }
+        assert_eq!(
+            (ledger.stats().circuits, ledger.stats().circuits_accepted),
+            (0, 1)
+        );
+    }
+}

@@ -146,11 +146,13 @@ impl SwarmTask {
         if let Some(peers) = wishes.allow_only {
             behaviour.gate.allow_only(peers);
         }
-        if wishes.topics_changed {
-            broadcast::follow_topics(&self.shared, &mut behaviour.gossip);
-        }
-        for (topic, data) in wishes.publish {
-            broadcast::publish(&mut behaviour.gossip, &topic, data);
+        if let Some(gossip) = behaviour.gossip.as_mut() {
+            if wishes.topics_changed {
+                broadcast::follow_topics(&self.shared, gossip);
+            }
+            for (topic, data) in wishes.publish {
+                broadcast::publish(gossip, &topic, data);
+            }
         }
         for address in wishes.external {
             self.add_external(address);

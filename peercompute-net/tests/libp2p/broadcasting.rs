@@ -80,6 +80,17 @@ fn every_receiver_of_a_topic_gets_the_message_and_dropping_one_leaves_the_others
 }
 
 #[test]
+fn a_node_without_publish_subscribe_offers_none() {
+    run(async {
+        let mut without = config();
+        without.broadcast = false;
+        let (alice, at) = listening(without, "/ip4/127.0.0.1/tcp/0").await;
+        assert!(alice.broadcast().is_none());
+        assert_eq!(node().dial(at).await, Ok(alice.local_peer()));
+    });
+}
+
+#[test]
 fn a_full_queue_refuses_messages_instead_of_growing() {
     run(async {
         let alice = node();

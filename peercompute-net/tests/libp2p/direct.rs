@@ -2,7 +2,7 @@ use futures::{AsyncReadExt as _, AsyncWriteExt as _, StreamExt as _};
 use peercompute_net::{DialError, Event, ListenError, OpenError, Path, Transport};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::support::{ECHO, config, echo, echoes, listening, node, run, start, until};
+use crate::support::{ECHO, config, echo, echoes, echoes_on, listening, node, run, start, until};
 
 fn carries_streams_over(address: &'static str) {
     run(async move {
@@ -470,6 +470,29 @@ fn the_round_trip_to_a_peer_is_measured() {
             (detail.peer, detail.path, detail.outbound),
             (alice.local_peer(), Path::Direct, true)
         );
+    });
+}
+
+#[test]
+fn an_idle_connection_ends_and_one_with_an_open_stream_stays() {
+    run(async {
+        let mut impatient = config();
+        impatient.idle_timeout = std::time::Duration::from_millis(100);
+        // Publish/subscribe would use the connection.
+        impatient.broadcast = false;
+        let (alice, at) = listening(impatient, "/ip4/127.0.0.1/tcp/0").await;
+        echo(&alice);
+        let (bob, carol) = (node(), node());
+        bob.dial(at.clone()).await.unwrap();
+        let mut stream = echoes(&bob, alice.local_peer()).await;
+        let mut events = alice.events();
+        carol.dial(at).await.unwrap();
+        let gone = Event::Disconnected {
+            peer: carol.local_peer(),
+        };
+        until(&mut events, |event| *event == gone).await;
+        echoes_on(&mut stream).await;
+        assert_eq!(alice.connections(), [(bob.local_peer(), Path::Direct)]);
     });
 }
 

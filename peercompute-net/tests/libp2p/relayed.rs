@@ -124,6 +124,37 @@ fn when_a_relay_goes_away_its_users_learn_that_they_are_unreachable() {
 }
 
 #[test]
+fn a_reservation_keeps_the_connection_to_its_relay() {
+    run(async {
+        let impatient = || {
+            let mut config = relayed_only();
+            config.idle_timeout = std::time::Duration::from_millis(100);
+            // Publish/subscribe would use the connection.
+            config.broadcast = false;
+            config
+        };
+        let mut server = impatient();
+        server.relay = Some(RelayLimits::default());
+        let (relay, at_relay) = listening(server, "/ip4/127.0.0.1/tcp/0").await;
+        let (alice, bob, carol) = (
+            start(impatient()),
+            start(relayed_only()),
+            start(impatient()),
+        );
+        echo(&alice);
+        let at_alice = alice.listen(circuit(&at_relay)).await.unwrap();
+        let mut events = relay.events();
+        carol.dial(at_relay).await.unwrap();
+        let gone = Event::Disconnected {
+            peer: carol.local_peer(),
+        };
+        until(&mut events, |event| *event == gone).await;
+        bob.dial(at_alice).await.unwrap();
+        echoes(&bob, alice.local_peer()).await;
+    });
+}
+
+#[test]
 fn a_relay_that_is_not_there_is_unreachable() {
     run(async {
         let (relay, at_relay) = relay().await;

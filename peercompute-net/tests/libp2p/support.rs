@@ -25,7 +25,7 @@ pub(crate) fn run_within(limit: Duration, test: impl Future<Output = ()>) {
     runtime.block_on(async {
         tokio::time::timeout(limit, test)
             .await
-            .expect("the test hangs")
+            .expect("the test hangs");
     });
 }
 

@@ -16,7 +16,6 @@ use crate::{
         connections::Connection,
         dials::{Dial, Then},
         failure::{dial_error, is_circuit, listener_failure},
-        listeners::full,
         streams::Incoming,
     },
     toolkit::lock,
@@ -162,7 +161,7 @@ impl SwarmTask {
             #[cfg(not(target_arch = "wasm32"))]
             BehaviourEvent::Mdns(libp2p::mdns::Event::Discovered(found)) => {
                 for (peer, address) in found {
-                    let address = full(address, peer);
+                    let address = crate::libp2p::listeners::full(address, peer);
                     self.shared.events.send(Event::Discovered { peer, address });
                 }
             }
