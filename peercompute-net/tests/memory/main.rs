@@ -3,6 +3,7 @@
 
 mod conformance;
 mod faults;
+mod hostile;
 mod publish;
 mod rendezvous;
 mod room;
