@@ -35,7 +35,9 @@ fn the_initiator_delegates_to_the_responder_and_falls_back_when_it_is_gone() {
         .unwrap();
     let mut responder = Responder(child);
     let stdout = responder.0.stdout.take().unwrap();
-    let address = BufReader::new(stdout).lines().next().unwrap().unwrap();
+    // Held to the end: the responder goes on to print.
+    let mut lines = BufReader::new(stdout).lines();
+    let address = lines.next().unwrap().unwrap();
 
     let initiate = || {
         let output = Command::new(example())
@@ -62,4 +64,5 @@ fn the_initiator_delegates_to_the_responder_and_falls_back_when_it_is_gone() {
 
     drop(responder);
     assert!(initiate().contains("nobody answered"));
+    drop(lines);
 }
