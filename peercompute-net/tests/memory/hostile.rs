@@ -15,12 +15,9 @@ use peercompute_proto::{
 use crate::world::{RELAY, World, at, config, simulate};
 
 /// A server that does with each stream what it is told to.
-fn serve<F: Future<Output = ()> + Send>(
-    world: &World,
-    behave: impl Fn(Stream) -> F + Send + 'static,
-) -> MemoryTransport
+fn serve<F>(world: &World, behave: impl Fn(Stream) -> F + Send + 'static) -> MemoryTransport
 where
-    F: 'static,
+    F: Future<Output = ()> + Send + 'static,
 {
     let transport = world.network.transport("mallory");
     let mut incoming = transport.accept(RENDEZVOUS_PROTOCOL).unwrap();
