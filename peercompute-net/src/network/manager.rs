@@ -199,7 +199,7 @@ impl NetworkManager {
     /// Waits until every relay and bootstrap peer has given its list or failed, and everybody on those lists has been connected to or found unreachable. From
     /// then on "nobody is there" is true. At once if that has happened before, or when the manager stops.
     ///
-    /// Every step that it waits for has a time limit, of 15 seconds for most. Cancel safe.
+    /// Every step that it waits for has a time limit, of 15 seconds for most. Peers of the local network, which nobody can list, are not waited for. Cancel safe.
     pub async fn ready(&self) -> Readiness {
         self.0.shared.ready().await;
         self.0.shared.look(|membership| Readiness {
