@@ -2,6 +2,7 @@
 
 use peercompute_net::{FrameReader, FrameWriter, Stream, frames};
 use peercompute_proto::v1::TaskFrame;
+use peercompute_swarm::detach_payloads;
 use tokio::sync::mpsc;
 
 use crate::error::LinkError;
@@ -40,7 +41,11 @@ impl FrameSource {
     /// The next frame, or `None` at the end of the link. Cancel safe.
     pub(crate) async fn next(&mut self) -> Result<Option<TaskFrame>, LinkError> {
         match self {
-            Self::Net(reader) => Ok(reader.next().await?),
+            Self::Net(reader) => Ok(reader.next_original().await?.map(|original| {
+                let (mut frame, bytes) = original.into_parts();
+                detach_payloads(&mut frame, bytes.len());
+                frame
+            })),
             Self::Local(frames) => Ok(frames.recv().await),
         }
     }

@@ -12,7 +12,7 @@ use futures::{
     AsyncRead, AsyncReadExt as _, AsyncWrite,
     io::{ReadHalf, WriteHalf},
 };
-use peercompute_proto::{DecodeError, FrameDecoder, FrameEncoder, Wire};
+use peercompute_proto::{DecodeError, FrameDecoder, FrameEncoder, Original, Wire};
 use thiserror::Error;
 
 use crate::Stream;
@@ -63,9 +63,27 @@ impl<M: Wire, R: AsyncRead + Unpin> FrameReader<M, R> {
     ///
     /// As [`next`](Self::next).
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<M>, ReadError>> {
+        let next = ready!(self.poll_original(cx))?;
+        Poll::Ready(Ok(next.map(|original| original.into_parts().0)))
+    }
+
+    /// As [`next`](Self::next), with the bytes that the message came in, for those who pass it on or want to know its size.
+    ///
+    /// # Errors
+    ///
+    /// As [`next`](Self::next).
+    pub async fn next_original(&mut self) -> Result<Option<Original<M>>, ReadError> {
+        poll_fn(|cx| self.poll_original(cx)).await
+    }
+
+    fn poll_original(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Original<M>>, ReadError>> {
         loop {
-            if let Some(message) = self.next_read()? {
-                return Poll::Ready(Ok(Some(message)));
+            let read = self.decoder.next_original().map_err(ReadError::Invalid)?;
+            if read.is_some() {
+                return Poll::Ready(Ok(read));
             }
             let spare = self.decoder.spare();
             let count = ready!(Pin::new(&mut self.source).poll_read(cx, spare))?;

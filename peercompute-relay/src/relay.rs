@@ -168,15 +168,15 @@ impl Relay {
         self.core.client_config()
     }
 
-    /// Lets no new peers in from now on, refuses new room members, says so at `/healthz`, and waits until the open circuits have ended, for
-    /// [`RelayOptions::drain`] at most. Gives how many are open still. Peers that are connected go on meanwhile.
+    /// Refuses reservations, their renewals, circuits and new room members from now on, says so at `/healthz`, and waits until the open circuits have ended,
+    /// for [`RelayOptions::drain`] at most. Gives how many are open still. What is open goes on meanwhile.
     ///
     /// Cancel safe: the relay stays in that state, and another call waits anew.
     pub async fn drain(&self) -> u64 {
         let core = &self.core;
         core.draining.store(true, Ordering::Relaxed);
         core.rendezvous.drain();
-        core.admit_nobody();
+        core.transport.drain_relay();
         let deadline = core.runtime.now() + core.options.drain;
         loop {
             let open = core.transport.relay_stats().circuits;
@@ -227,18 +227,6 @@ impl Core {
         } else {
             "ok"
         }
-    }
-
-    /// Leaves the peers that are connected and turns all others away.
-    fn admit_nobody(&self) {
-        let connected = self
-            .transport
-            .connections()
-            .into_iter()
-            .map(|(peer, _)| peer);
-        // The relay itself, which never connects to itself: an empty set would let everybody in.
-        self.transport
-            .allow_only(connected.chain([self.transport.local_peer()]).collect());
     }
 
     /// The addresses that are announced and those that the relay listens at, both without its peer id.

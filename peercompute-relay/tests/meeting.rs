@@ -163,21 +163,23 @@ async fn a_draining_relay_tells_new_members_so() {
 }
 
 #[tokio::test]
-async fn a_draining_relay_lets_nobody_new_in_and_keeps_those_that_are_there() {
+async fn a_draining_relay_gives_neither_reservations_nor_circuits_and_keeps_what_it_gave() {
     let relay = relay(RelayOptions::local()).await;
     let (early, late) = (client(), client());
-    early
+    let reachable = early
         .listen(circuit(address(&relay, "/tcp/")))
         .await
         .unwrap();
     relay.drain().await;
+    assert!(late.dial(reachable).await.is_err());
     assert!(
         late.listen(circuit(address(&relay, "/tcp/")))
             .await
             .is_err()
     );
-    let now = relay.figures();
-    assert_eq!((now.peers, now.relay.reservations), (1, 1));
+    let now = relay.figures().relay;
+    assert_eq!((now.reservations, now.reservations_denied), (1, 1));
+    assert_eq!((now.circuits, now.circuits_denied), (0, 1));
     relay.stop().await;
 }
 

@@ -26,6 +26,7 @@
 //! so that the next task is there when one ends; more only takes work from others. A lease that has expired counts for the window until it is answered or
 //! cancelled, so that a hung worker gets no more than its window once. Of the last tasks of a job no worker is given more than its share.
 
+mod detach;
 mod failure;
 mod hello;
 mod ids;
@@ -35,6 +36,7 @@ mod submitter;
 mod violation;
 mod worker;
 
+pub use detach::detach_payloads;
 pub use failure::{Failure, FailureReason};
 pub use ids::{JobId, TaskId, Ticket, WorkerId};
 pub use submitter::{

@@ -70,8 +70,9 @@ pub enum WorkerEvent {
 /// # What bounds it
 ///
 /// Tasks: the widest window that was ever claimed in each of `max_jobs` jobs, and a submitter that leases more violates the protocol; tasks that were cancelled
-/// while they ran come on top, `max_abandoned` and what else ran when they were cancelled. Inputs: `max_stream_bytes`, or one task; but an
-/// input shares the memory of the frame that it came in, so that behind each task there may be as much as a frame. Results wait here until they are sent and
+/// while they ran come on top, `max_abandoned` and what else ran when they were cancelled. Inputs: `max_stream_bytes`, or one task; and as
+/// an input shares the memory of the frame that it came in, up to twice as much, or 64 KiB for each task, if the shell calls
+/// [`detach_payloads`](crate::detach_payloads). Results wait here until they are sent and
 /// count for the window as long.
 ///
 /// # What is refused, and what is a violation

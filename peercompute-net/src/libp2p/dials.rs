@@ -3,7 +3,7 @@ use std::collections::{HashMap, VecDeque};
 use futures::channel::oneshot;
 use libp2p::swarm::ConnectionId;
 
-use super::failure::{is_circuit, peer_of};
+use super::failure::{is_circuit, peer_of, relay_of};
 use crate::{DialError, ListenError, Multiaddr, Path, PeerId};
 
 /// The most circuits that are being dialled through one relay at the same time; libp2p drops what goes beyond ten. Further ones wait.
@@ -222,20 +222,6 @@ impl Dials {
             dial.fail(DialError::Closed);
         }
     }
-}
-
-/// The relay that a circuit address leads through.
-fn relay_of(address: &Multiaddr) -> Option<PeerId> {
-    use libp2p::multiaddr::Protocol;
-    let mut relay = None;
-    for protocol in address {
-        match protocol {
-            Protocol::P2p(peer) => relay = Some(peer),
-            Protocol::P2pCircuit => return relay,
-            _ => {}
-        }
-    }
-    None
 }
 
 #[cfg(test)]

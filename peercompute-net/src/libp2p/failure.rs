@@ -184,6 +184,19 @@ pub(crate) fn is_circuit(address: &Multiaddr) -> bool {
         .any(|protocol| protocol == Protocol::P2pCircuit)
 }
 
+/// The relay that a circuit address leads through.
+pub(crate) fn relay_of(address: &Multiaddr) -> Option<PeerId> {
+    let mut relay = None;
+    for protocol in address {
+        match protocol {
+            Protocol::P2p(peer) => relay = Some(peer),
+            Protocol::P2pCircuit => return relay,
+            _ => {}
+        }
+    }
+    None
+}
+
 /// The kind of the system's error at the bottom of `error`, under however many layers of libp2p's.
 fn kind(error: &io::Error) -> Option<io::ErrorKind> {
     causes(error)

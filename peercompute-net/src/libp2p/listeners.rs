@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use futures::channel::oneshot;
 use libp2p::{core::transport::ListenerId, multiaddr::Protocol};
 
-use super::failure::is_circuit;
+use super::failure::{is_circuit, relay_of};
 use crate::{ListenError, Multiaddr, PeerId};
 
 /// Who waits for a listener to come up.
@@ -40,15 +40,12 @@ impl Listeners {
         self.listeners.len()
     }
 
-    /// Joins the listener at the very same address, if there is one. Gives `reply` back if there is none.
+    /// Joins the reservation at the same relay, if there is one. Gives `reply` back if there is none.
     pub(crate) fn join(&mut self, address: &Multiaddr, reply: ListenReply) -> Option<ListenReply> {
-        // Port 0 asks for another port each time.
-        let any_port = |protocol| matches!(protocol, Protocol::Tcp(0) | Protocol::Udp(0));
-        if !is_circuit(address) && address.iter().any(any_port) {
-            return Some(reply);
-        }
-        let same = |listener: &&mut Listener| is_circuit(address) && listener.requested == *address;
-        let Some(listener) = self.listeners.values_mut().find(same) else {
+        // libp2p holds one reservation for each connection to a relay; a second one would end the first.
+        let relay = relay_of(address);
+        let same = |listener: &&mut Listener| relay_of(&listener.requested) == relay;
+        let Some(listener) = relay.and_then(|_| self.listeners.values_mut().find(same)) else {
             return Some(reply);
         };
         match listener.addresses.first() {

@@ -2,7 +2,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -48,6 +48,14 @@ struct Ledger {
     circuits: AtomicU64,
     circuits_accepted: AtomicU64,
     circuits_denied: AtomicU64,
+    draining: AtomicBool,
+}
+
+impl super::Libp2pTransport {
+    /// Refuses reservations, their renewals and circuits from now on, as before a shutdown; those that hold go on. Nothing without a relay server.
+    pub fn drain_relay(&self) {
+        self.ledger.0.draining.store(true, Ordering::Relaxed);
+    }
 }
 
 impl RelayLedger {
@@ -78,6 +86,9 @@ impl RelayLedger {
             limit: limits.reservations,
         };
         config.reservation_rate_limiters.push(Box::new(total));
+        config
+            .circuit_src_rate_limiters
+            .push(Box::new(UnlessDraining(self.clone())));
         relay::Behaviour::new(peer, config)
     }
 
@@ -161,8 +172,19 @@ struct NewcomersOnly {
 
 impl relay::RateLimiter for NewcomersOnly {
     fn try_next(&mut self, peer: PeerId, _: &crate::Multiaddr, _: std::time::Instant) -> bool {
+        if self.ledger.0.draining.load(Ordering::Relaxed) {
+            return false;
+        }
         let reservations = lock(&self.ledger.0.reservations);
         reservations.contains_key(&peer) || reservations.len() < self.limit
+    }
+}
+
+struct UnlessDraining(RelayLedger);
+
+impl relay::RateLimiter for UnlessDraining {
+    fn try_next(&mut self, _: PeerId, _: &crate::Multiaddr, _: std::time::Instant) -> bool {
+        !self.0.0.draining.load(Ordering::Relaxed)
     }
 }
 

@@ -159,7 +159,7 @@ impl SwarmTask {
         }
     }
 
-    fn listen(&mut self, address: Multiaddr, reply: ListenReply) {
+    pub(super) fn listen(&mut self, address: Multiaddr, reply: ListenReply) {
         let local = *self.swarm.local_peer_id();
         let address = without_end(address, local);
         let Some(reply) = self.listeners.join(&address, reply) else {

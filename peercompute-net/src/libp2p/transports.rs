@@ -32,6 +32,11 @@ impl Layer {
     }
 }
 
+/// The largest WebSocket frame that is taken, in bytes: what the other end writes at once is a few frames of Noise, of 64 KiB each. libp2p's default would
+/// let strangers fill 256 MiB before they have said who they are.
+#[cfg(not(target_arch = "wasm32"))]
+const MAX_WEBSOCKET_FRAME: usize = 2 * 1024 * 1024;
+
 /// Windows grow by themselves with bandwidth and delay, from yamux's 256 KiB a stream.
 fn muxer() -> yamux::Config {
     let mut config = yamux::Config::default();
@@ -78,7 +83,9 @@ pub(crate) fn build(
             .map_err(quic_layer)
     };
     let mut websocket = websocket::Config::new(named::wrap(tcp));
-    websocket.set_tls_config(tls(config)?);
+    websocket
+        .set_tls_config(tls(config)?)
+        .set_max_data_size(MAX_WEBSOCKET_FRAME);
     // The circuits come first: TCP would take the address of the relay for that of the peer behind it. Names are resolved inside WebSocket, which has to
     // compare them with certificates.
     Ok(upgraded!(relay, security, config)

@@ -6,6 +6,8 @@
 mod broadcasting;
 mod conformance;
 mod direct;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod relayed;
 mod secure;
 mod support;

@@ -45,6 +45,22 @@ fn two_peers_without_listeners_reach_each_other_through_a_relay() {
 }
 
 #[test]
+fn a_reservation_that_is_asked_for_twice_is_held_once() {
+    run(async {
+        let (relay, at_relay) = relay().await;
+        let alice = start(relayed_only());
+        let (first, second) = futures::join!(
+            alice.listen(circuit(&at_relay)),
+            alice.listen(circuit(&at_relay))
+        );
+        assert_eq!(first, second);
+        assert_eq!(alice.listen(circuit(&at_relay)).await, first);
+        assert_eq!(relay.relay_stats().reservations, 1);
+        assert!(alice.listen_addresses().contains(&first.unwrap()));
+    });
+}
+
+#[test]
 fn a_relay_is_reached_over_websocket_and_quic_too() {
     run(async {
         for address in ["/ip4/127.0.0.1/tcp/0/ws", "/ip4/127.0.0.1/udp/0/quic-v1"] {

@@ -67,7 +67,7 @@ fn sockets_come_before_reservations() {
 }
 
 #[test]
-fn a_second_wish_for_the_same_reservation_joins_the_first() {
+fn a_second_wish_for_a_reservation_at_the_same_relay_joins_the_first() {
     let (local, relay) = (PeerId::random(), PeerId::random());
     let mut listeners = Listeners::new(local);
     let circuit = format!("/ip4/192.0.2.1/tcp/1/p2p/{relay}/p2p-circuit");
@@ -81,9 +81,21 @@ fn a_second_wish_for_the_same_reservation_joins_the_first() {
         Ok(Some(Ok(full(parse(&circuit), local))))
     );
     let (reply, mut late) = oneshot::channel();
-    assert!(listeners.join(&parse(&circuit), reply).is_none());
+    let by_name = format!("/dns4/relay.example/tcp/1/p2p/{relay}/p2p-circuit");
+    assert!(listeners.join(&parse(&by_name), reply).is_none());
     assert!(matches!(late.try_recv(), Ok(Some(Ok(_)))));
     assert_eq!(listeners.len(), 1);
+    let elsewhere = format!("/ip4/192.0.2.1/tcp/1/p2p/{}/p2p-circuit", PeerId::random());
+    assert!(
+        listeners
+            .join(&parse(&elsewhere), oneshot::channel().0)
+            .is_some()
+    );
+    assert!(
+        listeners
+            .join(&parse("/ip4/0.0.0.0/tcp/0"), oneshot::channel().0)
+            .is_some()
+    );
 }
 
 #[test]

@@ -196,7 +196,7 @@ impl SwarmTask {
                         then: Then::Tell(reply),
                     });
                 }
-                Then::Reserve { circuit, reply } => self.listen_on(circuit, reply),
+                Then::Reserve { circuit, reply } => self.listen(circuit, reply),
             }
         }
         if superfluous && others {
@@ -265,7 +265,7 @@ impl SwarmTask {
                     .all(|connection| connection.path == Path::Relayed);
             state
                 .agents
-                .insert(peer, shortened(info.agent_version, MAX_AGENT));
+                .insert(peer, presentable(&info.agent_version, MAX_AGENT));
             upgrade
         };
         if !upgrade {
@@ -301,8 +301,23 @@ impl SwarmTask {
     }
 }
 
-/// At most the first `limit` bytes of `text`, in whole characters.
-fn shortened(mut text: String, limit: usize) -> String {
-    text.truncate(text.floor_char_boundary(limit));
-    text
+/// What a peer says of itself, made fit for a log or a table: at most the first `limit` bytes, nothing that moves the cursor.
+fn presentable(text: &str, limit: usize) -> String {
+    let shortened = &text[..text.floor_char_boundary(limit)];
+    shortened
+        .chars()
+        .filter(|character| !character.is_control())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_peer_calls_itself_is_cut_at_a_character_and_freed_of_control_codes() {
+        assert_eq!(presentable("peercompute/1", 64), "peercompute/1");
+        assert_eq!(presentable("\u{1b}[2Jgone\n", 64), "[2Jgone");
+        assert_eq!(presentable("ää", 3), "ä");
+    }
 }
