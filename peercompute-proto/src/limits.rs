@@ -21,6 +21,8 @@ pub const MAX_CLOCK_SYNC: usize = 1024;
 pub const MAX_NODE_METRICS: usize = 64 * 1024;
 /// Bytes of a [`RelayConfig`](crate::v1::RelayConfig), as protobuf or as JSON.
 pub const MAX_RELAY_CONFIG: usize = 64 * 1024;
+/// Bytes of a [`CellFrame`](crate::v1::CellFrame): more than one can have that sets every field.
+pub const MAX_CELL_FRAME: usize = 128;
 /// Bytes of a [`RendezvousFrame`](crate::v1::RendezvousFrame). A list of members is cut by its bytes as well as by their number.
 pub const MAX_RENDEZVOUS_FRAME: usize = 256 * 1024;
 /// Bytes of a [`TaskFrame`](crate::v1::TaskFrame): the largest input of one task, and as much again as a batch of small ones needs.
@@ -61,6 +63,8 @@ pub const HASH_SIZE: usize = 32;
 pub const MAX_ADDRESSES: usize = 16;
 /// Entries of a presence's metadata.
 pub const MAX_METADATA: usize = 32;
+/// Figures of a cell that one frame tells of.
+pub const MAX_CELL_CHANGES: usize = 5;
 /// Presences in one frame of members.
 pub const MAX_MEMBERS: usize = 256;
 /// Tasks, results, failures, renewals or cancellations in one frame.

@@ -67,6 +67,9 @@ rules! {
     NODE_METRICS: NodeMetrics {
         links = 9 Many(MAX_LINKS, &LINK_METRICS),
     }
+    CELL_FRAME: CellFrame {
+        changes = 1 Numbers(MAX_CELL_CHANGES),
+    }
     CAPABILITIES: Capabilities {}
     METADATA: MetadataEntry {
         key = 1 Length(MAX_METADATA_KEY),

@@ -102,6 +102,7 @@ wire! {
     Presence, limits::MAX_PRESENCE, tables::PRESENCE, Presence;
     ClockSync, limits::MAX_CLOCK_SYNC, tables::CLOCK_SYNC, ClockSync;
     NodeMetrics, limits::MAX_NODE_METRICS, tables::NODE_METRICS, NodeMetrics;
+    CellFrame, limits::MAX_CELL_FRAME, tables::CELL_FRAME;
     RendezvousFrame, limits::MAX_RENDEZVOUS_FRAME, tables::RENDEZVOUS_FRAME;
     TaskFrame, limits::MAX_TASK_FRAME, tables::TASK_FRAME;
     BlobRequest, limits::MAX_BLOB_MESSAGE, tables::BLOB_REQUEST;

@@ -36,6 +36,37 @@ pub struct BlobMissing {
     #[prost(message, optional, tag = "1")]
     pub blob: ::core::option::Option<BlobRef>,
 }
+/// What two neighbours of the cellular automaton tell each other, so that work flows between them: on one bound stream each way, in order, nothing lost.
+/// A frame with no field set means nothing and is allowed.
+///
+/// Every frame is a length (varint) followed by that many bytes of one CellFrame, at most 128 bytes.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CellFrame {
+    /// What the sender's figures have changed by since its frame before (all were 0 at the start of the stream), at most 5 of them, in this order; what is missing at
+    /// the end has not changed.
+    ///    1. inputs that the sender plans to send to this neighbour, in 1/512 task a second
+    ///    2. outputs, likewise
+    ///    3. what an input is worth at the sender, in 1/2048 of a completed task
+    ///    4. what an output is worth there, likewise (never above 0, its worth at a source)
+    ///    5. the price of what the sender receives, in 1/2048 of a completed task for the bytes of an input
+    #[prost(sint32, repeated, tag = "1")]
+    pub changes: ::prost::alloc::vec::Vec<i32>,
+    /// Slots in the receiver's buffer that the sender asks for beside those it has asked for: one for each task that it wants to hand over.
+    #[prost(uint32, tag = "2")]
+    pub inputs_wanted: u32,
+    #[prost(uint32, tag = "3")]
+    pub outputs_wanted: u32,
+    /// Slots in the sender's buffer that it grants to the receiver, beside those it has granted. One is used up by each task that arrives.
+    #[prost(uint32, tag = "4")]
+    pub inputs_granted: u32,
+    #[prost(uint32, tag = "5")]
+    pub outputs_granted: u32,
+    /// Granted slots that the sender will not use.
+    #[prost(uint32, tag = "6")]
+    pub inputs_returned: u32,
+    #[prost(uint32, tag = "7")]
+    pub outputs_returned: u32,
+}
 /// Four timestamps give offset and delay, as in RFC 5905. A request has only the first; the answer repeats it and adds the next two; the fourth is taken on arrival. All
 /// in microseconds of the clock of the one who took it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
