@@ -55,6 +55,7 @@ targets! {
         presence: Presence,
         clock_sync: ClockSync,
         node_metrics: NodeMetrics,
+        cell_frame: CellFrame,
         rendezvous_frame: RendezvousFrame,
         task_frame: TaskFrame,
         blob_request: BlobRequest,
@@ -67,6 +68,8 @@ targets! {
         task_stream = stream::<v1::TaskFrame>,
         /// Cuts a stream of rendezvous frames, as [`task_stream`] does.
         rendezvous_stream = stream::<v1::RendezvousFrame>,
+        /// Cuts a stream of the cellular automaton's frames, as [`task_stream`] does.
+        cell_stream = stream::<v1::CellFrame>,
         /// Reads a relay configuration in JSON.
         relay_config_json = relay_config_text,
     }

@@ -264,6 +264,16 @@ pub(crate) fn bad_ones() -> Vec<Bad> {
             "too_large",
             empty().bytes(100, &[0; limits::MAX_CLOCK_SYNC]),
         ),
+        bad::<v1::CellFrame>(
+            "cell_message_too_large",
+            "too_large",
+            empty().bytes(100, &[0; limits::MAX_CELL_FRAME]),
+        ),
+        bad_frames::<v1::CellFrame>(
+            "cell_frame_too_large",
+            "too_large",
+            empty().raw(&[0]).raw(&[0x81, 0x01, 0x0a]),
+        ),
         bad_frames::<v1::TaskFrame>(
             "frame_too_large",
             "too_large",
@@ -326,6 +336,18 @@ pub(crate) fn bad_ones() -> Vec<Bad> {
             "links",
             "too_many",
             empty().repeat(limits::MAX_LINKS + 1, empty().message(9, empty())),
+        ),
+        bad::<v1::CellFrame>(
+            "cell_changes",
+            "too_many",
+            empty().bytes(1, &[1; limits::MAX_CELL_CHANGES + 1]),
+        ),
+        bad::<v1::CellFrame>(
+            "cell_changes_one_by_one",
+            "too_many",
+            empty()
+                .bytes(1, &[1; limits::MAX_CELL_CHANGES])
+                .number(1, 1),
         ),
         bad::<v1::RendezvousFrame>(
             "members",
@@ -535,6 +557,28 @@ fn an_input_of_exactly_the_limit_is_accepted_and_one_byte_more_refused() {
             field: "TaskLease.input",
             size: limits::MAX_TASK_INPUT + 1,
             limit: limits::MAX_TASK_INPUT,
+        })
+    );
+}
+
+#[test]
+fn a_cell_frame_of_exactly_the_limit_is_accepted_and_one_byte_more_refused() {
+    let frame = |size: usize| {
+        let changes = Wire::new().bytes(1, &[1; limits::MAX_CELL_CHANGES]);
+        // The key of the unknown field has two bytes, and its length one.
+        let padding = vec![0; size - changes.0.len() - 3];
+        let frame = changes.bytes(100, &padding).0.freeze();
+        assert_eq!(frame.len(), size);
+        frame
+    };
+    let accepted = decode::<v1::CellFrame>(frame(limits::MAX_CELL_FRAME)).unwrap();
+    assert_eq!(accepted.changes, [-1; limits::MAX_CELL_CHANGES]);
+    assert_eq!(
+        decode::<v1::CellFrame>(frame(limits::MAX_CELL_FRAME + 1)),
+        Err(DecodeError::TooLarge {
+            message: "CellFrame",
+            size: limits::MAX_CELL_FRAME as u64 + 1,
+            limit: limits::MAX_CELL_FRAME,
         })
     );
 }

@@ -103,6 +103,7 @@ every_message! {
     Presence presence;
     ClockSync clock_sync;
     NodeMetrics node_metrics;
+    CellFrame cell_frame;
     RendezvousFrame rendezvous_frame;
     TaskFrame task_frame;
     BlobRequest blob_request;

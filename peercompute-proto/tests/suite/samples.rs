@@ -76,8 +76,28 @@ pub(crate) fn visit(visitor: &mut impl Visitor) {
         "BlobMissing" v1::BlobMissing { blob: Some(blob_ref()) };
         "BlobMissing.empty" v1::BlobMissing::default();
     }
+    cells(visitor);
     rendezvous(visitor);
     tasks(visitor);
+}
+
+fn cells(visitor: &mut impl Visitor) {
+    visit! { visitor:
+        "CellFrame" cell_frame();
+        "CellFrame.empty" v1::CellFrame::default();
+        // What comes before the figure that has changed is written as zeros, what comes after it is left out.
+        "CellFrame.one_change" v1::CellFrame { changes: vec![0, 0, -2048], ..v1::CellFrame::default() };
+        "CellFrame.grant" v1::CellFrame { outputs_granted: 300, ..v1::CellFrame::default() };
+        "CellFrame.largest" v1::CellFrame {
+            changes: vec![i32::MIN, i32::MAX, i32::MIN, i32::MAX, i32::MIN],
+            inputs_wanted: u32::MAX,
+            outputs_wanted: u32::MAX,
+            inputs_granted: u32::MAX,
+            outputs_granted: u32::MAX,
+            inputs_returned: u32::MAX,
+            outputs_returned: u32::MAX,
+        };
+    }
 }
 
 fn rendezvous(visitor: &mut impl Visitor) {
@@ -299,6 +319,18 @@ fn node_metrics() -> v1::NodeMetrics {
         bytes_sent: 1 << 40,
         bytes_received: u64::MAX,
         links: vec![link, v1::LinkMetrics::default()],
+    }
+}
+
+fn cell_frame() -> v1::CellFrame {
+    v1::CellFrame {
+        changes: vec![512, -1, 64, -2048, 70_000],
+        inputs_wanted: 1,
+        outputs_wanted: 2,
+        inputs_granted: 127,
+        outputs_granted: 128,
+        inputs_returned: 3,
+        outputs_returned: 70_000,
     }
 }
 

@@ -236,6 +236,27 @@ pub(crate) fn node_metrics() -> impl Strategy<Value = v1::NodeMetrics> {
         )
 }
 
+pub(crate) fn cell_frame() -> impl Strategy<Value = v1::CellFrame> {
+    // Most fields of most frames are not set.
+    let slots = || prop_oneof![Just(0), 0..300_u32, any::<u32>()];
+    let change = prop_oneof![Just(0), -300..300_i32, any::<i32>()];
+    (
+        vec(change, 0..=5),
+        (slots(), slots()),
+        (slots(), slots()),
+        (slots(), slots()),
+    )
+        .prop_map(|(changes, wanted, granted, returned)| v1::CellFrame {
+            changes,
+            inputs_wanted: wanted.0,
+            outputs_wanted: wanted.1,
+            inputs_granted: granted.0,
+            outputs_granted: granted.1,
+            inputs_returned: returned.0,
+            outputs_returned: returned.1,
+        })
+}
+
 pub(crate) fn rendezvous_frame() -> impl Strategy<Value = v1::RendezvousFrame> {
     use v1::rendezvous_frame::Frame;
 

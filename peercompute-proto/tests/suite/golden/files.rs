@@ -147,12 +147,24 @@ const STREAMS: &[(&str, &str, &[&str])] = &[
         "RendezvousFrame",
         &["RendezvousFrame.members", "RendezvousFrame.refusal"],
     ),
+    (
+        "cell_neighbour",
+        "CellFrame",
+        &[
+            "CellFrame",
+            "CellFrame.one_change",
+            "CellFrame.empty",
+            "CellFrame.grant",
+            "CellFrame.largest",
+        ],
+    ),
 ];
 
 fn streams(folder: &mut Folder, messages: &BTreeMap<&'static str, Bytes>) {
     for (name, message, parts) in STREAMS {
         let bytes = match *message {
             "TaskFrame" => stream::<v1::TaskFrame>(messages, parts),
+            "CellFrame" => stream::<v1::CellFrame>(messages, parts),
             _ => stream::<v1::RendezvousFrame>(messages, parts),
         };
         let text: String = parts
