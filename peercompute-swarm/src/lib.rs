@@ -26,11 +26,13 @@
 //! so that the next task is there when one ends; more only takes work from others. A lease that has expired counts for the window until it is answered or
 //! cancelled, so that a hung worker gets no more than its window once. Of the last tasks of a job no worker is given more than its share.
 
+pub mod cell;
 mod detach;
 mod failure;
 mod hello;
 mod ids;
 pub mod limits;
+pub mod sim;
 mod slab;
 mod submitter;
 mod violation;

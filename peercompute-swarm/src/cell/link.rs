@@ -1,0 +1,85 @@
+use std::time::Duration;
+
+use super::{ByteRate, CellFrame, PerItem, plan::LinkPlan, plan::Told};
+
+/// What is known of a link when it comes up.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct LinkConfig {
+    /// What it carries to the neighbour.
+    pub up: ByteRate,
+    /// What it carries from there.
+    pub down: ByteRate,
+    /// How long a byte takes, one way.
+    pub latency: Duration,
+}
+
+impl LinkConfig {
+    /// A link of these rates and this latency.
+    pub fn new(up: ByteRate, down: ByteRate, latency: Duration) -> Self {
+        Self { up, down, latency }
+    }
+}
+
+/// One link of a cell.
+#[derive(Clone, Debug)]
+pub(super) struct Link {
+    pub(super) plan: LinkPlan,
+    pub(super) told: Told,
+    /// Whether the neighbour has told anything.
+    pub(super) heard: bool,
+    /// Seconds since the neighbour was told last.
+    pub(super) silence: f64,
+    pub(super) sending: PerItem<Sending>,
+    pub(super) receiving: PerItem<Receiving>,
+    /// What goes out with the next frame.
+    pub(super) frame: CellFrame,
+}
+
+/// What goes to the neighbour.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Sending {
+    pub(super) transfer: Option<Transfer>,
+    /// Slots asked for, and slots granted that no transfer has taken yet.
+    pub(super) asked: u32,
+    pub(super) granted: u32,
+    /// Tasks that the plan would have sent by now beyond those that were.
+    pub(super) credit: f64,
+}
+
+/// An item on its way to the neighbour.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Transfer {
+    /// It may not end before a slot is granted.
+    pub(super) held: bool,
+    /// All but its end is sent.
+    pub(super) waiting: bool,
+    /// Bytes a second, and the bytes that were left at `since`.
+    pub(super) rate: f64,
+    pub(super) left: f64,
+    pub(super) since: f64,
+}
+
+impl Transfer {
+    /// Seconds until all is sent; infinite when it stands still.
+    pub(super) fn remaining(&self, now: f64) -> f64 {
+        if self.waiting {
+            return 0.0;
+        }
+        let left = (self.left - self.rate * (now - self.since)).max(0.0);
+        if self.rate > 0.0 {
+            left / self.rate
+        } else {
+            f64::INFINITY
+        }
+    }
+}
+
+/// What comes from the neighbour.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Receiving {
+    /// Slots it has asked for and not got.
+    pub(super) wanted: u32,
+    /// Slots it has got and not used.
+    pub(super) promised: u32,
+}
