@@ -262,9 +262,10 @@ impl Cell {
         if now < self.next {
             return;
         }
+        let stranded = self.stranded(now.as_secs_f64());
         let tuning = &self.config.tuning;
         let links = self.links.iter_mut().flatten().map(|link| &mut link.plan);
-        let moved = self.plan.step(links, self.interval, tuning);
+        let moved = self.plan.step(links, stranded, self.interval, tuning);
         self.interval = if moved > tuning.calm {
             (self.interval * 0.5).max(tuning.interval)
         } else {

@@ -1,6 +1,6 @@
 //! How whole tasks follow the plan: credits say what may begin, rates how fast it goes.
 
-use super::{ByteRate, Cell, Action, Item, Port, Transfer};
+use super::{Action, ByteRate, Cell, Item, PerItem, Port, Transfer};
 
 /// The most tasks that a flow may be behind its plan and still make up for.
 const MAX_CREDIT: f64 = 1.5;
@@ -36,8 +36,7 @@ impl Cell {
         let slots = self.config.buffer.slots(self.live);
         let due = self.config.source
             || self.work_credit > 0.0
-            || self.waiting[Item::Input] * 2 > slots
-            || self.is_stranded(now, Item::Input);
+            || self.waiting[Item::Input] * 2 > slots;
         if self.computing || !self.has(Item::Input) || !due {
             return;
         }
@@ -67,28 +66,12 @@ impl Cell {
         }
     }
 
-    /// Whether items wait that no plan moves any more.
-    fn is_stranded(&self, now: f64, item: Item) -> bool {
-        self.waiting[item] > 0 && now - self.still[item] > STRANDED
-    }
-
-    /// Sends a result that no plan moves any more to where it is worth most.
-    pub(super) fn move_stranded(&mut self, now: f64) {
-        if !self.is_stranded(now, Item::Output) {
-            return;
-        }
-        let mut best: Option<(usize, f64)> = None;
-        for (index, link) in self.links.iter().enumerate() {
-            let Some(link) = link else { continue };
-            let value = link.plan.neighbour.value(Item::Output);
-            let may = link.heard && link.sending[Item::Output].transfer.is_none();
-            if may && best.is_none_or(|(_, most)| value > most) {
-                best = Some((index, value));
-            }
-        }
-        if let Some((index, _)) = best {
-            self.begin_transfer(now, index, Item::Output);
-        }
+    /// The rate at which items that no plan moves any more want to be moved.
+    pub(super) fn stranded(&self, now: f64) -> PerItem<f64> {
+        PerItem(Item::ALL.map(|item| {
+            let stranded = now - self.still[item] > STRANDED;
+            if stranded { f64::from(self.waiting[item]) / STRANDED } else { 0.0 }
+        }))
     }
 
     fn begin_transfer(&mut self, now: f64, index: usize, item: Item) {

@@ -147,6 +147,7 @@ impl NodePlan {
     pub(super) fn step<'a>(
         &mut self,
         links: impl Iterator<Item = &'a mut LinkPlan>,
+        stranded: PerItem<f64>,
         interval: f64,
         tuning: &CellTuning,
     ) -> f64 {
@@ -154,7 +155,7 @@ impl NodePlan {
         let blend = (2.0 / (f64::from(self.age) + 1.0)).max(interval / tuning.memory).min(1.0);
         let stride = tuning.stride;
         let mut moved: f64 = 0.0;
-        let (mut inflow, mut outflow) = (PerItem([0.0; 2]), PerItem([0.0; 2]));
+        let (mut inflow, mut outflow) = (stranded, PerItem([0.0; 2]));
         for link in links {
             let lag = 1.0 / (1.0 + 2.0 * (link.latency / tuning.interval).ceil());
             let bottleneck = self.up_price + link.neighbour.down_price() + link.price;
