@@ -137,6 +137,7 @@ impl Cell {
         let link = Link {
             plan,
             told: Told::default(),
+            greet: self.config.source,
             heard: false,
             silence: 0.0,
             sending: PerItem::default(),
@@ -262,6 +263,10 @@ impl Cell {
         if now < self.next {
             return;
         }
+        if !self.plan.seed(self.links.iter().flatten()) {
+            self.next = now + Duration::from_secs_f64(self.interval);
+            return;
+        }
         let stranded = self.stranded(now.as_secs_f64());
         let tuning = &self.config.tuning;
         let links = self.links.iter_mut().flatten().map(|link| &mut link.plan);
@@ -336,7 +341,8 @@ impl Cell {
         self.grant();
         for (index, link) in self.links.iter_mut().enumerate() {
             let Some(link) = link else { continue };
-            if !link.frame.is_empty() {
+            if !link.frame.is_empty() || link.greet {
+                link.greet = false;
                 let port = Port(index as u32);
                 let frame = std::mem::take(&mut link.frame);
                 self.actions.push_back(Action::Send { port, frame });

@@ -26,6 +26,8 @@ impl LinkConfig {
 pub(super) struct Link {
     pub(super) plan: LinkPlan,
     pub(super) told: Told,
+    /// The neighbour has yet to hear that somebody is there.
+    pub(super) greet: bool,
     /// Whether the neighbour has told anything.
     pub(super) heard: bool,
     /// Seconds since the neighbour was told last.

@@ -22,10 +22,14 @@ impl Cell {
     pub(super) fn credit(&mut self, now: f64) {
         let passed = (now - self.credited).max(0.0) * (1.0 + self.config.tuning.push);
         self.credited = now;
+        let eager = super::plan::knob("EAGER", 0.0);
         for link in self.links.iter_mut().flatten() {
             for item in Item::ALL {
+                let gain = self.plan.gain(&link.plan, item, self.config.tuning.hop_cost);
+                let more = if gain > 0.05 && link.heard { eager * gain * link.plan.scale } else { 0.0 };
+                link.plan.follow[item] = link.plan.mean[item] + more;
                 let credit = &mut link.sending[item].credit;
-                *credit = (*credit + link.plan.mean[item] * passed).min(MAX_CREDIT);
+                *credit = (*credit + link.plan.follow[item] * passed).min(MAX_CREDIT);
             }
         }
         self.work_credit = (self.work_credit + self.plan.mean_work * passed).min(MAX_CREDIT);
@@ -36,7 +40,8 @@ impl Cell {
         let slots = self.config.buffer.slots(self.live);
         let due = self.config.source
             || self.work_credit > 0.0
-            || self.waiting[Item::Input] * 2 > slots;
+            || self.waiting[Item::Input] * 2 > slots
+            || self.plan.work_gain() > super::plan::knob("WORK", 9.0);
         if self.computing || !self.has(Item::Input) || !due {
             return;
         }
@@ -55,7 +60,7 @@ impl Cell {
                 let Some(link) = link else { continue };
                 let sending = &link.sending[item];
                 let may = sending.transfer.is_none()
-                    && link.plan.mean[item] >= LEAST_FLOW
+                    && link.plan.follow[item] >= LEAST_FLOW
                     && sending.credit >= -lead;
                 if may && best.is_none_or(|(_, most)| sending.credit > most) {
                     best = Some((index, sending.credit));
@@ -97,7 +102,7 @@ impl Cell {
     /// The bytes a second that follow the plan, with some push.
     fn planned_rate(&self, index: usize, item: Item) -> f64 {
         let link = self.links[index].as_ref().expect("the caller knows the link");
-        let planned = link.plan.mean[item] * (1.0 + self.config.tuning.push) * self.config.shape.bytes(item);
+        let planned = link.plan.follow[item] * (1.0 + self.config.tuning.push) * self.config.shape.bytes(item);
         planned.max(LEAST_PACE * self.patient_rate(item))
     }
 

@@ -1,6 +1,6 @@
 //! The plan of one cell: which flows it wants, found by the local half of a primal–dual method.
 
-use super::{CellTuning, Item, PerItem};
+use super::{CellTuning, Item, PerItem, link::Link};
 
 /// The steps in which figures are told to neighbours, in the order of [`peercompute_proto::v1::CellFrame::changes`].
 pub(super) const STEPS: [f64; 5] = [1.0 / 512.0, 1.0 / 512.0, 1.0 / 2048.0, 1.0 / 2048.0, 1.0 / 2048.0];
@@ -87,6 +87,8 @@ pub(super) struct NodePlan {
     in_scale: f64,
     /// Iterations so far, up to a bound that does not matter.
     pub(super) age: u32,
+    /// Whether its values mean something.
+    seeded: bool,
 }
 
 /// The figures of one link, in the units of [`NodePlan`].
@@ -101,6 +103,7 @@ pub(super) struct LinkPlan {
     /// The flow extrapolated by one step, which is what the prices see.
     ahead: PerItem<f64>,
     pub(super) mean: PerItem<f64>,
+    pub(super) follow: PerItem<f64>,
     pub(super) price: f64,
     pub(super) neighbour: Told,
 }
@@ -121,6 +124,7 @@ impl NodePlan {
             out_scale: 0.0,
             in_scale: 0.0,
             age: 0,
+            seeded: source,
         }
     }
 
@@ -143,6 +147,37 @@ impl NodePlan {
         self.age = self.age.min(20);
     }
 
+    /// Takes first values from what the neighbours have told, if any has.
+    pub(super) fn seed<'a>(&mut self, links: impl Iterator<Item = &'a Link>) -> bool {
+        if self.seeded {
+            return true;
+        }
+        let (mut count, mut input, mut output) = (0.0, 0.0, f64::NEG_INFINITY);
+        for link in links.filter(|link| link.heard) {
+            count += 1.0;
+            input += link.plan.neighbour.value(Item::Input);
+            output = link.plan.neighbour.value(Item::Output).max(output);
+        }
+        if count == 0.0 {
+            return false;
+        }
+        let g = knob("GRAD", 0.02);
+        self.value = PerItem([(input / count + g).clamp(knob("FIRST", 0.5), 1.0), output - g]);
+        self.seeded = true;
+        true
+    }
+
+    /// What computing here is worth beyond what it costs.
+    pub(super) fn work_gain(&self) -> f64 {
+        1.0 - self.value[Item::Input] + self.value[Item::Output]
+    }
+
+    /// What moving an item over `link` is worth beyond what it costs.
+    pub(super) fn gain(&self, link: &LinkPlan, item: Item, hop_cost: f64) -> f64 {
+        let bottleneck = self.up_price + link.neighbour.down_price() + link.price + hop_cost;
+        link.neighbour.value(item) - self.value[item] - self.weight(item) * bottleneck
+    }
+
     /// One iteration, `interval` after the one before. Gives the largest change of a flow (as a share of its link) or of a value.
     pub(super) fn step<'a>(
         &mut self,
@@ -158,16 +193,11 @@ impl NodePlan {
         let (mut inflow, mut outflow) = (stranded, PerItem([0.0; 2]));
         for link in links {
             let lag = 1.0 / (1.0 + 2.0 * (link.latency / tuning.interval).ceil());
-            let bottleneck = self.up_price + link.neighbour.down_price() + link.price;
             let mut used = 0.0;
             for item in Item::ALL {
                 let weight = self.weight(item);
                 let before = link.flow[item];
-                let gain = link.neighbour.value(item)
-                    - self.value[item]
-                    - weight * bottleneck
-                    - weight * tuning.hop_cost
-                    - tuning.damping * before / link.scale;
+                let gain = self.gain(link, item, tuning.hop_cost) - tuning.damping * before / link.scale;
                 let step = stride * link.scale * lag / (2.0 + 3.0 * weight);
                 let after = (before + step * gain).max(0.0);
                 moved = moved.max((after - before).abs() / link.scale);
@@ -183,8 +213,7 @@ impl NodePlan {
         }
 
         let before = self.work;
-        let gain = 1.0 - self.value[Item::Input] + self.value[Item::Output];
-        self.work = (before + stride * self.compute / 2.0 * gain).clamp(0.0, self.compute);
+        self.work = (before + stride * self.compute / 2.0 * self.work_gain()).clamp(0.0, self.compute);
         self.mean_work += blend * (self.work - self.mean_work);
         let work_ahead = 2.0 * self.work - before;
 
@@ -232,8 +261,19 @@ impl LinkPlan {
             flow: PerItem::default(),
             ahead: PerItem::default(),
             mean: PerItem::default(),
+            follow: PerItem::default(),
             price: 0.0,
             neighbour: Told::default(),
         }
     }
+}
+
+pub(super) fn knob(name: &str, default: f64) -> f64 {
+    use std::{collections::HashMap, sync::{Mutex, OnceLock}};
+    static KNOBS: OnceLock<Mutex<HashMap<String, f64>>> = OnceLock::new();
+    let mut knobs = KNOBS.get_or_init(Default::default).lock().expect("k");
+    if let Some(v) = knobs.get(name) { return *v; }
+    let v = std::env::var(format!("CELL_{name}")).ok().and_then(|v| v.parse().ok()).unwrap_or(default);
+    knobs.insert(name.to_owned(), v);
+    v
 }

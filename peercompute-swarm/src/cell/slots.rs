@@ -57,7 +57,7 @@ impl Cell {
         for link in self.links.iter_mut().flatten() {
             let ahead = 2.0 * link.plan.latency + self.interval + tuning.foresight.as_secs_f64();
             for item in Item::ALL {
-                let flow = link.plan.mean[item];
+                let flow = link.plan.follow[item];
                 let sending = &mut link.sending[item];
                 let needed = match &sending.transfer {
                     Some(transfer) => {
