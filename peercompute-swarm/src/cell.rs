@@ -86,6 +86,8 @@ pub struct Cell {
     credited: f64,
     /// When the next iteration is due, and the time since the last.
     next: Duration,
+    /// When a transfer will need a slot.
+    wake: Duration,
     interval: f64,
     /// Bounded by what one call causes: a few for each link.
     actions: VecDeque<Action>,
@@ -117,6 +119,7 @@ impl Cell {
             sending_rate: 0.0,
             credited: now,
             next,
+            wake: Duration::MAX,
             interval,
             actions: VecDeque::new(),
             config,
@@ -261,6 +264,9 @@ impl Cell {
     /// The time has come that [`poll_timeout`](Self::poll_timeout) named.
     pub fn handle_timeout(&mut self, now: Duration) {
         if now < self.next {
+            if now >= self.wake {
+                self.pump(now.as_secs_f64());
+            }
             return;
         }
         if !self.plan.seed(self.links.iter().flatten()) {
@@ -285,7 +291,7 @@ impl Cell {
 
     /// When to call [`handle_timeout`](Self::handle_timeout).
     pub fn poll_timeout(&self) -> Duration {
-        self.next
+        self.next.min(self.wake)
     }
 
     /// What is to be done next.

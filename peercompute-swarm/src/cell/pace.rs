@@ -22,7 +22,7 @@ impl Cell {
     pub(super) fn credit(&mut self, now: f64) {
         let passed = (now - self.credited).max(0.0) * (1.0 + self.config.tuning.push);
         self.credited = now;
-        let eager = super::plan::knob("EAGER", 0.0);
+        let eager = super::plan::knob("EAGER", 1.0);
         for link in self.links.iter_mut().flatten() {
             for item in Item::ALL {
                 let gain = self.plan.gain(&link.plan, item, self.config.tuning.hop_cost);
@@ -41,7 +41,7 @@ impl Cell {
         let due = self.config.source
             || self.work_credit > 0.0
             || self.waiting[Item::Input] * 2 > slots
-            || self.plan.work_gain() > super::plan::knob("WORK", 9.0);
+            || self.plan.work_gain() > super::plan::knob("WORK", 0.02);
         if self.computing || !self.has(Item::Input) || !due {
             return;
         }

@@ -236,6 +236,7 @@ impl NodePlan {
         self.up_price = (self.up_price + over).clamp(0.0, MAX_PRICE);
         let over = (bytes(&inflow) - self.down) / (self.in_scale * scale).max(f64::MIN_POSITIVE);
         self.down_price = (self.down_price + over).clamp(0.0, MAX_PRICE);
+        if moved > knob("MOVED", 9.0) { self.age = self.age.min(knob("AGE", 40.0) as u32); }
         moved
     }
 

@@ -1,5 +1,7 @@
 //! Slots in a neighbour's buffer: asked for before they are needed, granted as there is room, so that no buffer ever overflows.
 
+use std::time::Duration;
+
 use super::{Cell, CellViolation, Item, MAX_WANTED, Receiving, Sending};
 
 impl Receiving {
@@ -52,16 +54,20 @@ impl Sending {
 impl Cell {
     /// Asks for the slots that transfers will need by the time an answer can be here.
     pub(super) fn ask(&mut self, now: f64) {
-        let tuning = &self.config.tuning;
+        let foresight = super::plan::knob("FORESIGHT", 0.02);
+        let mut soonest = f64::INFINITY;
         let most = self.config.buffer.slots(self.live);
         for link in self.links.iter_mut().flatten() {
-            let ahead = 2.0 * link.plan.latency + self.interval + tuning.foresight.as_secs_f64();
+            let ahead = 2.0 * link.plan.latency + foresight;
             for item in Item::ALL {
                 let flow = link.plan.follow[item];
                 let sending = &mut link.sending[item];
                 let needed = match &sending.transfer {
                     Some(transfer) => {
                         let left = transfer.remaining(now);
+                        if left > ahead {
+                            soonest = soonest.min(left - ahead);
+                        }
                         if left <= ahead {
                             f64::from(u8::from(transfer.held)) + ((ahead - left) * flow).floor()
                         } else {
@@ -81,6 +87,7 @@ impl Cell {
                 }
             }
         }
+        self.wake = Duration::from_secs_f64(now + soonest.min(1.0) + 0.001);
     }
 
     /// Grants the slots that are free to those neighbours that hold the fewest.
@@ -90,7 +97,7 @@ impl Cell {
         for item in [Item::Output, Item::Input] {
             let sink = self.config.source && item == Item::Output;
             // The last slot is for results, or two nodes could wait for each other for ever.
-            let limit = if item == Item::Input { slots - 1 } else { slots };
+            let limit = if item == Item::Input { ((f64::from(slots) * super::plan::knob("INPUTS", 0.9)).floor() as u32).clamp(1, slots - 1) } else { slots };
             loop {
                 let mut best: Option<(usize, u32)> = None;
                 for (index, link) in self.links.iter().enumerate() {
