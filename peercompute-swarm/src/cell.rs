@@ -269,7 +269,10 @@ impl Cell {
             }
             return;
         }
-        if !self.plan.seed(self.links.iter().flatten()) {
+        if !self
+            .plan
+            .seed(self.links.iter().flatten(), &self.config.tuning)
+        {
             self.next = now + Duration::from_secs_f64(self.interval);
             return;
         }
@@ -311,7 +314,8 @@ impl Cell {
     }
 
     fn links_changed(&mut self, now: Duration) {
-        self.plan.rescale(self.links.iter().flatten().map(|link| &link.plan));
+        self.plan
+            .rescale(self.links.iter().flatten().map(|link| &link.plan));
         self.interval = self.config.tuning.interval;
         self.next = self.next.min(now + Duration::from_secs_f64(self.interval));
     }
@@ -325,7 +329,11 @@ impl Cell {
             let patience = 1.0 + (link.silence / tuning.tolerance_decay).powi(2);
             let flow = tuning.flow_tolerance * link.plan.scale / patience;
             let value = tuning.value_tolerance / patience;
-            if link.told.distance(&figures, &[flow, flow, value, value, value]) > 1.0 {
+            if link
+                .told
+                .distance(&figures, &[flow, flow, value, value, value])
+                > 1.0
+            {
                 link.silence = 0.0;
                 let changes = link.told.update(&figures);
                 for (change, new) in link.frame.changes.iter_mut().zip(changes) {

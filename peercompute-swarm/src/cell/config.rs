@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use super::{ByteRate, TaskRate, TaskShape};
 
 /// What a cell is told about its node when it begins.
@@ -69,19 +67,27 @@ pub struct CellTuning {
     pub calm_interval: f64,
     /// The plan moves when a flow changes by more than this share of its link, or a value by more than this, in one iteration. Default 0.01.
     pub calm: f64,
-    /// The weight of flows against prices in the method's steps: larger finds flows faster and lets them swing more. Default 0.3.
+    /// The weight of flows against prices in the method's steps: larger finds flows faster and lets them swing more. Default 0.5.
     pub stride: f64,
     /// How much a flow resists growing, as a price for filling a link: damps what delays would let swing. Default 0.02.
     pub damping: f64,
     /// What a hop costs, in completed tasks: keeps flows from going round. Default 0.003.
     pub hop_cost: f64,
-    /// Seconds over which planned flows are averaged before tasks follow them. Default 8.
+    /// Seconds over which planned flows are averaged, at most, before tasks follow them; while the plan moves it is a fraction of that. Default 8.
     pub memory: f64,
+    /// How much tasks run ahead of a plan that has yet to grow: the share of a link that they use for each completed task that its use would gain. Default 1.
+    pub eagerness: f64,
+    /// From which gain on, in completed tasks, whatever waits is computed, whatever the plan says. Default 0.02.
+    pub work_gain: f64,
+    /// What an input is worth at least at a node that has just come, in completed tasks. Default 0.5.
+    pub first_value: f64,
+    /// How much less a result is worth, and how much more an input, one hop further from a source at first. Default 0.02.
+    pub first_slope: f64,
     /// How much faster than the plan tasks may go, as a share: what keeps buffers filled before bottlenecks. Default 0.1.
     pub push: f64,
     /// How much faster than that a transfer may go where the uplink has room. Default 1.3.
     pub boost: f64,
-    /// Seconds that a transfer should take at most where the uplink has room. Default 1.
+    /// Seconds that a transfer should take at most where the uplink has room. Default 0.5.
     pub patience: f64,
     /// Tasks that a link may be ahead of its plan. Default 0.25.
     pub lead: f64,
@@ -91,28 +97,32 @@ pub struct CellTuning {
     pub value_tolerance: f64,
     /// Seconds after which the tolerances have halved since the neighbour was told last. Default 0.5.
     pub tolerance_decay: f64,
-    /// How long before it needs a slot a cell asks for it, beside the time that asking takes. Default 0.1 s.
-    pub foresight: Duration,
+    /// Seconds before it needs a slot that a cell asks for it, beside the time that asking takes. Default 0.1.
+    pub foresight: f64,
 }
 
 impl Default for CellTuning {
     fn default() -> Self {
         Self {
-            interval: super::plan::knob("INTERVAL", 0.05),
-            calm_interval: super::plan::knob("CALM_INTERVAL", 0.2),
-            calm: super::plan::knob("CALM", 0.01),
-            stride: super::plan::knob("STRIDE", 0.5),
-            damping: super::plan::knob("DAMPING", 0.02),
-            hop_cost: super::plan::knob("HOP_COST", 0.003),
-            memory: super::plan::knob("MEMORY", 8.0),
-            push: super::plan::knob("PUSH", 0.2),
-            boost: super::plan::knob("BOOST", 1.3),
-            patience: super::plan::knob("PATIENCE", 0.5),
-            lead: super::plan::knob("LEAD", 0.25),
-            flow_tolerance: super::plan::knob("FLOW_TOLERANCE", 0.02),
-            value_tolerance: super::plan::knob("VALUE_TOLERANCE", 0.005),
-            tolerance_decay: super::plan::knob("TOLERANCE_DECAY", 0.5),
-            foresight: Duration::from_millis(100),
+            interval: 0.05,
+            calm_interval: 0.2,
+            calm: 0.01,
+            stride: 0.5,
+            damping: 0.02,
+            hop_cost: 0.003,
+            memory: 8.0,
+            eagerness: 1.0,
+            work_gain: 0.02,
+            first_value: 0.5,
+            first_slope: 0.02,
+            push: 0.1,
+            boost: 1.3,
+            patience: 0.5,
+            lead: 0.25,
+            flow_tolerance: 0.02,
+            value_tolerance: 0.005,
+            tolerance_decay: 0.5,
+            foresight: 0.1,
         }
     }
 }

@@ -24,7 +24,10 @@ impl CellFrame {
     /// Bytes on the wire, the length before the frame included.
     pub fn wire_bytes(&self) -> usize {
         let told = self.told();
-        let changes: usize = self.changes[..told].iter().map(|change| varint(zigzag(*change))).sum();
+        let changes: usize = self.changes[..told]
+            .iter()
+            .map(|change| varint(zigzag(*change)))
+            .sum();
         // A tag and a length; both take a byte.
         let changes = if told > 0 { 2 + changes } else { 0 };
         let slots: usize = self
@@ -38,7 +41,10 @@ impl CellFrame {
 
     /// Figures up to the last that has changed.
     fn told(&self) -> usize {
-        self.changes.iter().rposition(|change| *change != 0).map_or(0, |last| last + 1)
+        self.changes
+            .iter()
+            .rposition(|change| *change != 0)
+            .map_or(0, |last| last + 1)
     }
 
     fn slots(&self) -> [u32; 6] {

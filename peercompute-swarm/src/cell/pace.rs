@@ -11,6 +11,9 @@ const LEAST_FLOW: f64 = 0.003;
 /// The share by which a transfer may be slower than it should be before it is given its new rate.
 const SLACK: f64 = 0.05;
 
+/// Gains below this, in completed tasks, are left to the plan.
+const LEAST_GAIN: f64 = 0.05;
+
 /// Seconds after which items that have not moved on are stranded: the plan has changed since they came.
 const STRANDED: f64 = 5.0;
 
@@ -22,11 +25,15 @@ impl Cell {
     pub(super) fn credit(&mut self, now: f64) {
         let passed = (now - self.credited).max(0.0) * (1.0 + self.config.tuning.push);
         self.credited = now;
-        let eager = super::plan::knob("EAGER", 1.0);
+        let tuning = &self.config.tuning;
         for link in self.links.iter_mut().flatten() {
             for item in Item::ALL {
-                let gain = self.plan.gain(&link.plan, item, self.config.tuning.hop_cost);
-                let more = if gain > 0.05 && link.heard { eager * gain * link.plan.scale } else { 0.0 };
+                let gain = self.plan.gain(&link.plan, item, tuning.hop_cost);
+                let more = if gain > LEAST_GAIN && link.heard {
+                    tuning.eagerness * gain * link.plan.scale
+                } else {
+                    0.0
+                };
                 link.plan.follow[item] = link.plan.mean[item] + more;
                 let credit = &mut link.sending[item].credit;
                 *credit = (*credit + link.plan.follow[item] * passed).min(MAX_CREDIT);
@@ -41,7 +48,7 @@ impl Cell {
         let due = self.config.source
             || self.work_credit > 0.0
             || self.waiting[Item::Input] * 2 > slots
-            || self.plan.work_gain() > super::plan::knob("WORK", 0.02);
+            || self.plan.work_gain() > self.config.tuning.work_gain;
         if self.computing || !self.has(Item::Input) || !due {
             return;
         }
@@ -75,13 +82,19 @@ impl Cell {
     pub(super) fn stranded(&self, now: f64) -> PerItem<f64> {
         PerItem(Item::ALL.map(|item| {
             let stranded = now - self.still[item] > STRANDED;
-            if stranded { f64::from(self.waiting[item]) / STRANDED } else { 0.0 }
+            if stranded {
+                f64::from(self.waiting[item]) / STRANDED
+            } else {
+                0.0
+            }
         }))
     }
 
     fn begin_transfer(&mut self, now: f64, index: usize, item: Item) {
         let bytes = self.config.shape.bytes(item);
-        let link = self.links[index].as_mut().expect("the caller knows the link");
+        let link = self.links[index]
+            .as_mut()
+            .expect("the caller knows the link");
         let sending = &mut link.sending[item];
         let held = sending.granted == 0;
         sending.granted -= u32::from(!held);
@@ -101,8 +114,12 @@ impl Cell {
 
     /// The bytes a second that follow the plan, with some push.
     fn planned_rate(&self, index: usize, item: Item) -> f64 {
-        let link = self.links[index].as_ref().expect("the caller knows the link");
-        let planned = link.plan.follow[item] * (1.0 + self.config.tuning.push) * self.config.shape.bytes(item);
+        let link = self.links[index]
+            .as_ref()
+            .expect("the caller knows the link");
+        let planned = link.plan.follow[item]
+            * (1.0 + self.config.tuning.push)
+            * self.config.shape.bytes(item);
         planned.max(LEAST_PACE * self.patient_rate(item))
     }
 
@@ -112,7 +129,9 @@ impl Cell {
     }
 
     fn set_rate(&mut self, now: f64, index: usize, item: Item, rate: f64) {
-        let link = self.links[index].as_mut().expect("the caller knows the link");
+        let link = self.links[index]
+            .as_mut()
+            .expect("the caller knows the link");
         let Some(transfer) = &mut link.sending[item].transfer else {
             return;
         };
@@ -128,8 +147,12 @@ impl Cell {
     fn admit(&mut self, now: f64, index: usize, item: Item) {
         let wanted = self.planned_rate(index, item).max(self.patient_rate(item));
         let wanted = wanted * self.config.tuning.boost;
-        let link = self.links[index].as_ref().expect("the caller knows the link");
-        let beside = link.sending[item.other()].transfer.map_or(0.0, |other| other.rate);
+        let link = self.links[index]
+            .as_ref()
+            .expect("the caller knows the link");
+        let beside = link.sending[item.other()]
+            .transfer
+            .map_or(0.0, |other| other.rate);
         let free = link.plan.rate * self.config.shape.input_bytes - beside;
         let wanted = wanted.min(free);
         if wanted > 0.0 && wanted <= self.config.up.0 - self.sending_rate {
@@ -146,7 +169,10 @@ impl Cell {
         for (index, link) in self.links.iter().enumerate() {
             let Some(link) = link else { continue };
             for item in Item::ALL {
-                if link.sending[item].transfer.is_some_and(|transfer| !transfer.waiting) {
+                if link.sending[item]
+                    .transfer
+                    .is_some_and(|transfer| !transfer.waiting)
+                {
                     any = true;
                     let rate = self.planned_rate(index, item);
                     planned += rate;
@@ -159,7 +185,11 @@ impl Cell {
             return;
         }
         let spare = (up - planned).max(0.0);
-        let raise = if missing > 0.0 { (spare / missing).min(1.0) } else { 0.0 };
+        let raise = if missing > 0.0 {
+            (spare / missing).min(1.0)
+        } else {
+            0.0
+        };
         let factor = if planned > up {
             up / planned
         } else {
@@ -170,10 +200,15 @@ impl Cell {
             return;
         }
         for index in 0..self.links.len() {
-            let Some(link) = &self.links[index] else { continue };
+            let Some(link) = &self.links[index] else {
+                continue;
+            };
             let mut rates = [0.0; 2];
             for item in Item::ALL {
-                if link.sending[item].transfer.is_some_and(|transfer| !transfer.waiting) {
+                if link.sending[item]
+                    .transfer
+                    .is_some_and(|transfer| !transfer.waiting)
+                {
                     let rate = self.planned_rate(index, item);
                     let short = (self.patient_rate(item) - rate).max(0.0);
                     rates[item as usize] = rate * factor + short * raise;

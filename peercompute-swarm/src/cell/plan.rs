@@ -3,13 +3,22 @@
 use super::{CellTuning, Item, PerItem, link::Link};
 
 /// The steps in which figures are told to neighbours, in the order of [`peercompute_proto::v1::CellFrame::changes`].
-pub(super) const STEPS: [f64; 5] = [1.0 / 512.0, 1.0 / 512.0, 1.0 / 2048.0, 1.0 / 2048.0, 1.0 / 2048.0];
+pub(super) const STEPS: [f64; 5] = [
+    1.0 / 512.0,
+    1.0 / 512.0,
+    1.0 / 2048.0,
+    1.0 / 2048.0,
+    1.0 / 2048.0,
+];
 
 /// The most that an input or the way of an output may be worth, in completed tasks. Just above 1: no plan pays more for a task than the task.
 const MAX_VALUE: f64 = 1.5;
 
 /// The most that the bytes of an input may cost on a saturated link, in completed tasks.
 const MAX_PRICE: f64 = 4.0 * MAX_VALUE;
+
+/// How many iterations the averages of a plan that moves go back, about.
+const RESTLESS: u32 = 40;
 
 /// What one cell has told a neighbour of itself, in [`STEPS`], in the order of [`peercompute_proto::v1::CellFrame::changes`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -102,6 +111,7 @@ pub(super) struct LinkPlan {
     pub(super) flow: PerItem<f64>,
     /// The flow extrapolated by one step, which is what the prices see.
     ahead: PerItem<f64>,
+    /// The flow in the mean over the last seconds, and what tasks follow: that, and what eagerness adds.
     pub(super) mean: PerItem<f64>,
     pub(super) follow: PerItem<f64>,
     pub(super) price: f64,
@@ -144,11 +154,15 @@ impl NodePlan {
             self.in_scale += link.in_scale;
         }
         // What was the mean no longer is: forget it faster.
-        self.age = self.age.min(20);
+        self.age = self.age.min(RESTLESS / 2);
     }
 
     /// Takes first values from what the neighbours have told, if any has.
-    pub(super) fn seed<'a>(&mut self, links: impl Iterator<Item = &'a Link>) -> bool {
+    pub(super) fn seed<'a>(
+        &mut self,
+        links: impl Iterator<Item = &'a Link>,
+        tuning: &CellTuning,
+    ) -> bool {
         if self.seeded {
             return true;
         }
@@ -161,8 +175,8 @@ impl NodePlan {
         if count == 0.0 {
             return false;
         }
-        let g = knob("GRAD", 0.02);
-        self.value = PerItem([(input / count + g).clamp(knob("FIRST", 0.5), 1.0), output - g]);
+        let input = (input / count + tuning.first_slope).clamp(tuning.first_value, 1.0);
+        self.value = PerItem([input, output - tuning.first_slope]);
         self.seeded = true;
         true
     }
@@ -187,7 +201,9 @@ impl NodePlan {
         tuning: &CellTuning,
     ) -> f64 {
         self.age = (self.age + 1).min(1 << 20);
-        let blend = (2.0 / (f64::from(self.age) + 1.0)).max(interval / tuning.memory).min(1.0);
+        let blend = (2.0 / (f64::from(self.age) + 1.0))
+            .max(interval / tuning.memory)
+            .min(1.0);
         let stride = tuning.stride;
         let mut moved: f64 = 0.0;
         let (mut inflow, mut outflow) = (stranded, PerItem([0.0; 2]));
@@ -197,7 +213,8 @@ impl NodePlan {
             for item in Item::ALL {
                 let weight = self.weight(item);
                 let before = link.flow[item];
-                let gain = self.gain(link, item, tuning.hop_cost) - tuning.damping * before / link.scale;
+                let gain =
+                    self.gain(link, item, tuning.hop_cost) - tuning.damping * before / link.scale;
                 let step = stride * link.scale * lag / (2.0 + 3.0 * weight);
                 let after = (before + step * gain).max(0.0);
                 moved = moved.max((after - before).abs() / link.scale);
@@ -213,7 +230,8 @@ impl NodePlan {
         }
 
         let before = self.work;
-        self.work = (before + stride * self.compute / 2.0 * self.work_gain()).clamp(0.0, self.compute);
+        self.work =
+            (before + stride * self.compute / 2.0 * self.work_gain()).clamp(0.0, self.compute);
         self.mean_work += blend * (self.work - self.mean_work);
         let work_ahead = 2.0 * self.work - before;
 
@@ -234,9 +252,13 @@ impl NodePlan {
         let scale = (1.0 + self.ratio) * stride;
         let over = (bytes(&outflow) - self.up) / (self.out_scale * scale).max(f64::MIN_POSITIVE);
         self.up_price = (self.up_price + over).clamp(0.0, MAX_PRICE);
-        let over = (bytes(&inflow) - self.down) / (self.in_scale * scale).max(f64::MIN_POSITIVE);
+        // What is stranded here has arrived long ago.
+        let received = bytes(&inflow) - bytes(&stranded);
+        let over = (received - self.down) / (self.in_scale * scale).max(f64::MIN_POSITIVE);
         self.down_price = (self.down_price + over).clamp(0.0, MAX_PRICE);
-        if moved > knob("MOVED", 9.0) { self.age = self.age.min(knob("AGE", 40.0) as u32); }
+        if moved > tuning.calm {
+            self.age = self.age.min(RESTLESS);
+        }
         moved
     }
 
@@ -267,14 +289,4 @@ impl LinkPlan {
             neighbour: Told::default(),
         }
     }
-}
-
-pub(super) fn knob(name: &str, default: f64) -> f64 {
-    use std::{collections::HashMap, sync::{Mutex, OnceLock}};
-    static KNOBS: OnceLock<Mutex<HashMap<String, f64>>> = OnceLock::new();
-    let mut knobs = KNOBS.get_or_init(Default::default).lock().expect("k");
-    if let Some(v) = knobs.get(name) { return *v; }
-    let v = std::env::var(format!("CELL_{name}")).ok().and_then(|v| v.parse().ok()).unwrap_or(default);
-    knobs.insert(name.to_owned(), v);
-    v
 }

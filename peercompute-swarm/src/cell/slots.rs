@@ -4,6 +4,12 @@ use std::time::Duration;
 
 use super::{Cell, CellViolation, Item, MAX_WANTED, Receiving, Sending};
 
+/// One slot in so many is for results only, or two nodes could wait for each other for ever.
+const RESULT_PART: u32 = 10;
+
+/// The longest that a cell sleeps while something is in transfer, in seconds.
+const LONGEST_SLEEP: f64 = 1.0;
+
 impl Receiving {
     /// The neighbour asks for slots.
     pub(super) fn ask(&mut self, item: Item, count: u32) -> Result<(), CellViolation> {
@@ -18,9 +24,9 @@ impl Receiving {
     /// The neighbour uses slots, or gives them back.
     pub(super) fn use_up(&mut self, item: Item, used: u32) -> Result<(), CellViolation> {
         let held = self.promised;
-        self.promised = held
-            .checked_sub(used)
-            .ok_or(CellViolation::Ungranted { item, used, held })?;
+        self.promised =
+            held.checked_sub(used)
+                .ok_or(CellViolation::Ungranted { item, used, held })?;
         Ok(())
     }
 }
@@ -54,7 +60,7 @@ impl Sending {
 impl Cell {
     /// Asks for the slots that transfers will need by the time an answer can be here.
     pub(super) fn ask(&mut self, now: f64) {
-        let foresight = super::plan::knob("FORESIGHT", 0.02);
+        let foresight = self.config.tuning.foresight;
         let mut soonest = f64::INFINITY;
         let most = self.config.buffer.slots(self.live);
         for link in self.links.iter_mut().flatten() {
@@ -87,7 +93,7 @@ impl Cell {
                 }
             }
         }
-        self.wake = Duration::from_secs_f64(now + soonest.min(1.0) + 0.001);
+        self.wake = Duration::from_secs_f64(now + soonest.clamp(0.001, LONGEST_SLEEP));
     }
 
     /// Grants the slots that are free to those neighbours that hold the fewest.
@@ -96,8 +102,10 @@ impl Cell {
         let mut taken = None;
         for item in [Item::Output, Item::Input] {
             let sink = self.config.source && item == Item::Output;
-            // The last slot is for results, or two nodes could wait for each other for ever.
-            let limit = if item == Item::Input { ((f64::from(slots) * super::plan::knob("INPUTS", 0.9)).floor() as u32).clamp(1, slots - 1) } else { slots };
+            let limit = match item {
+                Item::Input => slots - slots.div_ceil(RESULT_PART),
+                Item::Output => slots,
+            };
             loop {
                 let mut best: Option<(usize, u32)> = None;
                 for (index, link) in self.links.iter().enumerate() {
@@ -129,7 +137,9 @@ impl Cell {
         let mut taken = self.waiting.0.iter().sum::<u32>() + u32::from(self.computing);
         for link in self.links.iter().flatten() {
             for item in Item::ALL {
-                let held = link.sending[item].transfer.is_some_and(|transfer| transfer.held);
+                let held = link.sending[item]
+                    .transfer
+                    .is_some_and(|transfer| transfer.held);
                 taken += link.receiving[item].promised + u32::from(held);
             }
         }

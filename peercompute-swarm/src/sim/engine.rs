@@ -159,7 +159,9 @@ impl<R: Rule> Simulation<R> {
         };
         for (index, event) in network.events.iter().enumerate() {
             let index = index as u32;
-            simulation.queue.push(event.at.as_nanos() as u64, Event::Presence { index });
+            simulation
+                .queue
+                .push(event.at.as_nanos() as u64, Event::Presence { index });
         }
         for node in 0..simulation.nodes.len() {
             simulation.begin(node);
@@ -189,7 +191,11 @@ impl<R: Rule> Simulation<R> {
         let length = self.time();
         let steady = self.completions.rate(length / 2, length);
         let seconds = length.as_secs_f64();
-        let area: f64 = self.nodes.iter().map(|node| node.area_until(self.now)).sum();
+        let area: f64 = self
+            .nodes
+            .iter()
+            .map(|node| node.area_until(self.now))
+            .sum();
         let most = |of: fn(&Node<R>) -> u32| self.nodes.iter().map(of).max().unwrap_or(0);
         Report {
             completed: self.completions.total(),
@@ -221,7 +227,12 @@ impl<R: Rule> Simulation<R> {
     fn handle(&mut self, event: Event) {
         match event {
             Event::Sent { transfer, version } => self.sent(transfer, version),
-            Event::Arrived { edge, item, task, epoch } => self.arrived(edge, item, task, epoch),
+            Event::Arrived {
+                edge,
+                item,
+                task,
+                epoch,
+            } => self.arrived(edge, item, task, epoch),
             Event::Frame { edge, frame, epoch } => {
                 let content = self.frames[frame as usize].take();
                 self.free_frames.push(frame);
@@ -282,8 +293,12 @@ impl<R: Rule> Simulation<R> {
                 Action::Compute => self.compute(node),
             }
         }
-        let Some(rule) = &self.nodes[node].rule else { return };
-        let wanted = rule.poll_timeout().map(|at| (at.as_nanos() as u64).max(self.now));
+        let Some(rule) = &self.nodes[node].rule else {
+            return;
+        };
+        let wanted = rule
+            .poll_timeout()
+            .map(|at| (at.as_nanos() as u64).max(self.now));
         let state = &mut self.nodes[node];
         if let Some(at) = wanted
             && state.timeout.is_none_or(|timeout| at < timeout)
@@ -291,7 +306,13 @@ impl<R: Rule> Simulation<R> {
             state.timeout = Some(at);
             state.timeout_version = state.timeout_version.wrapping_add(1);
             let version = state.timeout_version;
-            self.queue.push(at, Event::Timeout { node: node as u32, version });
+            self.queue.push(
+                at,
+                Event::Timeout {
+                    node: node as u32,
+                    version,
+                },
+            );
         }
     }
 
@@ -307,7 +328,11 @@ impl<R: Rule> Simulation<R> {
         });
         self.frames[slot as usize] = Some(frame);
         let Edge { latency, epoch, .. } = self.edges[edge];
-        let event = Event::Frame { edge: edge as u32, frame: slot, epoch };
+        let event = Event::Frame {
+            edge: edge as u32,
+            frame: slot,
+            epoch,
+        };
         self.queue.push(self.now + latency, event);
     }
 
@@ -323,7 +348,8 @@ impl<R: Rule> Simulation<R> {
         state.computing = task.expect("a rule computes what is there");
         let took = (1e9 / state.spec.compute.0) as u64;
         let (node, life) = (node as u32, state.life);
-        self.queue.push(now.saturating_add(took), Event::Computed { node, life });
+        self.queue
+            .push(now.saturating_add(took), Event::Computed { node, life });
     }
 
     fn computed(&mut self, node: usize, life: u32) {
@@ -386,7 +412,9 @@ impl<R: Rule> Simulation<R> {
             self.drop_transfer(edge, item);
         }
         self.edges[edge].epoch += 1;
-        let Some(port) = self.edges[edge].port.take() else { return };
+        let Some(port) = self.edges[edge].port.take() else {
+            return;
+        };
         let node = &mut self.nodes[self.edges[edge].from as usize];
         node.ports[port.0 as usize] = NOTHING;
         if let Some(rule) = &mut node.rule {

@@ -8,7 +8,12 @@ pub(super) enum Event {
     /// All bytes of a transfer are sent.
     Sent { transfer: u32, version: u32 },
     /// They have arrived.
-    Arrived { edge: u32, item: Item, task: u32, epoch: u32 },
+    Arrived {
+        edge: u32,
+        item: Item,
+        task: u32,
+        epoch: u32,
+    },
     /// A frame has arrived.
     Frame { edge: u32, frame: u32, epoch: u32 },
     /// A task is computed.

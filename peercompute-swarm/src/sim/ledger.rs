@@ -90,7 +90,9 @@ impl Ledger {
     pub(super) fn lost(&self) -> u64 {
         let open = self.tasks.iter().filter(|task| !task.done).count();
         let out = self.sources.iter().flat_map(|source| &source.out);
-        let known = out.filter(|(_, task)| !self.tasks[*task as usize].done).count();
+        let known = out
+            .filter(|(_, task)| !self.tasks[*task as usize].done)
+            .count();
         (open - known) as u64
     }
 }

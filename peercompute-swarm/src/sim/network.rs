@@ -131,7 +131,11 @@ impl Network {
     fn check(&self) -> Result<(), NetworkError> {
         let positive = |field: String, value: f64| {
             let fine = value.is_finite() && value > 0.0;
-            if fine { Ok(()) } else { Err(NetworkError::NotPositive { field, value }) }
+            if fine {
+                Ok(())
+            } else {
+                Err(NetworkError::NotPositive { field, value })
+            }
         };
         positive("task.input_bytes".into(), self.shape.input_bytes)?;
         positive("task.output_bytes".into(), self.shape.output_bytes)?;
@@ -142,7 +146,10 @@ impl Network {
             let compute = node.compute.0;
             if !compute.is_finite() || compute < 0.0 {
                 let field = format!("nodes[{index}].compute");
-                return Err(NetworkError::Negative { field, value: compute });
+                return Err(NetworkError::Negative {
+                    field,
+                    value: compute,
+                });
             }
             positive(format!("nodes[{index}].up"), node.up.0)?;
             positive(format!("nodes[{index}].down"), node.down.0)?;
@@ -151,7 +158,11 @@ impl Network {
             for end in link.ends {
                 if end >= self.nodes.len() {
                     let nodes = self.nodes.len();
-                    return Err(NetworkError::UnknownEnd { link: index, end, nodes });
+                    return Err(NetworkError::UnknownEnd {
+                        link: index,
+                        end,
+                        nodes,
+                    });
                 }
             }
             if link.ends[0] == link.ends[1] {
@@ -196,7 +207,11 @@ impl Network {
             };
             if let Some(problem) = problem {
                 let node = event.node;
-                return Err(NetworkError::BadEvent { event: index, node, problem });
+                return Err(NetworkError::BadEvent {
+                    event: index,
+                    node,
+                    problem,
+                });
             }
             there[event.node] = event.presence == Presence::Join;
             last = event.at;
@@ -212,8 +227,9 @@ impl Network {
             neighbours[link.ends[1]].push(link.ends[0]);
         }
         let mut reached: Vec<_> = self.nodes.iter().map(|node| node.source).collect();
-        let mut queue: VecDeque<_> =
-            (0..self.nodes.len()).filter(|&node| reached[node]).collect();
+        let mut queue: VecDeque<_> = (0..self.nodes.len())
+            .filter(|&node| reached[node])
+            .collect();
         while let Some(node) = queue.pop_front() {
             for &next in &neighbours[node] {
                 if !std::mem::replace(&mut reached[next], true) {

@@ -79,7 +79,10 @@ impl Completions {
         let bin = |at: Duration| (at.as_nanos() / BIN.as_nanos()) as usize;
         let last = bin(to).min(self.bins.len());
         let first = bin(from).min(last);
-        let count: u64 = self.bins[first..last].iter().map(|count| u64::from(*count)).sum();
+        let count: u64 = self.bins[first..last]
+            .iter()
+            .map(|count| u64::from(*count))
+            .sum();
         count as f64 / (to - from).as_secs_f64()
     }
 
@@ -110,7 +113,10 @@ impl Completions {
         let width = BIN * each as u32;
         let count = |first: usize| -> u64 {
             let end = (first + each).min(self.bins.len());
-            self.bins[first.min(end)..end].iter().map(|count| u64::from(*count)).sum()
+            self.bins[first.min(end)..end]
+                .iter()
+                .map(|count| u64::from(*count))
+                .sum()
         };
         (0..bins / each)
             .map(|index| Sample {

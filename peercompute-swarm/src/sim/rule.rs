@@ -1,8 +1,6 @@
 use std::time::Duration;
 
-use crate::cell::{
-    Action, Buffer, Cell, CellConfig, CellFrame, Item, LinkConfig, Port, TaskShape,
-};
+use crate::cell::{Action, Buffer, Cell, CellConfig, CellFrame, Item, LinkConfig, Port, TaskShape};
 
 use super::NodeSpec;
 

@@ -74,9 +74,7 @@ impl<R: Rule> Simulation<R> {
         let state = &mut self.nodes[node];
         let task = match (state.waiting[item].front(), state.source) {
             (Some(_), _) => state.change(now, |state| state.waiting[item].pop_front()),
-            (None, Some(source)) if item == Item::Input => {
-                Some(self.ledger.issue(source, now))
-            }
+            (None, Some(source)) if item == Item::Input => Some(self.ledger.issue(source, now)),
             (None, _) => None,
         };
         let transfer = &mut self.transfers[edge][item];
@@ -124,7 +122,11 @@ impl<R: Rule> Simulation<R> {
 
     /// Gives the transfers of an edge the rates that are theirs now.
     fn share(&mut self, edge: usize) {
-        let both: f64 = self.transfers[edge].0.iter().map(|transfer| transfer.wanted).sum();
+        let both: f64 = self.transfers[edge]
+            .0
+            .iter()
+            .map(|transfer| transfer.wanted)
+            .sum();
         for item in Item::ALL {
             let transfer = &self.transfers[edge][item];
             if !transfer.moves() {
@@ -182,7 +184,9 @@ impl<R: Rule> Simulation<R> {
         let held = state.held;
         self.stop(edge, item);
         let node = self.edges[edge].from as usize;
-        let port = self.edges[edge].port.expect("a transfer ends with its link");
+        let port = self.edges[edge]
+            .port
+            .expect("a transfer ends with its link");
         if held {
             self.transfers[edge][item].waiting = true;
             self.nodes[node].change(now, |state| state.held += 1);
