@@ -3,7 +3,7 @@
 //! All of them run under the same limits as a cell: they know a neighbour by its frames only, frames have a size, and no more items wait at a node than
 //! [`Buffer`](crate::cell::Buffer) allows. What a paper leaves open is the same in all: a node computes whenever it is idle and has an input; transfers go as fast as
 //! the link lets them, and share the uplink in proportion to that; results go to any neighbour that is nearer to a source, by hops, over the fastest link that is
-//! idle. Where a rule differs, it says so.
+//! idle. Where a rule differs, it says so. Their constants are those that did best in the mean over nine networks of 36 and 144 nodes, one of each kind.
 
 use std::{fmt, str::FromStr, time::Duration};
 

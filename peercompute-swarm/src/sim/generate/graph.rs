@@ -3,7 +3,7 @@
 use crate::sim::random::Random;
 
 /// How often each link of a regular graph changes an end with another before the ring that it began as is forgotten.
-const SWAPS_PER_LINK: usize = 10;
+const SWAPS_PER_LINK: usize = 4;
 
 /// A graph without loops and double links.
 pub(super) struct Graph {
@@ -230,10 +230,11 @@ impl Graph {
         if a == c || b == d || a == d || b == c || self.has(a, d) || self.has(c, b) {
             return;
         }
-        self.unlink(a, b);
-        self.unlink(c, d);
-        self.link(a, d);
-        self.link(c, b);
+        for (node, old, new) in [(a, b, d), (d, c, a), (c, d, b), (b, a, c)] {
+            let neighbours = &mut self.neighbours[node];
+            let place = neighbours.iter_mut().find(|other| **other as usize == old);
+            *place.expect("the link is known at both ends") = new as u32;
+        }
     }
 
     /// Links what is apart to the first node.

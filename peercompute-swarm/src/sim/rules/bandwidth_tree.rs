@@ -135,9 +135,10 @@ impl Policy for BandwidthTree {
         };
         let coming = link.receiving[Item::Input].promised;
         for _ in node.waiting[Item::Input] + coming..BUFFERS {
-            if !node.request(parent) {
+            if !node.has_room() {
                 return;
             }
+            node.request(parent);
         }
     }
 

@@ -21,11 +21,6 @@ pub(super) trait Policy: Debug {
         node.way_home()
     }
 
-    /// Neighbours that ask get slots for inputs as long as fewer than this are taken.
-    fn room(&self, node: &Node) -> u32 {
-        node.slots()
-    }
-
     /// What neighbours are told of the load; `None` if they need not know.
     fn load(&self, _node: &Node) -> Option<u32> {
         None
@@ -71,7 +66,7 @@ impl<P: Policy> Baseline<P> {
             policy.began(port, Item::Output);
         }
         policy.act(now, node);
-        node.grant(policy.room(node));
+        node.grant();
         self.owes = false;
         if let Some(load) = policy.load(node) {
             self.owes = node.owes_load(load);

@@ -4,16 +4,21 @@ use super::{baseline::Policy, node::Node};
 use crate::cell::Item;
 
 /// The time between two steps of the method.
-const STEP: Duration = Duration::from_millis(200);
+const STEP: Duration = Duration::from_millis(50);
 
 /// The most inputs that a link may be behind the method and still make up for.
 const MAX_FLOW: f64 = 2.0;
 
+/// The most inputs that a link may be ahead, because load came or should have come from the other end.
+const MAX_LEAD: f64 = 3.0;
+
+/// The load of a source, which cannot be emptied, as a multiple of its slots.
+const SOURCE_LOAD: u32 = 4;
+
 /// In each step, load flows over each link in proportion to the difference in load: Cybenko (JPDC 1989), with the weight 1 / (1 + the larger degree of the two
 /// ends), with which the method converges on any graph.
 ///
-/// The load of a node is the inputs that it has, or will have by what it has granted; that of a source, which cannot be emptied, all of its slots. Whole inputs
-/// follow the flow as it adds up.
+/// The load of a node is the inputs that it has, or will have by what it has granted. Whole inputs follow the flow as it adds up.
 #[derive(Debug)]
 pub(super) struct Diffusion {
     /// By link: inputs that the method would have moved by now beyond those that were.
@@ -29,14 +34,13 @@ impl Diffusion {
             let degree = (node.live as u32).max(link.degree);
             let weight = 1.0 / f64::from(1 + degree);
             let flow = &mut self.flows[index];
-            // What the neighbour sends is its own to count.
-            *flow = (*flow + weight * (own - f64::from(load))).clamp(0.0, MAX_FLOW);
+            *flow = (*flow + weight * (own - f64::from(load))).clamp(-MAX_LEAD, MAX_FLOW);
         }
     }
 
     fn measured(&self, node: &Node) -> u32 {
         if node.source() {
-            node.slots()
+            SOURCE_LOAD * node.slots()
         } else {
             node.inputs()
         }

@@ -338,15 +338,14 @@ impl Node {
         fastest.map(|(index, _)| index)
     }
 
-    /// Grants the slots that are free to those neighbours that hold the fewest: outputs any, inputs as long as fewer than `inputs` are taken and not the last,
-    /// or two nodes could wait for each other for ever.
-    pub(super) fn grant(&mut self, inputs: u32) {
+    /// Grants the slots that are free to those neighbours that hold the fewest; the last to results only, or two nodes could wait for each other for ever.
+    pub(super) fn grant(&mut self) {
         for item in [Item::Output, Item::Input] {
             while self.wanting[item] > 0 {
                 let sink = self.source() && item == Item::Output;
                 let limit = match item {
                     Item::Output => self.slots(),
-                    Item::Input => inputs.min(self.slots() - 1),
+                    Item::Input => self.slots() - 1,
                 };
                 if !sink && self.taken() >= limit {
                     break;
@@ -368,18 +367,19 @@ impl Node {
         }
     }
 
-    /// Asks a neighbour for an input, by granting it a slot unasked. Gives whether there is one.
-    pub(super) fn request(&mut self, index: usize) -> bool {
-        if self.taken() + 1 >= self.slots() {
-            return false;
-        }
+    /// Whether a slot for an input is free. The last slot is for results.
+    pub(super) fn has_room(&self) -> bool {
+        self.taken() + 1 < self.slots()
+    }
+
+    /// Asks a neighbour for an input, by granting it a slot unasked; the caller has seen that there is one.
+    pub(super) fn request(&mut self, index: usize) {
         let Some(link) = self.links.get_mut(index).and_then(Option::as_mut) else {
-            return false;
+            return;
         };
         link.receiving[Item::Input].promised += 1;
         link.frame.granted[Item::Input] += 1;
         self.promised += 1;
-        true
     }
 
     /// Answers a request: there is nothing.

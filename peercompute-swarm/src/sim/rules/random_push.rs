@@ -6,9 +6,6 @@ use crate::cell::Item;
 /// Inputs that a node keeps for itself beside the one that it computes.
 const KEEP: u32 = 1;
 
-/// A node has room while fewer slots than this share of its buffer are taken.
-const ROOM: f64 = 0.5;
-
 /// A node with more inputs than it needs pushes one to a neighbour drawn from those with room.
 ///
 /// Eager, Lazowska and Zahorjan (IEEE TSE 1986), policy "threshold": a node above a threshold tries random nodes until one is below. A neighbour that has none left
@@ -41,7 +38,7 @@ impl Policy for RandomPush {
 
     /// 0 with room, else 1.
     fn load(&self, node: &Node) -> Option<u32> {
-        let full = node.source() || f64::from(node.taken()) >= ROOM * f64::from(node.slots());
+        let full = node.source() || !node.has_room();
         Some(u32::from(full))
     }
 }

@@ -6,13 +6,13 @@ use crate::cell::Item;
 /// Inputs that a node keeps for itself beside the one that it computes.
 const KEEP: u32 = 1;
 
-/// By how many inputs a neighbour's queue has to be shorter.
-const MARGIN: u32 = 1;
+/// A neighbour's queue has to be shorter by more inputs than this.
+const MARGIN: u32 = 2;
 
 /// A node with more inputs than it needs pushes one to the neighbour with the shortest queue, if that is shorter than its own; among equals over the fastest link.
 ///
 /// Eager, Lazowska and Zahorjan (IEEE TSE 1986), policy "shortest", with all neighbours probed. Results go back the way that the tasks came: a node counts for each
-/// neighbour how many it owes. As tasks are equal, debts that two nodes have with each other cancel out, and any result pays any debt. A node that owes nobody, or
+/// neighbour how many it owes, and pays where most of them and the fastest link are. As tasks are equal, debts that two nodes have with each other cancel out, and any result pays any debt. A node that owes nobody, or
 /// has half of its buffer full of results, sends them towards the nearest source.
 #[derive(Debug)]
 pub(super) struct ShortestQueue {
@@ -55,10 +55,10 @@ impl Policy for ShortestQueue {
             link.sending[Item::Output]
                 .transfer
                 .is_none()
-                .then_some((index, *owed))
+                .then_some((index, *owed as f64 * link.up))
         });
         let most = creditors
-            .max_by_key(|(_, owed)| *owed)
+            .max_by(|a, b| a.1.total_cmp(&b.1))
             .map(|(index, _)| index);
         let crowded = node.waiting[Item::Output] * 2 >= node.slots();
         most.or_else(|| (crowded || !owes).then(|| node.way_home()).flatten())

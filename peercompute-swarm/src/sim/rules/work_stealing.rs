@@ -3,27 +3,23 @@ use std::time::Duration;
 use super::{baseline::Policy, frame::Frame, node::Node};
 use crate::cell::Item;
 
-/// A node steals while fewer inputs than this wait at it or are on their way.
-const MARK: u32 = 2;
-
-/// How many neighbours a thief asks at a time.
-const ATTEMPTS: u32 = 2;
-
 /// How long a thief waits after a refusal; twice as long after each that follows, up to the longest.
-const PAUSE: Duration = Duration::from_millis(25);
-const LONGEST_PAUSE: Duration = Duration::from_millis(400);
+const PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_millis(40);
 
-/// A node that is about to be idle asks neighbours at random for an input, one after the other, until one has an input that waits.
+/// A node that has room asks neighbours at random for an input until one has an input that waits.
 ///
-/// Blumofe and Leiserson (JACM 1999). The paper's thief begins when it has run dry; on a network it would be idle for as long as a transfer takes, so that it begins a
-/// little before. The request carries a slot, so that what is stolen need not wait at the end of the way.
+/// Blumofe and Leiserson (JACM 1999). The paper's thief begins when it has run dry and asks one victim at a time. On a network it would be idle for as long as a
+/// transfer takes, and a slow link would keep it from all others: here it steals as long as it has room, from any number of neighbours at a time. The request carries
+/// a slot, so that what is stolen need not wait at the end of the way.
 #[derive(Debug)]
 pub(super) struct WorkStealing {
+    /// When it may ask again, and how long it waits after the next refusal.
     next: Duration,
     pause: Duration,
-    /// Requests that are neither refused nor answered.
+    /// Whether it would ask if it might.
     thieving: bool,
-    /// Neighbours to draw from; empty between calls.
+    /// Neighbours to draw from.
     choice: Vec<usize>,
 }
 
@@ -48,33 +44,20 @@ impl WorkStealing {
     fn steal(&mut self, now: Duration, node: &mut Node) {
         self.thieving = false;
         loop {
-            let asked = |item| {
-                node.links()
-                    .map(move |(_, link)| link.receiving[item].promised)
-            };
-            let asked: u32 = asked(Item::Input).sum();
-            if node.waiting[Item::Input] + asked >= MARK || asked >= ATTEMPTS {
-                return;
-            }
-            self.thieving = true;
-            if now < self.next {
-                return;
-            }
-            let idle = node
+            let unasked = node
                 .links()
                 .filter(|(_, link)| link.receiving[Item::Input].promised == 0);
-            self.choice.extend(idle.map(|(index, _)| index));
-            if self.choice.is_empty() {
-                self.thieving = false;
+            self.choice.clear();
+            self.choice.extend(unasked.map(|(index, _)| index));
+            if self.choice.is_empty() || !node.has_room() {
+                return;
+            }
+            if now < self.next {
+                self.thieving = true;
                 return;
             }
             let victim = self.choice[node.random.below(self.choice.len())];
-            self.choice.clear();
-            if !node.request(victim) {
-                // It is full of results; when one goes it tries again.
-                self.thieving = false;
-                return;
-            }
+            node.request(victim);
         }
     }
 }
