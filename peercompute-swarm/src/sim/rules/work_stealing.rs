@@ -43,21 +43,21 @@ impl WorkStealing {
 
     fn steal(&mut self, now: Duration, node: &mut Node) {
         self.thieving = false;
-        loop {
-            let unasked = node
-                .links()
-                .filter(|(_, link)| link.receiving[Item::Input].promised == 0);
-            self.choice.clear();
-            self.choice.extend(unasked.map(|(index, _)| index));
-            if self.choice.is_empty() || !node.has_room() {
-                return;
-            }
+        if !node.has_room() {
+            return;
+        }
+        let unasked = node
+            .links()
+            .filter(|(_, link)| link.receiving[Item::Input].promised == 0);
+        self.choice.clear();
+        self.choice.extend(unasked.map(|(index, _)| index));
+        while node.has_room() && !self.choice.is_empty() {
             if now < self.next {
                 self.thieving = true;
                 return;
             }
-            let victim = self.choice[node.random.below(self.choice.len())];
-            node.request(victim);
+            let drawn = node.random.below(self.choice.len());
+            node.request(self.choice.swap_remove(drawn));
         }
     }
 }
