@@ -10,12 +10,17 @@
 
 mod engine;
 mod event;
+mod generate;
 mod ledger;
 mod network;
+mod random;
 mod record;
 mod rule;
+mod rules;
 
 pub use engine::{Simulation, SimulationConfig};
+pub use generate::{GenerateError, MAX_GENERATED_NODES, NetworkKind, UnknownNetworkKind, generate};
 pub use network::{LinkSpec, Network, NetworkError, NodeEvent, NodeSpec, Presence};
 pub use record::{Report, Sample};
 pub use rule::{Input, NodeView, Rule};
+pub use rules::{RuleName, UnknownRule, simulate};
