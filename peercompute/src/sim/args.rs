@@ -8,6 +8,9 @@ use peercompute_swarm::cell::Buffer;
 use super::{instance::MAX_SECONDS, shim::MAX_GENERATED_NODES};
 
 #[derive(Debug, Args)]
+#[command(override_usage = "\
+peercompute sim [OPTIONS] <FILE>...
+       peercompute sim [OPTIONS] --generate <KIND> --nodes <N>")]
 #[command(after_help = "\
 Examples:
   peercompute sim network.json                      one network, measured against its bound
@@ -60,6 +63,7 @@ pub(crate) struct SimArgs {
         long,
         value_name = "N",
         requires = "generate",
+        conflicts_with = "files",
         value_parser = RangedI64ValueParser::<usize>::new().range(1..=MAX_GENERATED_NODES as i64),
         allow_negative_numbers = true
     )]
@@ -74,7 +78,12 @@ pub(crate) struct SimArgs {
     pub(crate) buffers: Buffers,
 
     /// Decides whatever the network does not.
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        allow_negative_numbers = true
+    )]
     pub(crate) seed: u64,
 
     /// How long to simulate: a number of seconds, or a duration such as 20m [default: 1200; with churn the file's

@@ -70,12 +70,14 @@ pub(super) fn read(reader: impl Read) -> Result<RawInstance, InstanceError> {
     let raw = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
         let inner = error.into_inner();
-        if path == "." || inner.is_io() {
+        // What ends in the middle of a name has a question mark for it.
+        let path = path.trim_end_matches('?').trim_end_matches('.');
+        if path.is_empty() || inner.is_io() {
             InstanceError::file(inner.to_string())
         } else {
             InstanceError {
                 message: format!("{path}: {inner}"),
-                field: path,
+                field: path.to_owned(),
             }
         }
     })?;
