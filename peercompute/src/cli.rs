@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{ArgAction, Args, Parser, Subcommand};
 use peercompute_net::Multiaddr;
 
-use crate::units;
+use crate::{sim::SimArgs, units};
 
 /// Peer-to-peer compute: lend a machine, or run work on the machines of others.
 #[derive(Debug, Parser)]
@@ -55,6 +55,8 @@ pub(crate) enum Command {
     Resume(ControlArgs),
     /// Set how much of this machine a node that runs on it may use.
     Throttle(ThrottleArgs),
+    /// Simulate networks whose nodes follow a rule, and compare the throughput with the best that is possible.
+    Sim(SimArgs),
     /// Measure this machine and the protocol.
     Bench(BenchArgs),
 }

@@ -1,4 +1,4 @@
-//! The command-line program: relay, node, run and bench.
+//! The command-line program: relay, node, run, sim and bench.
 
 mod bench;
 mod cli;
@@ -8,6 +8,7 @@ mod meet;
 mod node;
 mod output;
 mod run;
+mod sim;
 mod stop;
 mod units;
 
@@ -18,6 +19,7 @@ use clap::Parser as _;
 use crate::{
     cli::{Cli, Command},
     failure::Failure,
+    stop::StopSignal,
 };
 
 fn main() -> ExitCode {
@@ -51,6 +53,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
             Command::Pause(args) => control::pause(args, json).await,
             Command::Resume(args) => control::resume(args, json).await,
             Command::Throttle(args) => control::throttle(args, json).await,
+            Command::Sim(args) => sim::sim(args, json, StopSignal::listen()?).await,
             Command::Bench(args) => bench::bench(args, json).await,
         }
     });

@@ -1,0 +1,80 @@
+//! A run as a drawing: its figures, the throughput over time against the bound, and the network with its flows.
+
+mod chart;
+mod layout;
+mod network;
+mod svg;
+
+use self::svg::{Anchor, Svg};
+use super::{engine::Run, instance::Instance, outcome::Outcome, text::figure};
+
+/// Width of the drawing.
+const WIDTH: f64 = 960.0;
+/// Empty space at its sides.
+const MARGIN: f64 = 40.0;
+
+const INK: &str = "#1c2430";
+const MUTED: &str = "#667085";
+const FAINT: &str = "#e4e7ec";
+const BLUE: &str = "#2563eb";
+
+/// The drawing, as the text of an SVG file. `setting` says how the rule was run.
+pub(super) fn draw(instance: &Instance, run: &Run, outcome: &Outcome, setting: &str) -> String {
+    let mut svg = Svg::new();
+    let Outcome {
+        name,
+        rule,
+        nodes,
+        links,
+        seconds,
+        ..
+    } = outcome;
+    svg.text(
+        MARGIN,
+        46.0,
+        &name.chars().take(70).collect::<String>(),
+        "title",
+        Anchor::Start,
+    );
+    let subtitle =
+        format!("{nodes} nodes, {links} links · rule {rule} · {setting} · {seconds} s simulated");
+    svg.text(MARGIN, 68.0, &subtitle, "muted", Anchor::Start);
+    figures(&mut svg, outcome);
+    let mut y = 176.0;
+    y = chart::draw(&mut svg, y, &instance.network, run, outcome);
+    y = network::draw(&mut svg, y + 44.0, &instance.network, run.flows.as_ref());
+    svg.finish(WIDTH, y + MARGIN - 8.0, &format!("{name}: {subtitle}"))
+}
+
+/// The figures that matter most, side by side.
+fn figures(svg: &mut Svg, outcome: &Outcome) {
+    let percent = |share: f64| format!("{:.2} %", share * 100.0);
+    let mut tiles = vec![("tasks a second", figure(outcome.achieved_tasks_per_s))];
+    if let Some(bound) = outcome.bound_tasks_per_s.filter(|_| !outcome.is_churn()) {
+        tiles.push(("bound", figure(bound)));
+    }
+    if let Some(optimum) = outcome.optimum_tasks {
+        tiles.push(("completed tasks", outcome.completed.to_string()));
+        tiles.push(("optimum", format!("{optimum:.0}")));
+    }
+    if let Some(ratio) = outcome.ratio {
+        tiles.push(("of the best", percent(ratio)));
+    }
+    if let Some(t95) = outcome.t95_s {
+        tiles.push(("to 95 % of it", format!("{t95:.1} s")));
+    }
+    if let Some(share) = outcome.control_share {
+        tiles.push(("control traffic", percent(share)));
+    }
+    tiles.push(("most buffered", outcome.max_buffer.to_string()));
+    if outcome.is_churn() {
+        tiles.push(("run twice", outcome.rerun_tasks.to_string()));
+    }
+    let step = (WIDTH - 2.0 * MARGIN) / tiles.len() as f64;
+    for (place, (title, value)) in tiles.iter().enumerate() {
+        let x = MARGIN + step * place as f64;
+        svg.line([x, 96.0], [x, 138.0], "tick");
+        svg.text(x + 12.0, 116.0, value, "value", Anchor::Start);
+        svg.text(x + 12.0, 134.0, title, "small", Anchor::Start);
+    }
+}
