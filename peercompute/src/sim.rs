@@ -6,7 +6,6 @@ mod instance;
 mod outcome;
 mod plot;
 mod progress;
-mod shim;
 mod text;
 
 use std::{

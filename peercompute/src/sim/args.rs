@@ -5,7 +5,9 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, ValueEnum, builder::RangedI64ValueParser};
 use peercompute_swarm::cell::Buffer;
 
-use super::{instance::MAX_SECONDS, shim::MAX_GENERATED_NODES};
+use peercompute_swarm::sim::MAX_GENERATED_NODES;
+
+use super::instance::MAX_SECONDS;
 
 #[derive(Debug, Args)]
 #[command(override_usage = "\

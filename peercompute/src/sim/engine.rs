@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use peercompute_swarm::{
     cell::{Cell, Item, PerItem, Port},
-    sim::{Network, Report, Simulation, SimulationConfig},
+    sim::{
+        Network, NetworkKind, Report, RuleName, Simulation, SimulationConfig, generate, simulate,
+    },
 };
 
 use super::{
     args::{Kind, Rule},
     instance::InstanceError,
-    shim::{NetworkKind, RuleName, generate, simulate},
 };
 
 /// How often a simulation tells how far it is.
