@@ -6,8 +6,6 @@ use std::{
     process::ExitCode,
 };
 
-use peercompute_net::IdentityFileError;
-
 /// Why a command ended without having done its work.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -63,18 +61,6 @@ impl Failure {
     pub(crate) fn input(&self) -> Option<(&Path, &'static str)> {
         let (file, field) = self.input.as_ref()?;
         Some((file, field))
-    }
-
-    pub(crate) fn from_relay(error: peercompute_relay::RunError) -> Self {
-        use peercompute_relay::{RunError, StartError};
-        match &error {
-            RunError::Start(StartError::Identity(IdentityFileError::Read { path, .. })) => {
-                let path = path.clone();
-                Self::usage(error).about(&path, "identity")
-            }
-            _ if error.exit_code() == 2 => Self::usage(error),
-            _ => Self::run(error),
-        }
     }
 
     pub(crate) fn exit_code(&self) -> ExitCode {

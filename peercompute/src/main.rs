@@ -91,7 +91,7 @@ async fn dispatch(cli: Cli, stop: StopSignal) -> Result<(), Failure> {
         // It listens for signals itself, and as soon as it is polled: none is lost in between, since signals are handed out only when everything waits.
         Command::Relay(args) => peercompute_relay::run(args, json)
             .await
-            .map_err(Failure::from_relay),
+            .map_err(meet::relay_failure),
         Command::Node(args) => node::node(args, json, stop).await,
         Command::Run(args) => run::run(args, json, stop).await,
         Command::Bench(args) => bench::bench(args, json, stop).await,

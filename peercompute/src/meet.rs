@@ -5,8 +5,8 @@ use std::{fs, path::Path, sync::Arc, time::Duration};
 use peercompute_compute::{PoolConfig, Throttle};
 use peercompute_kernel::{BuildError, LocalFallback, NodeBuilder, NodeKernel, StartError};
 use peercompute_net::{
-    Identity, Libp2pConfig, Libp2pTransport, ListenError, Multiaddr, NetworkStartError, PeerId,
-    multiaddr::Protocol,
+    Identity, IdentityFileError, Libp2pConfig, Libp2pTransport, ListenError, Multiaddr,
+    NetworkStartError, PeerId, multiaddr::Protocol,
 };
 use peercompute_rt::Runtime;
 
@@ -19,6 +19,9 @@ use crate::{
 
 /// What `--listen` says when nothing is to be listened at.
 pub(crate) const NOWHERE: &str = "none";
+
+/// The argument that names the file with the key.
+const IDENTITY: &str = "identity";
 
 /// Where a node listens if it is not told: everywhere, at ports of the system's choice.
 const EVERYWHERE: [&str; 2] = ["/ip4/0.0.0.0/tcp/0", "/ip4/0.0.0.0/udp/0/quic-v1"];
@@ -93,19 +96,38 @@ fn build(builder: NodeBuilder) -> Result<NodeKernel, Failure> {
 
 /// Reads the identity in a file, or writes a new one there.
 fn identity_of(path: &Path, runtime: &Runtime) -> Result<Identity, Failure> {
-    let unusable = |why: &str| {
-        let name = output::name(path);
-        Failure::usage(format!("--identity {name}: {why}")).about(path, "identity")
-    };
     // Before it is opened, which for a pipe that nobody writes to would never end.
-    match fs::metadata(path) {
-        Ok(there) if !there.is_file() => Err(unusable("is not a regular file; name another")),
-        Ok(there) if there.len() == 0 => Err(unusable(
-            "is empty, there is no key in it; restore it from a copy, or remove it to get a new identity",
-        )),
-        _ => Identity::load_or_generate(path, runtime)
-            .map_err(|error| Failure::usage(error).about(path, "identity")),
+    match holds_no_key(path) {
+        Some(failure) => Err(failure),
+        None => Identity::load_or_generate(path, runtime)
+            .map_err(|error| Failure::usage(error).about(path, IDENTITY)),
     }
+}
+
+/// Why no key can be in what is at `path`, seen from outside.
+fn holds_no_key(path: &Path) -> Option<Failure> {
+    let why = match fs::metadata(path) {
+        Ok(there) if !there.is_file() => "is not a regular file; name another",
+        Ok(there) if there.len() == 0 => {
+            "is empty, there is no key in it; restore it from a copy, or remove it to get a new identity"
+        }
+        _ => return None,
+    };
+    let name = output::name(path);
+    Some(Failure::usage(format!("--identity {name}: {why}")).about(path, IDENTITY))
+}
+
+/// Says why a relay did not start, or did not end well.
+pub(crate) fn relay_failure(error: peercompute_relay::RunError) -> Failure {
+    use peercompute_relay::{RunError, StartError};
+    let path = match &error {
+        RunError::Start(StartError::Identity(
+            IdentityFileError::Read { path, .. } | IdentityFileError::Invalid { path, .. },
+        )) => path.clone(),
+        _ if error.exit_code() == 2 => return Failure::usage(error),
+        _ => return Failure::run(error),
+    };
+    holds_no_key(&path).unwrap_or_else(|| Failure::usage(error).about(&path, IDENTITY))
 }
 
 fn listen_addresses(given: &[String], local: PeerId) -> Result<Vec<Multiaddr>, Failure> {

@@ -173,7 +173,11 @@ fn an_identity_is_read_from_a_regular_file_only() {
         assert_eq!(refused.json()["field"], "identity");
     }
     // The relay ends alike.
-    run(&["relay", "--identity", dir.path().to_str().unwrap()]).expect(2);
+    for path in [empty.as_str(), dir.path().to_str().unwrap()] {
+        let refused = run(&["relay", "--json", "--identity", path]).expect(2);
+        assert!(!refused.stderr.contains("rsa"), "{}", refused.stderr);
+        assert_eq!(refused.json()["file"], path);
+    }
 }
 
 #[test]
