@@ -35,11 +35,11 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 
     /// Print JSON on standard output: one object, or for what keeps running one object a line.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 100)]
     pub(crate) json: bool,
 
     /// What to log on standard error: error, warn, info, debug, trace, or a filter such as peercompute_net=debug [default: warn, or PEERCOMPUTE_LOG].
-    #[arg(long, global = true, value_name = "LEVEL")]
+    #[arg(long, global = true, value_name = "LEVEL", display_order = 101)]
     pub(crate) log: Option<String>,
 }
 
@@ -122,7 +122,14 @@ pub(crate) struct NodeArgs {
 Operations: crc32c, fnv64 (FNV-1a), counteq (bytes equal to --imm), xor and add (every byte with --imm), noop.
 xor and add write their output to standard output, or with --out DIR to a file of the same name there, with the
 operation's name behind it if there are several. These files are put in place when all is done; what is there is
-replaced, except inputs. The other operations have no output to write.")]
+replaced, except inputs. The other operations have no output to write.
+
+Examples:
+  peercompute run --op crc32c --op fnv64 data/*.bin --relay ADDRESS
+  peercompute run --op counteq --imm 10 access.log --peer ADDRESS --json
+  peercompute run --op xor --imm 255 picture.raw --out flipped --chunk 256KiB --patience 2s
+
+Sizes and durations carry a unit, such as 64MiB or 2s.")]
 pub(crate) struct RunArgs {
     /// The files to work on; they are read piece by piece, whatever their size. Pipes and devices are no files.
     #[arg(value_name = "FILE", required = true)]

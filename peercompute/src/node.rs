@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures::StreamExt as _;
 use peercompute_kernel::{NodeKernel, NodeStatus};
-use peercompute_net::{Multiaddr, NetworkEvent, Path};
+use peercompute_net::{Multiaddr, NetworkEvent, NetworkManager, Path};
 use serde::Serialize;
 
 pub(crate) use self::status::JsonStatus;
@@ -18,6 +18,9 @@ use crate::{
 
 /// How often a running node prints how it stands, with `--json`.
 const STATUS_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How long a node that is reachable through relays only waits for its first address before it says that it has none yet.
+const RESERVATION_WAIT: Duration = Duration::from_secs(10);
 
 /// One line of a node that runs with `--json`.
 #[derive(Serialize)]
@@ -104,8 +107,9 @@ async fn run(
     let network = node.network().expect("the node has a transport");
     let mut events = network.events();
     if args.listens_nowhere() {
-        // Its address is at the relay: print it when it is known.
+        // Its addresses are at relays: print them when one is known, or when it is clear that none will be soon.
         network.ready().await;
+        let _ = tokio::time::timeout(RESERVATION_WAIT, first_reservation(node, &network)).await;
     }
     printer.listening(&node.status(), socket);
     // What lies beyond the end of the clock never comes.
@@ -127,6 +131,20 @@ async fn run(
                 let wait = humantime::format_duration(args.wait.unwrap_or_default());
                 return Err(Failure::run(format!("no peer came within {wait}")));
             }
+        }
+    }
+}
+
+/// Waits until a relay has given an address, or has refused.
+async fn first_reservation(node: &NodeKernel, network: &NetworkManager) {
+    let mut events = network.events();
+    while node.status().addresses.is_empty() {
+        match events.next().await {
+            None
+            | Some(NetworkEvent::ReservationFailed { .. } | NetworkEvent::RelayLost { .. }) => {
+                return;
+            }
+            Some(_) => {}
         }
     }
 }

@@ -83,6 +83,12 @@ pub(crate) struct JsonFailure<'a> {
     pub(crate) error: &'a str,
 }
 
+/// So many of something, such as `1 task` or `12 tasks`.
+pub(crate) fn count(number: u64, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
+}
+
 /// Bytes for people, in powers of 1024.
 pub(crate) fn bytes(count: u64) -> impl fmt::Display {
     bytesize::ByteSize(count).display().iec()

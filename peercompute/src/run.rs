@@ -245,15 +245,19 @@ async fn why_ended(error: PushError, results: &mut JobResults) -> RunError {
 /// The operations, with the immediate for those that take one.
 fn operations(args: &RunArgs) -> Result<Vec<Operation>, Failure> {
     let parse = |name: &String| match Operation::parse(name, args.imm) {
-        Err(OperationError::UnexpectedImmediate { .. }) => Operation::parse(name, None),
-        parsed => parsed,
+        Err(OperationError::UnexpectedImmediate { .. }) => {
+            Operation::parse(name, None).map_err(Failure::usage)
+        }
+        Err(OperationError::MissingImmediate { operation }) => Err(Failure::usage(format!(
+            "{operation} works with a byte: give it with --imm N, a number from 0 to 255"
+        ))),
+        parsed => parsed.map_err(Failure::usage),
     };
     let operations: Vec<_> = args
         .operations
         .iter()
         .map(parse)
-        .collect::<Result<_, _>>()
-        .map_err(Failure::usage)?;
+        .collect::<Result<_, _>>()?;
     if args.imm.is_some()
         && operations
             .iter()

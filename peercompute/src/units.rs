@@ -15,7 +15,7 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
             _ => "64",
         };
         return Err(format!(
-            "`{text}` has no unit; write for example {number}KiB or {number}MiB"
+            "`{text}` has no unit; write for example {number}B or {number}MiB"
         ));
     }
     match text.parse::<ByteSize>() {
@@ -71,7 +71,7 @@ mod tests {
         assert_eq!(size("64MiB"), Ok(64 << 20));
         assert_eq!(size("16 KiB"), Ok(16 << 10));
         assert_eq!(size("1MB"), Ok(1_000_000));
-        assert!(size("64").unwrap_err().contains("write for example 64KiB"));
+        assert!(size("64").unwrap_err().contains("write for example 64B"));
         assert!(size("many").unwrap_err().contains("not a size"));
         assert!(size("").is_err());
         assert!(size("-1KiB").is_err());
@@ -79,8 +79,8 @@ mod tests {
 
     #[test]
     fn the_example_is_one_that_is_taken() {
-        assert!(size("0").unwrap_err().contains("64KiB"));
-        assert!(size("...").unwrap_err().contains("64KiB"));
+        assert!(size("0").unwrap_err().contains("64B"));
+        assert!(size("...").unwrap_err().contains("64B"));
     }
 
     #[test]

@@ -303,7 +303,7 @@ fn arguments_that_are_unusable_end_with_two_and_name_the_remedy() {
     let missing = missing.to_str().unwrap();
     let cases: &[(&[&str], &str)] = &[
         (&["run", "--op", "sing", &a], "crc32c"),
-        (&["run", "--op", "xor", &a], "immediate"),
+        (&["run", "--op", "xor", &a], "--imm N"),
         (&["run", "--op", "xor", "--imm", "256", &a], "255"),
         (&["run", "--op", "crc32c", "--imm", "1", &a], "--imm"),
         (&["run", "--op", "crc32c", missing], "missing"),

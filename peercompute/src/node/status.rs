@@ -6,6 +6,7 @@ use peercompute_kernel::NodeStatus;
 use serde::{Deserialize, Serialize};
 
 use super::path_name;
+use crate::output;
 
 /// A node's status as the program prints it.
 #[derive(Debug, Deserialize, Serialize)]
@@ -92,13 +93,14 @@ impl JsonStatus {
             failed,
         } = self.tasks;
         lines.push(format!(
-            "tasks     {done} done, {failed} failed, {running} running, {queued} waiting, from {} submitters",
-            self.sessions
+            "tasks     {done} done, {failed} failed, {running} running, {queued} waiting, from {}",
+            output::count(self.sessions as u64, "submitter")
         ));
         lines.push(format!("peers     {}", self.peers.len()));
         lines.extend(self.peers.iter().map(|peer| {
             let path = peer.path.as_deref().unwrap_or_default();
-            format!("  {}  {path}  {} workers", peer.peer_id, peer.workers)
+            let workers = output::count(u64::from(peer.workers), "worker");
+            format!("  {}  {path}  {workers}", peer.peer_id)
         }));
         if !self.unreached.is_empty() {
             lines.push(format!(

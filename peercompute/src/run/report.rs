@@ -226,7 +226,8 @@ impl Report {
         }
         let (tasks, bytes) = self.sums();
         output::note(&format!(
-            "{tasks} tasks, {} in {:.2} s, {}/s{}",
+            "{}, {} in {:.2} s, {}/s{}",
+            output::count(tasks, "task"),
             output::bytes(bytes),
             self.seconds,
             output::bytes((bytes as f64 / self.seconds.max(1e-9)) as u64),
