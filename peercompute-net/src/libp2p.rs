@@ -12,6 +12,7 @@ mod gate;
 mod identity;
 mod listeners;
 mod metrics;
+mod muxer;
 #[cfg(not(target_arch = "wasm32"))]
 mod relay;
 mod shared;
