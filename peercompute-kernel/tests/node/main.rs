@@ -1,6 +1,8 @@
 //! Whole nodes in one thread on virtual time, over the network in memory.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod frozen;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
