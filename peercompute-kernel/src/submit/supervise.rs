@@ -4,7 +4,7 @@ use std::{
     time::Duration,
 };
 
-use futures::{StreamExt as _, stream::FuturesUnordered};
+use futures::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use peercompute_net::{NetworkManager, PeerId};
 use peercompute_rt::{BoxFuture, Runtime};
 
@@ -72,7 +72,9 @@ impl Supervisor {
                 jobs,
                 served,
                 search_done,
-                trying: candidates > 0 || links.to.contains(&Host::Local),
+                trying: candidates > 0
+                    || links.to.contains(&Host::Local)
+                    || (search_done && self.searches_on()),
             };
             let verdict = alone.look(now(&self.runtime), sight);
             let until = match verdict {
@@ -96,6 +98,13 @@ impl Supervisor {
                 () = self.runtime.sleep(wait) => {}
             }
         }
+    }
+
+    /// Whether a relay or bootstrap node could not be reached and is tried again.
+    fn searches_on(&self) -> bool {
+        // Ready at once when it has been before.
+        let readiness = self.net.as_ref().and_then(|net| net.ready().now_or_never());
+        readiness.is_some_and(|readiness| readiness.lost.iter().any(|(_, why)| why.is_passing()))
     }
 
     /// Starts links to the peers that run tasks and have none. Returns how many peers may yet turn out to be reachable, and when to look again.

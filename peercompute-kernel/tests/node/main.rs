@@ -175,6 +175,41 @@ fn an_address_where_nobody_answers_ends_in_the_local_fallback() {
 }
 
 #[test]
+fn a_node_that_is_not_there_yet_is_waited_for_as_long_as_patience_lasts() {
+    let world = World::new(18);
+    world.run(async {
+        let address: Multiaddr = "/memory/77".parse().unwrap();
+        let node = world.submitter(&[address.clone()], never()).await;
+        let come = async {
+            world.runtime.sleep(PATIENCE / 2).await;
+            let worker = world
+                .node("late")
+                .room("test", "room")
+                .listen(address)
+                .build(world.runtime.clone())
+                .unwrap();
+            worker.start().await.unwrap();
+            worker
+        };
+        let (outcomes, worker) = futures::join!(run_job(&node, 100), come);
+        assert_all_right(&outcomes.unwrap(), 100);
+        assert_eq!(worker.status().tasks.done, 100);
+    });
+}
+
+#[test]
+fn a_node_of_another_room_is_not_waited_for() {
+    let world = World::new(19);
+    world.run(async {
+        let (_other, address) = world.worker("other", "another room").await;
+        let node = world.submitter(&[address], when_alone()).await;
+        let before = world.runtime.now();
+        assert_all_right(&run_job(&node, 50).await.unwrap(), 50);
+        assert!(world.runtime.now() - before < PATIENCE);
+    });
+}
+
+#[test]
 fn without_other_nodes_and_without_the_fallback_the_job_fails() {
     let world = World::new(4);
     world.run(async {
