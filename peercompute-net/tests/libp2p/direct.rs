@@ -515,3 +515,44 @@ fn alice_port(address: &peercompute_net::Multiaddr) -> u16 {
         })
         .unwrap()
 }
+
+/// Waits until the other end hangs up without a word.
+async fn hung_up(socket: &mut tokio::net::TcpStream) {
+    let mut answer = Vec::new();
+    // A reset is as good as an end.
+    let _ = socket.read_to_end(&mut answer).await;
+    assert!(answer.is_empty());
+}
+
+#[test]
+fn sockets_that_are_held_open_without_a_word_lock_nobody_out() {
+    run(async {
+        let mut few = config();
+        few.limits.pending_incoming = 4;
+        let (alice, at) = listening(few, "/ip4/127.0.0.1/tcp/0").await;
+        echo(&alice);
+        let mut idle = Vec::new();
+        for _ in 0..12 {
+            let socket = tokio::net::TcpStream::connect(("127.0.0.1", alice_port(&at))).await;
+            idle.push(socket.unwrap());
+        }
+        // The first ones have made room for the others.
+        for socket in &mut idle[..8] {
+            hung_up(socket).await;
+        }
+        let bob = node();
+        bob.dial(at).await.unwrap();
+        echoes(&bob, alice.local_peer()).await;
+    });
+}
+
+#[test]
+fn a_handshake_that_does_not_begin_ends() {
+    run(async {
+        let mut impatient = config();
+        impatient.handshake_timeout = std::time::Duration::from_millis(50);
+        let (_alice, at) = listening(impatient, "/ip4/127.0.0.1/tcp/0").await;
+        let socket = tokio::net::TcpStream::connect(("127.0.0.1", alice_port(&at))).await;
+        hung_up(&mut socket.unwrap()).await;
+    });
+}

@@ -78,6 +78,13 @@ impl Handler {
     }
 }
 
+impl Drop for Handler {
+    /// The connection has ended, or begins to: libp2p lets go of the handler first, and then takes its time to tell the other end.
+    fn drop(&mut self) {
+        self.streams.end();
+    }
+}
+
 type Event =
     ConnectionHandlerEvent<ReadyUpgrade<StreamProtocol>, Open, (StreamProtocol, PeerStream)>;
 

@@ -360,6 +360,27 @@ fn a_lost_relay_is_asked_again_and_its_list_counts_for_a_while() {
 }
 
 #[test]
+fn a_peer_that_leaves_after_its_relay_is_gone_at_once_and_yet_dialled_for_a_while() {
+    let mut one = One::new();
+    one.lists(vec![alive(1), alive(2)]);
+    one.connect(1);
+    one.connect(2);
+    one.membership
+        .source_ended(one.now, one.relay, RendezvousError::Ended);
+    one.membership.disconnected(one.now, peer(1));
+    let known = |one: &One| {
+        let peers = one.membership.peers().into_iter();
+        peers.map(|peer| peer.presence.peer).collect::<Vec<_>>()
+    };
+    assert_eq!(known(&one), [peer(2)]);
+    one.actions();
+    one.wait(FIRST_REDIAL);
+    assert_eq!(one.dials()[0].1, address(1));
+    one.connect(1);
+    assert_eq!(known(&one).len(), 2);
+}
+
+#[test]
 fn a_relay_that_comes_back_replaces_its_list() {
     let mut one = One::new();
     one.lists(vec![alive(1), alive(2)]);
