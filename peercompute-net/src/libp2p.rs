@@ -341,6 +341,10 @@ impl Transport for Libp2pTransport {
         lock(&self.shared.state).connections.paths().collect()
     }
 
+    fn keep(&self, peer: PeerId, keep: bool) {
+        self.shared.wish(|wishes| wishes.keep.insert(peer, keep));
+    }
+
     fn disconnect(&self, peer: PeerId) {
         if lock(&self.shared.state).connections.path(&peer).is_some() {
             self.shared.wish(|wishes| wishes.disconnect.insert(peer));

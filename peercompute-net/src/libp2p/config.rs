@@ -37,7 +37,8 @@ pub struct Libp2pConfig {
     /// What peers may cost this node.
     pub limits: Libp2pLimits,
     /// When a connection that nothing uses is closed. Open streams use it, reservations at a relay do, and so does publish/subscribe as long as both ends
-    /// take part in it. A short time saves sockets on a busy server; a long one saves dials. Default: 30 minutes.
+    /// take part in it; those to peers that are [kept](crate::Transport::keep), as a [`NetworkManager`](crate::NetworkManager) keeps its room's, stay. A short time
+    /// saves sockets on a busy server; a long one saves dials. Default: 30 minutes.
     pub idle_timeout: Duration,
     /// How often a connection's round trip is measured; two pings without an answer end the connection. Default: 10 seconds.
     pub ping_interval: Duration,

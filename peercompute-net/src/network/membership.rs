@@ -74,6 +74,8 @@ pub(crate) enum Action {
     Dial { dial: DialId, address: Multiaddr },
     /// The dial is of no more use.
     Cancel { dial: DialId },
+    /// Let connections to `peer` stay, or end, when nothing uses them.
+    Keep { peer: PeerId, keep: bool },
     /// End all connections to `peer`.
     Disconnect { peer: PeerId },
 }

@@ -100,6 +100,10 @@ impl ConnectionHandler for Handler {
         SubstreamProtocol::new(Accept(self.protocols.current()), ())
     }
 
+    fn connection_keep_alive(&self) -> bool {
+        self.streams.are_kept()
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         if let Some(accepted) = self.accepted.pop_front() {
             return Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(accepted));

@@ -19,6 +19,8 @@ pub(crate) struct OpenStreams {
     open: Mutex<Open>,
     /// The connection has ended, or is ending.
     ended: AtomicBool,
+    /// The connection stays without any.
+    kept: AtomicBool,
     idle: Arc<AtomicWaker>,
 }
 
@@ -41,12 +43,22 @@ impl OpenStreams {
         Self {
             open: Mutex::default(),
             ended: AtomicBool::new(false),
+            kept: AtomicBool::new(false),
             idle,
         }
     }
 
     pub(crate) fn count(&self) -> usize {
         lock(&self.open).waiting.len()
+    }
+
+    /// Whether the connection stays without any stream. The connection looks whenever something happens on it, a ping at the latest.
+    pub(crate) fn keep(&self, keep: bool) {
+        self.kept.store(keep, Ordering::Relaxed);
+    }
+
+    pub(crate) fn are_kept(&self) -> bool {
+        self.kept.load(Ordering::Relaxed)
     }
 
     /// Counts one more, until the returned value is dropped.
