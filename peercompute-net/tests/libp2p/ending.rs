@@ -16,15 +16,15 @@ struct Freezer {
     peer: PeerId,
     address: Multiaddr,
     freeze: tokio::sync::oneshot::Sender<()>,
-    end: mpsc::Sender<()>,
+    end: mpsc::SyncSender<()>,
     thread: thread::JoinHandle<()>,
 }
 
 impl Freezer {
     fn start(address: &'static str) -> Self {
-        let (tell, told) = mpsc::channel();
+        let (tell, told) = mpsc::sync_channel(1);
         let (freeze, frozen) = tokio::sync::oneshot::channel::<()>();
-        let (end, ended) = mpsc::channel::<()>();
+        let (end, ended) = mpsc::sync_channel::<()>(0);
         let thread = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
