@@ -137,7 +137,7 @@ impl Libp2pTransport {
         let shared = Arc::new(Shared::new());
         let (relay_transport, relay_client) = libp2p::relay::client::new(local);
         let carrier = transports::build(&config, relay_transport)?;
-        let carrier = admission::guard(carrier, &config, runtime);
+        let carrier = admission::guard(carrier, &config);
         let carrier = metrics::count_bytes(carrier, registry.as_deref_mut());
         #[cfg(not(target_arch = "wasm32"))]
         let ledger = relay::RelayLedger::default();

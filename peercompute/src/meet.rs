@@ -122,7 +122,9 @@ pub(crate) fn relay_failure(error: peercompute_relay::RunError) -> Failure {
     use peercompute_relay::{RunError, StartError};
     let path = match &error {
         RunError::Start(StartError::Identity(
-            IdentityFileError::Read { path, .. } | IdentityFileError::Invalid { path, .. },
+            IdentityFileError::Read { path, .. }
+            | IdentityFileError::NotAFile { path }
+            | IdentityFileError::Invalid { path, .. },
         )) => path.clone(),
         _ if error.exit_code() == 2 => return Failure::usage(error),
         _ => return Failure::run(error),

@@ -70,7 +70,7 @@ async fn work(stream: Stream, mut core: Worker, answers: usize) {
         };
         core.handle_frame(Duration::ZERO, frame).unwrap();
     }
-    futures::future::pending().await
+    futures::future::pending::<()>().await;
 }
 
 #[test]

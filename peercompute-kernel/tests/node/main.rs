@@ -179,7 +179,9 @@ fn a_node_that_is_not_there_yet_is_waited_for_as_long_as_patience_lasts() {
     let world = World::new(18);
     world.run(async {
         let address: Multiaddr = "/memory/77".parse().unwrap();
-        let node = world.submitter(&[address.clone()], never()).await;
+        let node = world
+            .submitter(std::slice::from_ref(&address), never())
+            .await;
         let come = async {
             world.runtime.sleep(PATIENCE / 2).await;
             let worker = world

@@ -24,7 +24,6 @@ use libp2p::core::{
     Multiaddr, Transport,
     transport::{DialOpts, ListenerId, TransportError, TransportEvent},
 };
-use peercompute_rt::{Instant, Runtime};
 
 use self::table::{Source, Table};
 use super::{Libp2pConfig, transports::Carrier};
@@ -34,20 +33,19 @@ use crate::toolkit::lock;
 const WARN_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Puts the bounds of `config` on what comes in over `carrier`.
-pub(crate) fn guard(carrier: Carrier, config: &Libp2pConfig, runtime: &Runtime) -> Carrier {
+pub(crate) fn guard(carrier: Carrier, config: &Libp2pConfig) -> Carrier {
     let limits = &config.limits;
     let table = Table::new(limits.pending_incoming, limits.pending_incoming_per_address);
     let pending = Pending {
         table,
         handles: HashMap::new(),
         dropped: 0,
-        warned_at: None,
+        silence: None,
     };
     Guarded {
         carrier,
         pending: Arc::new(Mutex::new(pending)),
         limit: config.handshake_timeout,
-        runtime: runtime.clone(),
     }
     .boxed()
 }
@@ -56,7 +54,6 @@ struct Guarded<T> {
     carrier: T,
     pending: Arc<Mutex<Pending>>,
     limit: Duration,
-    runtime: Runtime,
 }
 
 struct Pending {
@@ -65,28 +62,30 @@ struct Pending {
     handles: HashMap<u64, AbortHandle>,
     /// Connections that were dropped for others and of which no warning has told.
     dropped: u64,
-    warned_at: Option<Instant>,
+    /// Until it is over, there is no further warning.
+    silence: Option<Delay>,
 }
 
 impl Pending {
     /// Gives a connection its place.
-    fn admit(&mut self, source: Source, handle: AbortHandle, now: Instant) -> u64 {
+    fn admit(&mut self, source: Source, handle: AbortHandle) -> u64 {
         let (id, dropped) = self.table.admit(source);
         self.handles.insert(id, handle);
         if let Some((id, of)) = dropped {
             if let Some(handle) = self.handles.remove(&id) {
                 handle.abort();
             }
-            self.warn(of, now);
+            self.warn(of);
         }
         id
     }
 
-    fn warn(&mut self, source: Source, now: Instant) {
+    fn warn(&mut self, source: Source) {
         self.dropped += 1;
         if self
-            .warned_at
-            .is_some_and(|warned_at| now - warned_at < WARN_INTERVAL)
+            .silence
+            .as_mut()
+            .is_some_and(|silence| silence.now_or_never().is_none())
         {
             return;
         }
@@ -96,7 +95,7 @@ impl Pending {
             "connections come in and do not finish their handshake; the oldest are dropped to make room for others"
         );
         self.dropped = 0;
-        self.warned_at = Some(now);
+        self.silence = Some(Delay::new(WARN_INTERVAL));
     }
 }
 
@@ -137,8 +136,7 @@ impl<T: Transport<Error = io::Error> + Unpin> Transport for Guarded<T> {
         };
         Poll::Ready(event.map_upgrade(|upgrade| {
             let (handle, registration) = AbortHandle::new_pair();
-            let now = self.runtime.now();
-            let id = lock(&self.pending).admit(source, handle, now);
+            let id = lock(&self.pending).admit(source, handle);
             Upgrade {
                 upgrade: Box::pin(Abortable::new(upgrade, registration)),
                 limit: Delay::new(self.limit),

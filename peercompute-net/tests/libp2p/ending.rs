@@ -24,7 +24,7 @@ impl Freezer {
     fn start(address: &'static str) -> Self {
         let (tell, told) = mpsc::sync_channel(1);
         let (freeze, frozen) = tokio::sync::oneshot::channel::<()>();
-        let (end, ended) = mpsc::sync_channel::<()>(1);
+        let (end, ended) = mpsc::sync_channel::<()>(0);
         let thread = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
