@@ -5,9 +5,9 @@
 
 #![allow(clippy::print_stdout, reason = "it talks to whoever runs it")]
 
-use std::{sync::Arc, time::Duration};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use peercompute_compute::Operation;
@@ -18,18 +18,38 @@ use peercompute_rt::Runtime;
 /// How long the responder waits for somebody.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+const USAGE: &str = "\
+usage: two_nodes responder [ADDRESS]
+       two_nodes initiator ADDRESS
+
+ADDRESS is a multiaddress: where the responder listens [default: /ip4/127.0.0.1/tcp/0], and for
+the initiator what a responder prints.";
+
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> anyhow::Result<ExitCode> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    match arguments[..] {
-        ["responder"] => responder("/ip4/127.0.0.1/tcp/0".parse()?).await,
-        ["responder", address] => responder(address.parse()?).await,
-        ["initiator", address] => initiator(address.parse()?).await,
-        _ => bail!(
-            "say `responder [ADDRESS]`, or `initiator ADDRESS` with the address that a responder prints"
-        ),
+    let (role, address) = match arguments[..] {
+        ["responder"] => ("responder", "/ip4/127.0.0.1/tcp/0"),
+        [role @ ("responder" | "initiator"), address] => (role, address),
+        _ => return Ok(unusable("a role is missing, or an address")),
+    };
+    let address: Multiaddr = match address.parse() {
+        Ok(address) => address,
+        Err(error) => return Ok(unusable(&format!("`{address}` is no address: {error}"))),
+    };
+    if role == "responder" {
+        responder(address).await?;
+    } else {
+        initiator(address).await?;
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says what is wrong with the arguments, and how they should be.
+fn unusable(what: &str) -> ExitCode {
+    eprintln!("error: {what}\n\n{USAGE}");
+    ExitCode::from(2)
 }
 
 async fn responder(address: Multiaddr) -> anyhow::Result<()> {

@@ -26,6 +26,16 @@ impl Drop for Responder {
 }
 
 #[test]
+fn unusable_arguments_end_with_2_and_with_how_they_should_be() {
+    for arguments in [&[][..], &["dancer"], &["initiator"], &["responder", "home"]] {
+        let output = Command::new(example()).args(arguments).output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {error}");
+        assert!(error.contains("usage: two_nodes"), "{arguments:?}: {error}");
+    }
+}
+
+#[test]
 fn the_initiator_delegates_to_the_responder_and_falls_back_when_it_is_gone() {
     let child = Command::new(example())
         .arg("responder")

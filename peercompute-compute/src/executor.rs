@@ -11,8 +11,8 @@ pub trait Executor: MaybeSend + MaybeSync {
     ///
     /// # Errors
     ///
-    /// [`Unsupported::UnknownProgram`] (or [`Unsupported::NoProgram`]) when this executor runs no programs of that kind, so that the next one is asked; any other when
-    /// the kind is right and the program is not, which settles it.
+    /// [`Unsupported::UnknownProgram`], [`Unsupported::NoProgram`] or [`OperationError::Unknown`] when this executor does not know the program, so that the next one is
+    /// asked; any other when it knows it and cannot run it, which settles it.
     fn prepare(&self, spec: &v1::TaskSpec) -> Result<Arc<dyn Program>, Unsupported>;
 }
 
@@ -56,6 +56,7 @@ impl Default for Executors {
 impl Executor for Executors {
     /// Asks each executor in order until one prepares the program or knows its kind.
     fn prepare(&self, spec: &v1::TaskSpec) -> Result<Arc<dyn Program>, Unsupported> {
+        // The first that says more than that it does not know the kind says it best.
         let mut answer = match &spec.program {
             Some(program) => Unsupported::UnknownProgram {
                 program: kind(program).to_owned(),
@@ -65,8 +66,13 @@ impl Executor for Executors {
         for executor in &self.0 {
             match executor.prepare(spec) {
                 Ok(program) => return Ok(program),
+                Err(unnamed @ Unsupported::Operation(OperationError::Unknown { .. })) => {
+                    answer = unnamed;
+                }
                 Err(next @ (Unsupported::UnknownProgram { .. } | Unsupported::NoProgram)) => {
-                    answer = next;
+                    if !matches!(answer, Unsupported::Operation(_)) {
+                        answer = next;
+                    }
                 }
                 Err(settled) => return Err(settled),
             }
@@ -170,6 +176,25 @@ mod tests {
     fn an_executor_that_does_not_know_the_kind_hands_it_to_the_next() {
         let executors = Executors::empty().with(UNKNOWN).with(NOOP);
         assert_eq!(run(&executors, &Operation::Crc32c.into()), Ok(Bytes::new()));
+    }
+
+    #[test]
+    fn an_operation_of_an_unknown_name_is_left_to_the_next() {
+        let operation = v1::BuiltinProgram {
+            operation: "reverse".to_owned(),
+            immediate: 0,
+        };
+        let program = v1::program::Program::Builtin(operation);
+        let spec = v1::TaskSpec {
+            program: Some(v1::Program {
+                program: Some(program),
+            }),
+            limits: None,
+        };
+        let executors = Executors::default().with(UNKNOWN);
+        let refused = refusal(&executors, &spec);
+        assert!(refused.to_string().contains("reverse"), "{refused}");
+        assert_eq!(run(&executors.with(NOOP), &spec), Ok(Bytes::new()));
     }
 
     #[test]

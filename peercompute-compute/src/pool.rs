@@ -51,7 +51,7 @@ use crew::Crew;
 
 /// Runs tasks: natively on threads of its own named `peercompute-worker-N`, in a browser between the turns of the event loop.
 ///
-/// Work comes in through [`Pool::client`] and is started in the order in which it came. Each task that was accepted is answered exactly once, with a result or an error.
+/// Work comes in through [`Pool::client`] and is started in the order in which it came. Each task that was accepted is answered exactly once, with a result or an error, unless it was [recalled](PoolClient::recall).
 /// With L the [`worker_limit`] of its cores and a throttle t, it has no workers at t = 0 and max(1, ⌊L × t⌋) otherwise; where L × t is less than 1 that one worker rests for the
 /// remaining part of its time.
 ///

@@ -90,7 +90,7 @@ impl NodeBuilder {
         self
     }
 
-    /// Runs the programs that `executor` knows, beside the built-in operations.
+    /// Runs the programs that `executor` knows, beside the built-in operations. It is asked for operations whose name is none of theirs.
     pub fn executor(self, executor: impl Executor + 'static) -> Self {
         Self {
             executors: self.executors.with(executor),

@@ -161,7 +161,7 @@ impl NodeKernel {
         self.state().net.clone()
     }
 
-    /// Starts no more tasks and claims none, until [`resume`](Self::resume). What runs goes on to its end.
+    /// Starts no more tasks and claims none, until [`resume`](Self::resume). What runs goes on to its end; what waits goes back to its submitters.
     pub fn pause(&self) {
         self.workshop.set_paused(true);
     }
@@ -171,7 +171,7 @@ impl NodeKernel {
         self.workshop.set_paused(false);
     }
 
-    /// Changes the share of the machine that the node lends.
+    /// Changes the share of the machine that the node lends. None at all is like a [`pause`](Self::pause).
     ///
     /// # Errors
     ///

@@ -122,7 +122,10 @@ impl Workshop {
     }
 
     pub(crate) fn throttle(&self) -> Throttle {
-        let state = self.state();
+        self.throttle_in(&self.state())
+    }
+
+    fn throttle_in(&self, state: &State) -> Throttle {
         let running = state.pool.as_ref().map(|pool| pool.throttle());
         running
             .or(state.throttle)
@@ -135,23 +138,35 @@ impl Workshop {
         if let Some(pool) = &state.pool {
             if paused { pool.pause() } else { pool.resume() }
         }
-        let window = if paused {
-            0
-        } else {
-            self.worker_config().window
-        };
-        for session in state.sessions.iter().filter_map(Weak::upgrade) {
-            session.step(|session| session.core.set_window(window));
-        }
+        self.announce(&state);
     }
 
     pub(crate) fn set_throttle(&self, throttle: Throttle) -> Result<(), SpawnError> {
-        let pool = {
-            let mut state = self.state();
-            state.throttle = Some(throttle);
-            state.pool.clone()
+        let mut state = self.state();
+        state.throttle = Some(throttle);
+        let outcome = match &state.pool {
+            Some(pool) => pool.set_throttle(throttle),
+            None => Ok(()),
         };
-        pool.map_or(Ok(()), |pool| pool.set_throttle(throttle))
+        self.announce(&state);
+        outcome
+    }
+
+    /// How many tasks each stream claims: none while nothing is started.
+    fn window(&self, state: &State) -> u32 {
+        if state.paused || self.throttle_in(state) == Throttle::NONE {
+            0
+        } else {
+            self.worker_config().window
+        }
+    }
+
+    /// Claims on every stream what the node runs now, and gives back what it does not.
+    fn announce(&self, state: &State) {
+        let window = self.window(state);
+        for session in state.sessions.iter().filter_map(Weak::upgrade) {
+            session.set_window(window);
+        }
     }
 
     /// What the node says of its machine.
@@ -172,7 +187,7 @@ impl Workshop {
             (state.pool.take(), std::mem::take(&mut state.sessions))
         };
         for session in sessions.iter().filter_map(Weak::upgrade) {
-            session.step(|session| session.core.stop());
+            session.stop();
         }
         if let Some(pool) = pool {
             pool.stop().await;
@@ -202,9 +217,7 @@ impl Workshop {
     fn open_session(&self, client: PoolClient) -> Arc<Session> {
         let mut config = self.worker_config();
         let mut state = self.state();
-        if state.paused {
-            config.window = 0;
-        }
+        config.window = self.window(&state);
         let session = Arc::new(Session {
             state: Mutex::new(SessionState {
                 core: Worker::new(config),
@@ -325,6 +338,35 @@ impl Session {
         let result = step(&mut self.lock());
         self.ready.notify_one();
         result
+    }
+
+    /// Claims so much from now on. With nothing, what has not begun goes back to the submitter.
+    fn set_window(&self, window: u32) {
+        self.step(|state| {
+            state.core.set_window(window);
+            if window == 0 {
+                self.give_back(state);
+            }
+        });
+    }
+
+    /// Claims nothing any more, and gives back what has not begun.
+    fn stop(&self) {
+        self.step(|state| {
+            state.core.stop();
+            self.give_back(state);
+        });
+    }
+
+    fn give_back(&self, state: &mut SessionState) {
+        for work in self
+            .client
+            .recall()
+            .into_iter()
+            .chain(state.batch.drain(..))
+        {
+            state.core.give_back(Ticket::from_u64(work.tag()));
+        }
     }
 
     /// Gives the pool what it has room for. The rest stays with the core, which holds no more than the window that it claimed.

@@ -23,7 +23,8 @@ pub enum LocalFallback {
         /// How long the search for nodes may take.
         patience: Duration,
     },
-    /// When the search for nodes has ended without one, or the last one has gone and no other has come for two seconds.
+    /// When the search for nodes has ended without one, or the last one has gone and no other has come for two seconds. A relay or peer that is not there or does
+    /// not answer is tried again as long as the patience lasts.
     WhenAlone {
         /// How long the search for nodes may take.
         patience: Duration,

@@ -1,5 +1,6 @@
 //! The libp2p transport.
 
+mod admission;
 mod behaviour;
 mod broadcast;
 #[cfg(not(target_arch = "wasm32"))]
@@ -12,6 +13,7 @@ mod gate;
 mod identity;
 mod listeners;
 mod metrics;
+mod muxer;
 #[cfg(not(target_arch = "wasm32"))]
 mod relay;
 mod shared;
@@ -135,6 +137,7 @@ impl Libp2pTransport {
         let shared = Arc::new(Shared::new());
         let (relay_transport, relay_client) = libp2p::relay::client::new(local);
         let carrier = transports::build(&config, relay_transport)?;
+        let carrier = admission::guard(carrier, &config);
         let carrier = metrics::count_bytes(carrier, registry.as_deref_mut());
         #[cfg(not(target_arch = "wasm32"))]
         let ledger = relay::RelayLedger::default();
@@ -336,6 +339,10 @@ impl Transport for Libp2pTransport {
 
     fn connections(&self) -> Vec<(PeerId, Path)> {
         lock(&self.shared.state).connections.paths().collect()
+    }
+
+    fn keep(&self, peer: PeerId, keep: bool) {
+        self.shared.wish(|wishes| wishes.keep.insert(peer, keep));
     }
 
     fn disconnect(&self, peer: PeerId) {

@@ -71,6 +71,14 @@ pub trait Transport: MaybeSend + MaybeSync + 'static {
     /// Ends every connection to `peer`.
     fn disconnect(&self, peer: PeerId);
 
+    /// With `keep`, connections to `peer` stay although nothing uses them, those to come included; without, they end when the transport finds that nothing does.
+    /// A peer that is not kept at the other end, too, may end them there.
+    ///
+    /// Does nothing in a transport that ends no connection by itself.
+    fn keep(&self, peer: PeerId, keep: bool) {
+        let _ = (peer, keep);
+    }
+
     /// The transport's own way to reach many peers at once, where it has one. Without it, publish/subscribe sends over streams.
     fn broadcast(&self) -> Option<Arc<dyn Broadcast>> {
         None

@@ -64,8 +64,16 @@ async fn relay() -> Relay {
 }
 
 async fn node(room: &str, configure: impl FnOnce(&mut NetworkConfig)) -> NetworkManager {
+    node_over(transport_config(), room, configure).await
+}
+
+async fn node_over(
+    transport: Libp2pConfig,
+    room: &str,
+    configure: impl FnOnce(&mut NetworkConfig),
+) -> NetworkManager {
     let runtime = Runtime::tokio();
-    let transport = Libp2pTransport::start(transport_config(), &runtime).unwrap();
+    let transport = Libp2pTransport::start(transport, &runtime).unwrap();
     let mut config = NetworkConfig::in_room("test", room).unwrap();
     configure(&mut config);
     NetworkManager::start(runtime, Arc::new(transport), config)
@@ -171,5 +179,53 @@ fn a_relay_that_is_not_there_is_an_event_and_not_an_error() {
         assert_eq!(ready.lost.len(), 1);
         assert_eq!(ready.lost[0].0, gone);
         alice.stop().await;
+    });
+}
+
+#[test]
+fn members_stay_connected_although_nobody_says_anything() {
+    run(async {
+        let impatient = || {
+            let mut config = transport_config();
+            config.idle_timeout = Duration::from_millis(100);
+            // Publish/subscribe would use the connections.
+            config.broadcast = false;
+            config
+        };
+        let alice = node_over(impatient(), "room", |config| {
+            config.listen = vec![loopback()];
+        })
+        .await;
+        // They know each other from alice's list, and have no stream between them.
+        let at_alice = |config: &mut NetworkConfig| {
+            config.listen = vec![loopback()];
+            config.bootstrap = alice.addresses();
+        };
+        let bob = node_over(impatient(), "room", at_alice).await;
+        let carol = node_over(impatient(), "room", at_alice).await;
+        joined(&bob, carol.local_peer()).await;
+        joined(&carol, bob.local_peer()).await;
+        let mut events = bob.events();
+        // A stranger's connection comes to its end meanwhile, twice.
+        for _ in 0..2 {
+            let stranger = Libp2pTransport::start(transport_config(), &Runtime::tokio()).unwrap();
+            let mut connections = stranger.events();
+            stranger.dial(bob.addresses()[0].clone()).await.unwrap();
+            while !matches!(
+                connections.next().await.unwrap(),
+                peercompute_net::Event::Disconnected { .. }
+            ) {}
+        }
+        alice.stop().await;
+        // The only one who leaves is the one who was stopped.
+        let left = loop {
+            if let NetworkEvent::Left { peer } = events.next().await.unwrap() {
+                break peer;
+            }
+        };
+        assert_eq!(left, alice.local_peer());
+        for node in [bob, carol] {
+            node.stop().await;
+        }
     });
 }

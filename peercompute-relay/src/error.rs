@@ -71,7 +71,11 @@ impl StartError {
     pub fn is_usage(&self) -> bool {
         match self {
             Self::Config(_)
-            | Self::Identity(IdentityFileError::Invalid { .. })
+            | Self::Identity(
+                IdentityFileError::Read { .. }
+                | IdentityFileError::NotAFile { .. }
+                | IdentityFileError::Invalid { .. },
+            )
             | Self::OtherPeerId { .. }
             | Self::Certificate(_)
             | Self::Transport(_) => true,

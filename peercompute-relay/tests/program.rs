@@ -336,6 +336,29 @@ fn a_port_that_another_relay_has_ends_with_1_and_names_the_flag() {
 }
 
 #[test]
+fn an_identity_that_is_no_file_ends_with_2_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .unwrap()
+            .success()
+    );
+    for path in [pipe.as_path(), folder.path()] {
+        let (code, message) = failed(
+            program(folder.path())
+                .args(ANY_PORT)
+                .arg("--identity")
+                .arg(path),
+        );
+        assert_eq!(code, Some(2), "{message}");
+        assert!(message.contains("is no file"), "{message}");
+    }
+}
+
+#[test]
 fn a_peer_id_that_is_not_the_identitys_ends_with_2() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("relay.json");

@@ -47,7 +47,7 @@ pub struct JobStatus {
     pub pending: usize,
     /// Tasks under lease.
     pub leased: usize,
-    /// Workers that claim this job and are not put aside.
+    /// Workers that claim this job, are not put aside, and have been heard since they last were silent for too long.
     pub usable_workers: usize,
 }
 

@@ -206,20 +206,43 @@ impl Worker {
         }
     }
 
-    /// Changes how many tasks of each job it claims; 0 pauses. Tasks already leased stay.
+    /// Changes how many tasks of each job it claims. Tasks already leased stay, but for 0, which pauses: then what was not handed out is given back, as refused,
+    /// and the shell [gives back](Self::give_back) what it has and has not begun.
     pub fn set_window(&mut self, tasks: u32) {
         self.config.window = tasks;
+        if tasks == 0 {
+            self.refuse_queued(PAUSED);
+        }
+    }
+
+    /// Takes back a task that was handed out and has not begun, instead of [`handle_done`](Self::handle_done). The submitter leases it again, here or elsewhere;
+    /// it does not count as an attempt, because the window is claimed as 0 until the submitter has been told.
+    pub fn give_back(&mut self, ticket: Ticket) {
+        let (entry, serial) = task::parts(ticket);
+        let task = self.tasks.get(entry);
+        if let Some(task) = task.filter(|task| task.serial == serial && task.is_held()) {
+            let job = task.job;
+            self.job_mut(job).gives_back = true;
+        }
+        let failure = Failure::new(FailureReason::Refused, PAUSED);
+        self.handle_done(ticket, Err(failure), Duration::ZERO);
     }
 
     /// Claims nothing more and gives back what has not started, as refused. What runs may end; [`is_idle`](Self::is_idle) says when all is sent.
     pub fn stop(&mut self) {
         self.stopping = true;
+        self.refuse_queued(STOPPING);
+    }
+
+    /// Gives back what has not been handed out.
+    fn refuse_queued(&mut self, why: &str) {
         for job in self.jobs.values_mut() {
+            job.gives_back |= !job.queued.is_empty();
             while let Some(entry) = self.tasks.pop_front(&mut job.queued) {
                 let task = &mut self.tasks[entry];
                 task.place = Place::Answered;
                 task.input = Bytes::new();
-                task.answer = Answer::Failure(Failure::new(FailureReason::Refused, STOPPING));
+                task.answer = Answer::Failure(Failure::new(FailureReason::Refused, why));
                 self.tasks.push_back(&mut job.failures, entry);
             }
         }
@@ -346,6 +369,9 @@ impl Worker {
             .expect("the job of a task, or of an event that was not taken")
     }
 }
+
+/// What is said of tasks that are given back in a pause.
+const PAUSED: &str = "the worker is paused";
 
 /// What the tasks are told that are given back by [`Worker::stop`].
 const STOPPING: &str = "the worker is stopping";

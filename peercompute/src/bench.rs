@@ -20,7 +20,7 @@ use crate::{
 struct TasksReport {
     tasks: u64,
     workers: u32,
-    payload_bytes: u64,
+    payload_bytes: usize,
     tasks_per_s: f64,
     rtt_us: RoundTrip,
     transport: &'static str,
@@ -44,24 +44,36 @@ struct Bulk {
     ratio: f64,
 }
 
-pub(crate) async fn bench(args: BenchArgs, json: bool) -> Result<(), Failure> {
+pub(crate) async fn bench(
+    args: BenchArgs,
+    json: bool,
+    mut stop: StopSignal,
+) -> Result<(), Failure> {
     match args.what {
         BenchCommand::Tasks(args) => {
-            let mut stop = StopSignal::listen()?;
             tokio::select! {
                 done = bench_tasks(&args, json) => done,
                 () = stop.next() => Ok(()),
             }
         }
-        BenchCommand::Sink { listen } => bulk::sink(listen).await,
+        BenchCommand::Sink { listen } => bulk::sink(listen, stop.with_input()?).await,
     }
 }
 
 async fn bench_tasks(args: &BenchTasksArgs, json: bool) -> Result<(), Failure> {
     let listen = args.transport.listen();
+    let place = tempfile::Builder::new()
+        .prefix("peercompute-bench-")
+        .tempdir()
+        .map_err(|error| {
+            Failure::run(format!(
+                "no directory for the control sockets can be made: {error}; set TMPDIR to one where it can"
+            ))
+        })?;
     let mut workers = Vec::new();
-    for _ in 0..args.workers {
-        workers.push(Node::start(listen).await?);
+    for number in 0..args.workers {
+        let control = place.path().join(format!("{number}.sock"));
+        workers.push(Node::start(listen, &control).await?);
     }
     let rate = tasks::rate(&workers, args.tasks, args.payload).await?;
     let rtt_us = tasks::round_trips(&workers[..1], args.round_trips).await?;
@@ -89,11 +101,10 @@ async fn bench_tasks(args: &BenchTasksArgs, json: bool) -> Result<(), Failure> {
         cores: std::thread::available_parallelism().map_or(1, usize::from),
     };
     if json {
-        output::json(&report);
+        output::json(&report)
     } else {
-        report.print();
+        output::line(&report.to_text())
     }
-    Ok(())
 }
 
 fn per_second(count: u64, time: Duration) -> f64 {
@@ -101,37 +112,32 @@ fn per_second(count: u64, time: Duration) -> f64 {
 }
 
 impl TasksReport {
-    fn print(&self) {
+    fn to_text(&self) -> String {
         let Self {
             tasks,
             workers,
             payload_bytes,
             tasks_per_s,
-            rtt_us,
+            rtt_us: RoundTrip { p50, p99 },
             transport,
             bulk,
             cores,
         } = self;
-        output::line(&format!(
-            "{workers} worker processes over {transport} on loopback, {cores} cores"
-        ));
-        output::line(&format!(
-            "no-op tasks    {tasks_per_s:>12.0} a second  ({tasks} tasks of {payload_bytes} bytes)"
-        ));
-        output::line(&format!(
-            "round trip     {:>12.1} us p50, {:.1} us p99",
-            rtt_us.p50, rtt_us.p99
-        ));
-        output::line(&format!(
-            "crc32c         {:>12.1} MB/s, {} to one worker",
-            bulk.crc32c_bytes_per_s / 1e6,
-            output::bytes(bulk.bytes)
-        ));
-        output::line(&format!(
-            "bare stream    {:>12.1} MB/s",
-            bulk.stream_bytes_per_s / 1e6
-        ));
-        output::line(&format!("ratio          {:>12.2}", bulk.ratio));
+        [
+            format!("{workers} worker processes over {transport} on loopback, {cores} cores"),
+            format!(
+                "no-op tasks    {tasks_per_s:>12.0} a second  ({tasks} tasks of {payload_bytes} bytes)"
+            ),
+            format!("round trip     {p50:>12.1} us p50, {p99:.1} us p99"),
+            format!(
+                "crc32c         {:>12.1} MB/s, {} to one worker",
+                bulk.crc32c_bytes_per_s / 1e6,
+                output::bytes(bulk.bytes)
+            ),
+            format!("bare stream    {:>12.1} MB/s", bulk.stream_bytes_per_s / 1e6),
+            format!("ratio          {:>12.2}", bulk.ratio),
+        ]
+        .join("\n")
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{ArgAction, Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand, builder::RangedI64ValueParser};
 use peercompute_net::Multiaddr;
 
-use crate::{sim::SimArgs, units};
+use crate::{address, sim::SimArgs, units};
 
 /// Peer-to-peer compute: lend a machine, or run work on the machines of others.
 #[derive(Debug, Parser)]
@@ -25,17 +25,21 @@ Through a relay, where the machines cannot reach each other:
   one    peercompute node --listen none --relay ADDRESS
   other  peercompute run --op crc32c FILE... --relay ADDRESS
 
+With --json a command that fails prints {\"error\": ...} on standard output too, with \"file\" and \"field\"
+where a file is at fault, unless what it has printed says already what failed. File names are as they
+are, with \\xNN for a byte that is no UTF-8.
+
 Exit status: 0 done; 1 it failed at run time; 2 arguments or an input file are unusable.")]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
 
     /// Print JSON on standard output: one object, or for what keeps running one object a line.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 100)]
     pub(crate) json: bool,
 
     /// What to log on standard error: error, warn, info, debug, trace, or a filter such as peercompute_net=debug [default: warn, or PEERCOMPUTE_LOG].
-    #[arg(long, global = true, value_name = "LEVEL")]
+    #[arg(long, global = true, value_name = "LEVEL", display_order = 101)]
     pub(crate) log: Option<String>,
 }
 
@@ -65,11 +69,11 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct MeetArgs {
     /// A relay's full multiaddress, as `peercompute relay` prints it. Repeatable.
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = address::remote)]
     pub(crate) relay: Vec<Multiaddr>,
 
     /// A node's full multiaddress, as `peercompute node` prints it. Repeatable.
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = address::remote)]
     pub(crate) peer: Vec<Multiaddr>,
 
     /// Only nodes of the same game meet.
@@ -95,7 +99,7 @@ pub(crate) struct NodeArgs {
     pub(crate) listen: Vec<String>,
 
     /// Per cent of this machine to lend: 0 to 100.
-    #[arg(long, value_name = "PERCENT", default_value_t = 100, value_parser = clap::value_parser!(u8).range(0..=100))]
+    #[arg(long, value_name = "PERCENT", default_value_t = 100, value_parser = clap::value_parser!(u8).range(0..=100), allow_negative_numbers = true)]
     pub(crate) throttle: u8,
 
     /// Wait this long for a first peer, then say so and exit with status 1. Without it a node stays until Ctrl-C.
@@ -109,14 +113,27 @@ pub(crate) struct NodeArgs {
     /// The socket that `status`, `pause`, `resume` and `throttle` use [default: one in the runtime directory, named after the process].
     #[arg(long, value_name = "PATH")]
     pub(crate) control: Option<PathBuf>,
+
+    /// Stop at the end of standard input too; `bench` has its nodes end with it, however it ends.
+    #[arg(long, hide = true)]
+    pub(crate) stop_with_input: bool,
 }
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Operations: crc32c, fnv64 (FNV-1a), counteq (bytes equal to --imm), xor and add (every byte with --imm), noop.
-xor and add write their output to standard output, or to a file of the same name in --out DIR.")]
+xor and add write their output to standard output, or with --out DIR to a file of the same name there, with the
+operation's name behind it if there are several. These files are put in place when all is done; what is there is
+replaced, except inputs. The other operations have no output to write.
+
+Examples:
+  peercompute run --op crc32c --op fnv64 data/*.bin --relay ADDRESS
+  peercompute run --op counteq --imm 10 access.log --peer ADDRESS --json
+  peercompute run --op xor --imm 255 picture.raw --out flipped --chunk 256KiB --patience 2s
+
+Sizes and durations carry a unit, such as 64MiB or 2s.")]
 pub(crate) struct RunArgs {
-    /// The files to work on; they are read piece by piece, whatever their size.
+    /// The files to work on; they are read piece by piece, whatever their size. Pipes and devices are no files.
     #[arg(value_name = "FILE", required = true)]
     pub(crate) files: Vec<PathBuf>,
 
@@ -124,16 +141,16 @@ pub(crate) struct RunArgs {
     #[arg(long = "op", value_name = "NAME", required = true)]
     pub(crate) operations: Vec<String>,
 
-    /// The operation's immediate, 0 to 255: what counteq, xor and add work with.
-    #[arg(long, value_name = "N")]
+    /// The immediate, 0 to 255: what counteq, xor and add work with. It is the same for every --op; run twice for two.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=255), allow_negative_numbers = true)]
     pub(crate) imm: Option<u32>,
 
     #[command(flatten)]
     pub(crate) meet: MeetArgs,
 
     /// Bytes in a task.
-    #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = units::size)]
-    pub(crate) chunk: u64,
+    #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = units::chunk)]
+    pub(crate) chunk: usize,
 
     /// Never run a task here: fail with status 1 if no node is there.
     #[arg(long)]
@@ -151,7 +168,7 @@ pub(crate) struct RunArgs {
     #[arg(long, overrides_with = "verify", action = ArgAction::SetTrue)]
     pub(crate) no_verify: bool,
 
-    /// Write output files into this directory, which must exist.
+    /// Write output files into this directory, which must exist. For xor and add; the others have none.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
 
@@ -170,7 +187,7 @@ pub(crate) struct ControlArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ThrottleArgs {
     /// Per cent: 0 to 100.
-    #[arg(value_parser = clap::value_parser!(u8).range(0..=100))]
+    #[arg(value_parser = clap::value_parser!(u8).range(0..=100), allow_negative_numbers = true)]
     pub(crate) percent: u8,
 
     #[command(flatten)]
@@ -199,23 +216,23 @@ pub(crate) enum BenchCommand {
 #[derive(Debug, Args)]
 pub(crate) struct BenchTasksArgs {
     /// Worker processes.
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64), allow_negative_numbers = true)]
     pub(crate) workers: u32,
 
     /// No-op tasks for the rate.
-    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    #[arg(long, default_value_t = 1_000_000, value_parser = RangedI64ValueParser::<u64>::new().range(1..=1_000_000_000), allow_negative_numbers = true)]
     pub(crate) tasks: u64,
 
     /// Bytes in each no-op task.
-    #[arg(long, value_name = "SIZE", default_value = "0B", value_parser = units::size)]
-    pub(crate) payload: u64,
+    #[arg(long, value_name = "SIZE", default_value = "0B", value_parser = units::task)]
+    pub(crate) payload: usize,
 
     /// Single tasks for the round trip.
-    #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    #[arg(long, default_value_t = 5_000, value_parser = RangedI64ValueParser::<u64>::new().range(1..=1_000_000), allow_negative_numbers = true)]
     pub(crate) round_trips: u64,
 
     /// Bytes for the bulk measurements.
-    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = units::size)]
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = units::some)]
     pub(crate) bulk: u64,
 
     /// tcp, quic or ws.

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -28,6 +28,13 @@ const MAX_LINE: u64 = 1 << 20;
 
 /// Connections that are answered at once; further ones wait in the system's queue.
 const MAX_CONNECTIONS: usize = 8;
+
+/// The longest path of a socket, in bytes: the system has room for so many (`sun_path`), less one for its end.
+const MAX_PATH: usize = if cfg!(any(target_os = "linux", target_os = "android")) {
+    107
+} else {
+    103
+};
 
 /// How long the other end may take for a line.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -61,23 +68,22 @@ impl ControlSocket {
             Some(path) => path,
             None => runtime_directory(true)?.join(format!("node-{}.sock", std::process::id())),
         };
+        check_path(&path)?;
+        let name = output::name(&path);
         if std::os::unix::net::UnixStream::connect(&path).is_ok() {
             return Err(Failure::run(format!(
-                "--control {}: another node listens there; choose another path",
-                path.display()
+                "--control {name}: another node listens there; choose another path"
             )));
         }
         remove_stale(&path);
         let listener = UnixListener::bind(&path).map_err(|error| {
             Failure::run(format!(
-                "--control {}: cannot be listened at: {error}",
-                path.display()
+                "--control {name}: cannot be listened at: {error}; choose a path in a directory that exists and belongs to you"
             ))
         })?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(|error| {
             Failure::run(format!(
-                "--control {}: cannot be made private: {error}",
-                path.display()
+                "--control {name}: cannot be made private: {error}; choose a path on another file system"
             ))
         })?;
         Ok(Self { listener, path })
@@ -119,9 +125,12 @@ impl Drop for ControlSocket {
 async fn answer(stream: UnixStream, node: Arc<NodeKernel>) {
     let exchange = async {
         let mut stream = BufReader::new(stream);
-        let mut line = String::new();
-        (&mut stream).take(MAX_LINE).read_line(&mut line).await?;
-        let response = match serde_json::from_str(&line) {
+        let mut line = Vec::new();
+        (&mut stream)
+            .take(MAX_LINE)
+            .read_until(b'\n', &mut line)
+            .await?;
+        let response = match serde_json::from_slice(&line) {
             Ok(request) => respond(request, &node),
             Err(error) => Response::Error {
                 error: format!("no request: {error}"),
@@ -187,35 +196,82 @@ async fn request(args: ControlArgs, request: Request, json: bool) -> Result<(), 
         Some(path) => path,
         None => only_node()?,
     };
+    check_path(&path)?;
+    let name = output::name(&path);
     let exchange = async {
-        let mut stream = BufReader::new(UnixStream::connect(&path).await?);
-        let mut text = serde_json::to_string(&request).map_err(std::io::Error::other)?;
-        text.push('\n');
-        stream.write_all(text.as_bytes()).await?;
-        let mut line = String::new();
-        (&mut stream).take(MAX_LINE).read_line(&mut line).await?;
-        serde_json::from_str::<Response>(&line).map_err(std::io::Error::other)
+        let stream = UnixStream::connect(&path)
+            .await
+            .map_err(|error| nobody_there(&name, &error))?;
+        converse(stream, &request).await.map_err(|error| {
+            Failure::run(format!(
+                "--control {name}: the node's answer is lost: {error}; it may have ended, try again"
+            ))
+        })
     };
     let response = tokio::time::timeout(PATIENCE, exchange)
         .await
-        .map_err(|_| Failure::run(format!("{}: the node does not answer", path.display())))?
-        .map_err(|error| {
-            Failure::run(format!(
-                "{}: no node can be asked there: {error}",
-                path.display()
-            ))
-        })?;
+        .map_err(|_| {
+            let patience = humantime::format_duration(PATIENCE);
+            Failure::run(format!("--control {name}: the node does not answer within {patience}; it may be stopped or overloaded"))
+        })??;
     match response {
         Response::Error { error } => Err(Failure::run(error)),
-        Response::Status(status) if json => {
-            output::json(&status);
-            Ok(())
-        }
-        Response::Status(status) => {
-            status.print();
-            Ok(())
-        }
+        Response::Status(status) if json => output::json(&status),
+        Response::Status(status) => output::line(&status.to_text()),
     }
+}
+
+async fn converse(stream: UnixStream, request: &Request) -> std::io::Result<Response> {
+    let mut stream = BufReader::new(stream);
+    let mut text = serde_json::to_string(request).map_err(std::io::Error::other)?;
+    text.push('\n');
+    stream.write_all(text.as_bytes()).await?;
+    let mut line = Vec::new();
+    (&mut stream)
+        .take(MAX_LINE)
+        .read_until(b'\n', &mut line)
+        .await?;
+    serde_json::from_slice(&line).map_err(std::io::Error::other)
+}
+
+/// Why no node can be asked at a path, and what to do about it.
+fn nobody_there(name: &str, error: &std::io::Error) -> Failure {
+    let (what, remedy) = match error.kind() {
+        std::io::ErrorKind::NotFound => (
+            "no node listens there".to_owned(),
+            "check the path, or start",
+        ),
+        std::io::ErrorKind::ConnectionRefused => {
+            ("the node that listened there has gone".to_owned(), "start")
+        }
+        _ => (
+            format!("no node can be asked there: {error}"),
+            "check that it is yours, or start",
+        ),
+    };
+    Failure::run(format!(
+        "--control {name}: {what}; {remedy} one with `peercompute node --control {name}`"
+    ))
+}
+
+/// Refuses what can never be a node's socket. What is not there yet can.
+fn check_path(path: &Path) -> Result<(), Failure> {
+    let refused = |why: String| {
+        let name = output::name(path);
+        Failure::usage(format!("--control {name}: {why}")).about(path, "control")
+    };
+    let length = path.as_os_str().len();
+    if length > MAX_PATH {
+        return Err(refused(format!(
+            "has {length} bytes, and the path of a socket has at most {MAX_PATH}; choose a shorter one"
+        )));
+    }
+    if fs::metadata(path).is_ok_and(|there| !there.file_type().is_socket()) {
+        return Err(refused(
+            "is there and is no socket; choose another path".to_owned(),
+        ));
+    }
+    Ok(())
 }
 
 /// The socket of the one node that runs here.
@@ -239,14 +295,14 @@ fn only_node() -> Result<PathBuf, Failure> {
         Ok([path]) => Ok(path),
         Err(none) if none.is_empty() => Err(Failure::run(format!(
             "no node runs here (none listens in {}); start one with `peercompute node`, or name its socket with --control",
-            directory.display()
+            output::name(&directory)
         ))),
         Err(several) => Err(Failure::run(format!(
             "{} nodes run here; choose one with --control:\n{}",
             several.len(),
             several
                 .iter()
-                .map(|path| format!("  {}", path.display()))
+                .map(|path| format!("  {}", output::name(path)))
                 .collect::<Vec<_>>()
                 .join("\n")
         ))),
@@ -255,7 +311,6 @@ fn only_node() -> Result<PathBuf, Failure> {
 
 /// What a node that was killed has left. Anything else that stands there is not ours to remove.
 fn remove_stale(path: &Path) {
-    use std::os::unix::fs::FileTypeExt as _;
     if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket()) {
         let _ = fs::remove_file(path);
     }
@@ -271,7 +326,7 @@ fn runtime_directory(make: bool) -> Result<PathBuf, Failure> {
     let refused = |why: String| {
         Failure::run(format!(
             "{}: {why}; name a socket with --control",
-            directory.display()
+            output::name(&directory)
         ))
     };
     if make {

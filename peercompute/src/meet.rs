@@ -1,21 +1,27 @@
 //! Nodes as the command line describes them.
 
-use std::{sync::Arc, time::Duration};
+use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use peercompute_compute::{PoolConfig, Throttle};
 use peercompute_kernel::{BuildError, LocalFallback, NodeBuilder, NodeKernel, StartError};
 use peercompute_net::{
-    Identity, Libp2pConfig, Libp2pTransport, ListenError, Multiaddr, NetworkStartError,
+    Identity, IdentityFileError, Libp2pConfig, Libp2pTransport, ListenError, Multiaddr,
+    NetworkStartError, PeerId, multiaddr::Protocol,
 };
 use peercompute_rt::Runtime;
 
 use crate::{
+    address,
     cli::{MeetArgs, NodeArgs},
     failure::Failure,
+    output,
 };
 
 /// What `--listen` says when nothing is to be listened at.
 pub(crate) const NOWHERE: &str = "none";
+
+/// The argument that names the file with the key.
+const IDENTITY: &str = "identity";
 
 /// Where a node listens if it is not told: everywhere, at ports of the system's choice.
 const EVERYWHERE: [&str; 2] = ["/ip4/0.0.0.0/tcp/0", "/ip4/0.0.0.0/udp/0/quic-v1"];
@@ -24,16 +30,17 @@ const EVERYWHERE: [&str; 2] = ["/ip4/0.0.0.0/tcp/0", "/ip4/0.0.0.0/udp/0/quic-v1
 pub(crate) fn worker(args: &NodeArgs) -> Result<NodeKernel, Failure> {
     let runtime = Runtime::tokio();
     let identity = match &args.identity {
-        Some(path) => Identity::load_or_generate(path, &runtime).map_err(Failure::usage)?,
+        Some(path) => identity_of(path, &runtime)?,
         None => Identity::generate(&runtime),
     };
     let throttle = Throttle::percent(args.throttle).map_err(Failure::usage)?;
+    let addresses = listen_addresses(&args.listen, identity.peer())?;
     let mut builder = builder(&args.meet, identity)?
         .pool(PoolConfig::new().with_throttle(throttle))
         .local_fallback(LocalFallback::Never {
             patience: Duration::ZERO,
         });
-    for address in listen_addresses(&args.listen)? {
+    for address in addresses {
         builder = builder.listen(address);
     }
     if args.listen.iter().any(|address| address == NOWHERE) && args.meet.relay.is_empty() {
@@ -87,7 +94,45 @@ fn build(builder: NodeBuilder) -> Result<NodeKernel, Failure> {
         })
 }
 
-fn listen_addresses(given: &[String]) -> Result<Vec<Multiaddr>, Failure> {
+/// Reads the identity in a file, or writes a new one there.
+fn identity_of(path: &Path, runtime: &Runtime) -> Result<Identity, Failure> {
+    // Before it is opened, which for a pipe that nobody writes to would never end.
+    match holds_no_key(path) {
+        Some(failure) => Err(failure),
+        None => Identity::load_or_generate(path, runtime)
+            .map_err(|error| Failure::usage(error).about(path, IDENTITY)),
+    }
+}
+
+/// Why no key can be in what is at `path`, seen from outside.
+fn holds_no_key(path: &Path) -> Option<Failure> {
+    let why = match fs::metadata(path) {
+        Ok(there) if !there.is_file() => "is not a regular file; name another",
+        Ok(there) if there.len() == 0 => {
+            "is empty, there is no key in it; restore it from a copy, or remove it to get a new identity"
+        }
+        _ => return None,
+    };
+    let name = output::name(path);
+    Some(Failure::usage(format!("--identity {name}: {why}")).about(path, IDENTITY))
+}
+
+/// Says why a relay did not start, or did not end well.
+pub(crate) fn relay_failure(error: peercompute_relay::RunError) -> Failure {
+    use peercompute_relay::{RunError, StartError};
+    let path = match &error {
+        RunError::Start(StartError::Identity(
+            IdentityFileError::Read { path, .. }
+            | IdentityFileError::NotAFile { path }
+            | IdentityFileError::Invalid { path, .. },
+        )) => path.clone(),
+        _ if error.exit_code() == 2 => return Failure::usage(error),
+        _ => return Failure::run(error),
+    };
+    holds_no_key(&path).unwrap_or_else(|| Failure::usage(error).about(&path, IDENTITY))
+}
+
+fn listen_addresses(given: &[String], local: PeerId) -> Result<Vec<Multiaddr>, Failure> {
     if given.is_empty() {
         return Ok(EVERYWHERE
             .map(|address| address.parse().expect("a valid address"))
@@ -101,12 +146,19 @@ fn listen_addresses(given: &[String]) -> Result<Vec<Multiaddr>, Failure> {
     }
     given
         .iter()
-        .map(|address| {
-            address.parse().map_err(|error| {
-                Failure::usage(format!(
-                    "--listen {address}: is no multiaddress ({error}); write for example /ip4/0.0.0.0/tcp/4001, or none"
+        .map(|text| {
+            let refused = |why: String| Failure::usage(format!("--listen {text}: {why}"));
+            let address = address::parse(text).map_err(|why| {
+                refused(format!(
+                    "{why}; write for example /ip4/0.0.0.0/tcp/4001, or none"
                 ))
-            })
+            })?;
+            match address.iter().last() {
+                Some(Protocol::P2p(other)) if other != local => Err(refused(format!(
+                    "names the peer {other}, and this node is {local}; leave /p2p out, or name that peer's key file with --identity"
+                ))),
+                _ => Ok(address),
+            }
         })
         .collect()
 }
@@ -126,5 +178,50 @@ pub(crate) fn start_failure(error: StartError) -> Failure {
         }
         NetworkStartError::TooManySources { .. } => Failure::usage(error),
         _ => Failure::run(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use peercompute_rt::Simulation;
+
+    use super::*;
+
+    #[test]
+    fn a_node_listens_in_no_other_peers_name() {
+        let runtime = Simulation::new(1).runtime();
+        let local = Identity::generate(&runtime).peer();
+        let other = Identity::generate(&runtime).peer();
+        let place = "/ip4/127.0.0.1/tcp/0";
+        let listen = |text: String| listen_addresses(&[text], local);
+        assert!(listen(place.to_owned()).is_ok());
+        assert!(listen(format!("{place}/p2p/{local}")).is_ok());
+        // The relay that the address leads through is another peer.
+        assert!(listen(format!("{place}/p2p/{other}/p2p-circuit")).is_ok());
+        let refused = listen(format!("{place}/p2p/{other}")).unwrap_err();
+        assert!(
+            refused.to_string().contains(&other.to_string()),
+            "{refused}"
+        );
+    }
+
+    #[test]
+    fn what_holds_no_key_is_refused_and_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let runtime = Simulation::new(1).runtime();
+        let empty = dir.path().join("empty");
+        fs::write(&empty, []).unwrap();
+        let socket = dir.path().join("socket");
+        let _socket = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        for (path, reason) in [
+            (empty.as_path(), "empty"),
+            (dir.path(), "not a regular file"),
+            (&socket, "not a regular file"),
+        ] {
+            let refused = identity_of(path, &runtime).unwrap_err();
+            assert!(refused.to_string().contains(reason), "{refused}");
+            assert_eq!(refused.input(), Some((path, "identity")));
+        }
+        assert_eq!(fs::read(&empty).unwrap(), b"");
     }
 }

@@ -1,16 +1,17 @@
 //! `peercompute node`: lends this machine.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+mod status;
+mod troubles;
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures::StreamExt as _;
 use peercompute_kernel::{NodeKernel, NodeStatus};
-use peercompute_net::{Multiaddr, NetworkEvent, Path};
-use serde::{Deserialize, Serialize};
+use peercompute_net::{Multiaddr, NetworkEvent, NetworkManager, Path};
+use serde::Serialize;
 
+pub(crate) use self::status::JsonStatus;
+use self::troubles::Troubles;
 use crate::{
     cli::NodeArgs, control::ControlSocket, failure::Failure, meet, output, stop::StopSignal,
 };
@@ -18,35 +19,8 @@ use crate::{
 /// How often a running node prints how it stands, with `--json`.
 const STATUS_INTERVAL: Duration = Duration::from_secs(10);
 
-/// A node's status as the program prints it.
-#[derive(Debug, Deserialize, Serialize)]
-pub(crate) struct JsonStatus {
-    peer_id: Option<String>,
-    addresses: Vec<String>,
-    uptime_seconds: u64,
-    paused: bool,
-    throttle: u8,
-    sessions: usize,
-    tasks: JsonTasks,
-    peers: Vec<JsonPeer>,
-}
-
-#[derive(Debug, Deserialize, Serialize)]
-struct JsonTasks {
-    queued: u64,
-    running: u64,
-    done: u64,
-    failed: u64,
-}
-
-#[derive(Debug, Deserialize, Serialize)]
-struct JsonPeer {
-    peer_id: String,
-    path: Option<String>,
-    workers: u32,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    metadata: BTreeMap<String, String>,
-}
+/// How long a node that is reachable through relays only waits for its first address before it says that it has none yet.
+const RESERVATION_WAIT: Duration = Duration::from_secs(10);
 
 /// One line of a node that runs with `--json`.
 #[derive(Serialize)]
@@ -92,8 +66,10 @@ enum NodeLine {
     },
 }
 
-pub(crate) async fn node(args: NodeArgs, json: bool) -> Result<(), Failure> {
-    let mut stop = StopSignal::listen()?;
+pub(crate) async fn node(args: NodeArgs, json: bool, mut stop: StopSignal) -> Result<(), Failure> {
+    if args.stop_with_input {
+        stop = stop.with_input()?;
+    }
     let socket = ControlSocket::open(args.control.clone())?;
     let node = Arc::new(meet::worker(&args)?);
     let outcome = tokio::select! {
@@ -111,7 +87,7 @@ pub(crate) async fn node(args: NodeArgs, json: bool) -> Result<(), Failure> {
         () = stop.next() => {}
     }
     if json && outcome.is_ok() {
-        output::json(&NodeLine::Stopped { tasks_done: done });
+        print_line(&NodeLine::Stopped { tasks_done: done });
     }
     outcome
 }
@@ -126,15 +102,20 @@ async fn run(
     let mut printer = Printer {
         json,
         shown: BTreeSet::new(),
+        troubles: Troubles::default(),
     };
     let network = node.network().expect("the node has a transport");
     let mut events = network.events();
     if args.listens_nowhere() {
-        // Its address is at the relay: print it when it is known.
+        // Its addresses are at relays: print them when one is known, or when it is clear that none will be soon.
         network.ready().await;
+        let _ = tokio::time::timeout(RESERVATION_WAIT, first_reservation(node, &network)).await;
     }
     printer.listening(&node.status(), socket);
-    let deadline = args.wait.map(|wait| tokio::time::Instant::now() + wait);
+    // What lies beyond the end of the clock never comes.
+    let deadline = args
+        .wait
+        .and_then(|wait| tokio::time::Instant::now().checked_add(wait));
     let mut alone = true;
     let mut status = tokio::time::interval(STATUS_INTERVAL);
     status.reset();
@@ -154,6 +135,20 @@ async fn run(
     }
 }
 
+/// Waits until a relay has given an address, or has refused.
+async fn first_reservation(node: &NodeKernel, network: &NetworkManager) {
+    let mut events = network.events();
+    while node.status().addresses.is_empty() {
+        match events.next().await {
+            None
+            | Some(NetworkEvent::ReservationFailed { .. } | NetworkEvent::RelayLost { .. }) => {
+                return;
+            }
+            Some(_) => {}
+        }
+    }
+}
+
 async fn sleep_until(deadline: Option<tokio::time::Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
@@ -166,6 +161,7 @@ struct Printer {
     json: bool,
     /// Addresses that were printed: the first events repeat them.
     shown: BTreeSet<Multiaddr>,
+    troubles: Troubles,
 }
 
 impl Printer {
@@ -173,9 +169,9 @@ impl Printer {
         let peer_id = status.peer.map(|peer| peer.to_string()).unwrap_or_default();
         self.shown.extend(status.addresses.iter().cloned());
         let addresses: Vec<_> = status.addresses.iter().map(ToString::to_string).collect();
-        let control = socket.path().display().to_string();
         if self.json {
-            output::json(&NodeLine::Listening {
+            let control = output::json_name(socket.path()).into_owned();
+            print_line(&NodeLine::Listening {
                 peer_id,
                 addresses,
                 control,
@@ -189,10 +185,11 @@ impl Printer {
             output::note("reachable at, for --peer:");
         }
         for address in &addresses {
-            output::line(address);
+            print_address(address);
         }
         output::note(&format!(
-            "controlled at {control}\nwaiting for peers; Ctrl-C stops"
+            "controlled at {}\nwaiting for peers; Ctrl-C stops",
+            output::name(socket.path())
         ));
     }
 
@@ -202,15 +199,18 @@ impl Printer {
         {
             return;
         }
+        if !self.troubles.is_news(event) {
+            return;
+        }
         let Some(line) = NodeLine::from_event(event) else {
             return;
         };
         if self.json {
-            output::json(&line);
+            print_line(&line);
             return;
         }
         match line {
-            NodeLine::Address { address } => output::line(&address),
+            NodeLine::Address { address } => print_address(&address),
             NodeLine::PeerJoined { peer_id, .. } => output::note(&format!("{peer_id} has come")),
             NodeLine::PeerLeft { peer_id } => output::note(&format!("{peer_id} has left")),
             NodeLine::PathChanged { peer_id, path } => {
@@ -235,7 +235,22 @@ impl Printer {
     }
 
     fn status(&mut self, status: &NodeStatus) {
-        output::json(&NodeLine::Status(Box::new(JsonStatus::new(status))));
+        print_line(&NodeLine::Status(Box::new(JsonStatus::new(status))));
+    }
+}
+
+/// Whoever no longer reads what a node prints does not bring it down.
+fn print_line(line: &NodeLine) {
+    logged(output::json(line));
+}
+
+fn print_address(address: &str) {
+    logged(output::line(address));
+}
+
+fn logged(printed: Result<(), Failure>) {
+    if let Err(error) = printed {
+        tracing::warn!(%error, "the node goes on without saying what happens");
     }
 }
 
@@ -286,71 +301,5 @@ pub(crate) fn path_name(path: Path) -> &'static str {
 impl NodeArgs {
     fn listens_nowhere(&self) -> bool {
         self.listen.iter().any(|address| address == meet::NOWHERE)
-    }
-}
-
-impl JsonStatus {
-    pub(crate) fn new(status: &NodeStatus) -> Self {
-        let tasks = status.tasks;
-        Self {
-            peer_id: status.peer.map(|peer| peer.to_string()),
-            addresses: status.addresses.iter().map(ToString::to_string).collect(),
-            uptime_seconds: status.uptime.as_secs(),
-            paused: status.paused,
-            throttle: status.throttle.as_percent(),
-            sessions: status.sessions,
-            tasks: JsonTasks {
-                queued: tasks.queued,
-                running: tasks.running,
-                done: tasks.done,
-                failed: tasks.failed,
-            },
-            peers: status
-                .peers
-                .iter()
-                .map(|peer| JsonPeer {
-                    peer_id: peer.peer.to_string(),
-                    path: peer.path.map(|path| path_name(path).to_owned()),
-                    workers: peer.workers,
-                    metadata: peer.metadata.clone(),
-                })
-                .collect(),
-        }
-    }
-
-    /// For people.
-    pub(crate) fn print(&self) {
-        let uptime = humantime::format_duration(Duration::from_secs(self.uptime_seconds));
-        output::line(&format!(
-            "node      {}",
-            self.peer_id.as_deref().unwrap_or("without a network")
-        ));
-        for address in &self.addresses {
-            output::line(&format!("address   {address}"));
-        }
-        output::line(&format!("up        {uptime}"));
-        output::line(&format!(
-            "lends     {} %{}",
-            self.throttle,
-            if self.paused { ", paused" } else { "" }
-        ));
-        let JsonTasks {
-            queued,
-            running,
-            done,
-            failed,
-        } = self.tasks;
-        output::line(&format!(
-            "tasks     {done} done, {failed} failed, {running} running, {queued} waiting, from {} submitters",
-            self.sessions
-        ));
-        output::line(&format!("peers     {}", self.peers.len()));
-        for peer in &self.peers {
-            let path = peer.path.as_deref().unwrap_or("not connected");
-            output::line(&format!(
-                "  {}  {path}  {} workers",
-                peer.peer_id, peer.workers
-            ));
-        }
     }
 }

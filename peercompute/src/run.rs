@@ -7,24 +7,34 @@ mod order;
 mod progress;
 mod reference;
 mod report;
+mod search;
 mod sink;
 
-use std::{collections::BTreeMap, io, sync::Arc, time::Instant};
+use std::{
+    cell::RefCell, collections::BTreeMap, convert::Infallible, io, sync::Arc, time::Instant,
+};
 
+use futures::{FutureExt as _, StreamExt as _};
 use peercompute_compute::{Operation, OperationError};
 use peercompute_kernel::{
-    Host, HostShare, JobError, LocalFallback, NodeKernel, PushError, SubmitError,
+    Host, HostShare, JobError, JobResults, JobSender, LocalFallback, NodeKernel, PushError,
+    SubmitError,
 };
-use peercompute_swarm::limits::MAX_TASK_INPUT;
-use serde::Serialize;
 
 use self::{
     input::{Input, Unusable},
     progress::Progress,
     report::{FileResult, Report},
+    search::Search,
     sink::{Sink, writes_bytes},
 };
-use crate::{cli::RunArgs, failure::Failure, meet, output, stop::StopSignal};
+use crate::{
+    cli::RunArgs,
+    failure::Failure,
+    meet,
+    output::{self, JsonFailure},
+    stop::StopSignal,
+};
 
 /// What all operations of one run share.
 struct Plan {
@@ -49,9 +59,8 @@ enum RunError {
     Output { target: String, error: io::Error },
 }
 
-pub(crate) async fn run(args: RunArgs, json: bool) -> Result<(), Failure> {
+pub(crate) async fn run(args: RunArgs, json: bool, mut stop: StopSignal) -> Result<(), Failure> {
     let operations = operations(&args)?;
-    let chunk = chunk_size(args.chunk)?;
     if json && args.out.is_none() && operations.iter().any(writes_bytes) {
         return Err(Failure::usage(
             "--json and task output cannot share standard output; add --out DIR",
@@ -59,17 +68,17 @@ pub(crate) async fn run(args: RunArgs, json: bool) -> Result<(), Failure> {
     }
     let (inputs, unusable) = input::open_all(&args.files);
     for input in &unusable {
-        print_unusable(input, json);
+        print_unusable(input, json)?;
     }
     if inputs.is_empty() {
-        return Err(Failure::usage("none of the files can be used"));
+        return Err(Failure::usage("none of the files can be used").told());
     }
     let sink = Sink::new(args.out.clone(), &inputs, &operations)?;
     let total = inputs.iter().map(|input| input.size).sum::<u64>() * operations.len() as u64;
     let progress = Progress::new(total, args.events, json);
     let plan = Arc::new(Plan {
         inputs,
-        chunk,
+        chunk: args.chunk,
         progress,
         sink,
     });
@@ -83,28 +92,30 @@ pub(crate) async fn run(args: RunArgs, json: bool) -> Result<(), Failure> {
             patience: args.patience,
         }
     };
-    let mut stop = StopSignal::listen()?;
+    let search = RefCell::new(Search::new(&args.meet, args.patience));
     let node = meet::submitter(&args.meet, fallback)?;
     let outcome = tokio::select! {
-        outcome = work(&node, &plan, &operations, !args.no_verify) => Some(outcome),
+        outcome = work(&node, &plan, &operations, !args.no_verify, &search) => Some(outcome),
         () = stop.next() => None,
     };
     plan.progress.clear();
+    let reasons = explain(&node, &search);
     node.stop().await;
     let Some(outcome) = outcome else {
         output::note("interrupted: the node has been stopped, nothing is left running");
         return Ok(());
     };
     let report = outcome?;
-    report.print(json);
+    report.print(json, &reasons)?;
     match report.failure() {
-        Some(failure) => Err(failure),
+        Some(failure) => Err(failure.told()),
         None if unusable.is_empty() => Ok(()),
         None => Err(Failure::usage(format!(
             "{} of {} files could not be used",
             unusable.len(),
             args.files.len()
-        ))),
+        ))
+        .told()),
     }
 }
 
@@ -113,6 +124,7 @@ async fn work(
     plan: &Arc<Plan>,
     operations: &[Operation],
     verify: bool,
+    search: &RefCell<Search>,
 ) -> Result<Report, Failure> {
     node.start().await.map_err(meet::start_failure)?;
     let begun = Instant::now();
@@ -120,9 +132,18 @@ async fn work(
         .iter()
         .map(|operation| run_operation(node, plan, *operation));
     let done = tokio::select! {
-        done = futures::future::try_join_all(jobs) => done.map_err(Failure::run)?,
+        done = futures::future::try_join_all(jobs) => done,
         never = plan.progress.keep_reporting() => match never {},
+        never = follow(node, &plan.progress, search) => match never {},
     };
+    let done = done.map_err(|error| match error {
+        RunError::Job(JobError::NoWorkers) => {
+            let reasons = explain(node, search);
+            Failure::run([vec![error.to_string()], reasons].concat().join("\n  "))
+        }
+        other => Failure::run(other),
+    })?;
+    plan.sink.flush().await.map_err(Failure::run)?;
     let mut report = Report::new(begun.elapsed().as_secs_f64());
     plan.progress.clear();
     for (files, shares) in done {
@@ -131,7 +152,53 @@ async fn work(
     if verify {
         reference::verify(&mut report).await;
     }
+    plan.sink.commit(&mut report.files);
     Ok(report)
+}
+
+/// Tells what becomes of the search for nodes.
+async fn follow(node: &NodeKernel, progress: &Progress, search: &RefCell<Search>) -> Infallible {
+    if let Some(network) = node.network() {
+        let mut events = network.events();
+        let mut ready = std::pin::pin!(network.ready());
+        let mut searched = false;
+        loop {
+            tokio::select! {
+                // What is lost comes first, so that it is told in the order in which it was found out.
+                biased;
+                event = events.next() => {
+                    let Some(event) = event else { break };
+                    let news = search.borrow_mut().handle(&event);
+                    if let Some(news) = news {
+                        progress.note(&news);
+                    }
+                }
+                readiness = &mut ready, if !searched => {
+                    searched = true;
+                    // What is lost has been told.
+                    let peers = network.peers();
+                    if readiness.lost.is_empty() && !peers.iter().any(search::is_reached_lender) {
+                        for reason in search.borrow().explain(&peers) {
+                            progress.note(&reason);
+                        }
+                    }
+                }
+            }
+        }
+    }
+    std::future::pending().await
+}
+
+/// Why nobody takes part, if nobody does.
+fn explain(node: &NodeKernel, search: &RefCell<Search>) -> Vec<String> {
+    let Some(network) = node.network() else {
+        return search.borrow().explain(&[]);
+    };
+    // Who looks at the end may not have come to the last events.
+    if let Some(readiness) = network.ready().now_or_never() {
+        search.borrow_mut().settle(&readiness.lost);
+    }
+    search.borrow().explain(&network.peers())
 }
 
 async fn run_operation(
@@ -141,26 +208,56 @@ async fn run_operation(
 ) -> Result<(FileResults, BTreeMap<Host, HostShare>), RunError> {
     let (sender, mut results) = node.submit(operation.into())?.split();
     plan.progress.watch(results.watch());
-    let files = if operation.is_chained() {
-        chain::run(plan, operation, sender, &mut results).await?
-    } else {
-        chunks::run(plan, operation, sender, &mut results).await?
-    };
+    let files = over_files(plan, operation, sender, &mut results).await?;
     Ok((files, results.shares()))
+}
+
+async fn over_files(
+    plan: &Arc<Plan>,
+    operation: Operation,
+    sender: JobSender,
+    results: &mut JobResults,
+) -> Result<FileResults, RunError> {
+    let files = if operation.is_chained() {
+        chain::run(plan, operation, sender, results).await
+    } else {
+        chunks::run(plan, operation, sender, results).await
+    };
+    match files {
+        Err(RunError::Push(error)) => Err(why_ended(error, results).await),
+        files => files,
+    }
+}
+
+/// Who pushes learns only that the job has ended; its results say why.
+async fn why_ended(error: PushError, results: &mut JobResults) -> RunError {
+    let mut outcomes = Vec::new();
+    loop {
+        outcomes.clear();
+        match results.next_batch(&mut outcomes).await {
+            Ok(true) => {}
+            Ok(false) => return error.into(),
+            Err(error) => return error.into(),
+        }
+    }
 }
 
 /// The operations, with the immediate for those that take one.
 fn operations(args: &RunArgs) -> Result<Vec<Operation>, Failure> {
     let parse = |name: &String| match Operation::parse(name, args.imm) {
-        Err(OperationError::UnexpectedImmediate { .. }) => Operation::parse(name, None),
-        parsed => parsed,
+        Err(OperationError::UnexpectedImmediate { .. }) => {
+            Operation::parse(name, None).map_err(Failure::usage)
+        }
+        Err(OperationError::MissingImmediate { operation }) => Err(Failure::usage(format!(
+            "{operation} works with a byte: give it with --imm N, a number from 0 to 255"
+        ))),
+        parsed => parsed.map_err(Failure::usage),
     };
     let operations: Vec<_> = args
         .operations
         .iter()
         .map(parse)
-        .collect::<Result<_, _>>()
-        .map_err(Failure::usage)?;
+        .collect::<Result<_, _>>()?;
     if args.imm.is_some()
         && operations
             .iter()
@@ -179,33 +276,59 @@ fn operations(args: &RunArgs) -> Result<Vec<Operation>, Failure> {
     Ok(operations)
 }
 
-fn chunk_size(size: u64) -> Result<usize, Failure> {
-    match usize::try_from(size) {
-        Ok(chunk @ 1..=MAX_TASK_INPUT) => Ok(chunk),
-        _ => Err(Failure::usage(format!(
-            "--chunk {}: a task has 1 byte to {}",
-            output::bytes(size),
-            output::bytes(MAX_TASK_INPUT as u64)
-        ))),
-    }
-}
-
-#[derive(Serialize)]
-struct JsonUnusable<'a> {
-    file: std::borrow::Cow<'a, str>,
-    field: &'static str,
-    error: &'a str,
-}
-
-fn print_unusable(input: &Unusable, json: bool) {
+fn print_unusable(input: &Unusable, json: bool) -> Result<(), Failure> {
+    output::note(&format!("{}: {}", output::name(&input.path), input.error));
     if json {
-        let file = input.path.to_string_lossy();
-        output::json(&JsonUnusable {
-            file,
-            field: "file",
+        output::json(&JsonFailure {
+            file: Some(output::json_name(&input.path)),
+            field: Some("file"),
             error: &input.error,
+        })?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use peercompute_rt::Runtime;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_job_that_has_ended_is_reported_with_its_reason_and_not_with_its_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("data");
+        std::fs::write(&path, [7; 100]).unwrap();
+        let (inputs, _) = input::open_all(&[path]);
+        let plan = Arc::new(Plan {
+            sink: Sink::new(None, &inputs, &[]).unwrap(),
+            inputs,
+            chunk: 10,
+            progress: Progress::new(100, false, true),
         });
-    } else {
-        output::note(&format!("{}: {}", input.path.display(), input.error));
+        let node = NodeKernel::builder()
+            .local_fallback(LocalFallback::Never {
+                patience: Duration::ZERO,
+            })
+            .build(Runtime::tokio())
+            .unwrap();
+        node.start().await.unwrap();
+        for operation in [Operation::Crc32c, Operation::Fnv64] {
+            // Which of pushing and collecting finds it out first is a matter of chance.
+            for _ in 0..20 {
+                let (sender, mut results) = node.submit(operation.into()).unwrap().split();
+                let ended = results.next_batch(&mut Vec::new()).await;
+                assert_eq!(ended, Err(JobError::NoWorkers));
+                let outcome = over_files(&plan, operation, sender, &mut results).await;
+                assert!(
+                    matches!(outcome, Err(RunError::Job(JobError::NoWorkers))),
+                    "{:?}",
+                    outcome.err()
+                );
+            }
+        }
+        node.stop().await;
     }
 }

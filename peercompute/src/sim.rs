@@ -118,14 +118,10 @@ pub(crate) async fn sim(args: SimArgs, json: bool, mut stop: StopSignal) -> Resu
     let faults = outcome?;
     if faults.unusable > 0 {
         let unusable = faults.unusable;
-        Err(Failure::usage(format!(
-            "{unusable} of {total} networks could not be used"
-        )))
+        Err(Failure::usage(format!("{unusable} of {total} networks could not be used")).told())
     } else if faults.failed > 0 {
         let failed = faults.failed;
-        Err(Failure::run(format!(
-            "{failed} of {total} simulations or plots failed"
-        )))
+        Err(Failure::run(format!("{failed} of {total} simulations or plots failed")).told())
     } else {
         Ok(())
     }
@@ -376,13 +372,11 @@ fn json_name(path: &Path) -> String {
 }
 
 fn print_line(text: &str) -> Result<(), Failure> {
-    output::line(text);
-    Ok(())
+    output::line(text)
 }
 
 fn print_json(value: &impl Serialize) -> Result<(), Failure> {
-    output::json(value);
-    Ok(())
+    output::json(value)
 }
 
 #[cfg(test)]

@@ -3,7 +3,12 @@
 
 mod common;
 
-use common::{Running, run};
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    os::unix::net::{UnixListener, UnixStream},
+};
+
+use common::{Running, file, finish, interrupt, named_pipe, run, spawn};
 
 #[test]
 fn a_node_ends_cleanly_when_it_is_interrupted() {
@@ -105,4 +110,128 @@ fn a_node_keeps_its_identity_in_a_file() {
     std::fs::write(&path, b"no key").unwrap();
     let refused = run(&["node", "--identity", path.to_str().unwrap()]).expect(2);
     assert!(refused.stderr.contains("key"), "{}", refused.stderr);
+}
+
+#[test]
+fn a_node_waits_for_longer_than_the_clock_goes() {
+    let node = Running::node(&["--wait", "500000000000y"]);
+    assert_eq!(node.interrupt(), 0);
+}
+
+#[test]
+fn a_node_that_was_told_so_ends_with_its_standard_input() {
+    let mut node = Running::node(&["--stop-with-input"]);
+    let control = node.control().to_owned();
+    node.end_input();
+    node.wait_for("stopped");
+    assert_eq!(node.wait(), 0);
+    assert!(
+        !std::path::Path::new(&control).exists(),
+        "the socket is left"
+    );
+}
+
+#[test]
+fn a_node_lists_nobody_who_has_left_and_whose_relay_has_gone() {
+    let mut relay = Running::relay();
+    let args = ["--relay", relay.address()];
+    let mut one = Running::node(&args);
+    let mut two = Running::node(&args);
+    assert_eq!(one.wait_for("peer_joined")["peer_id"], two.peer);
+    relay.kill();
+    one.wait_for("relay_lost");
+    two.kill();
+    one.wait_for("peer_left");
+    let status = run(&["status", "--json", "--control", one.control()])
+        .expect(0)
+        .json();
+    assert_eq!(status["peers"], serde_json::json!([]));
+    assert!(status["unreached"].is_null(), "{status}");
+}
+
+#[test]
+fn a_node_listens_in_no_other_peers_name() {
+    let other = Running::node(&[]);
+    let listen = format!("/ip4/127.0.0.1/tcp/0/p2p/{}", other.peer);
+    let refused = run(&["node", "--listen", &listen]).expect(2);
+    assert!(refused.stderr.contains(&other.peer), "{}", refused.stderr);
+}
+
+#[test]
+fn an_identity_is_read_from_a_regular_file_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let empty = file(dir.path(), "empty", 0);
+    let pipe = named_pipe(dir.path(), "pipe");
+    for (path, reason) in [
+        (empty.as_str(), "is empty"),
+        (pipe.as_str(), "not a regular file"),
+        (dir.path().to_str().unwrap(), "not a regular file"),
+    ] {
+        let refused = run(&["node", "--json", "--identity", path]).expect(2);
+        assert!(refused.stderr.contains(reason), "{}", refused.stderr);
+        assert_eq!(refused.json()["file"], path);
+        assert_eq!(refused.json()["field"], "identity");
+    }
+    // The relay ends alike.
+    for path in [empty.as_str(), dir.path().to_str().unwrap()] {
+        let refused = run(&["relay", "--json", "--identity", path]).expect(2);
+        assert!(!refused.stderr.contains("rsa"), "{}", refused.stderr);
+        assert_eq!(refused.json()["file"], path);
+    }
+}
+
+#[test]
+fn a_control_path_that_cannot_be_used_is_named_with_the_remedy() {
+    let dir = tempfile::tempdir().unwrap();
+    let plain = file(dir.path(), "plain", 1);
+    let long = dir.path().join("l".repeat(200));
+    let long = long.to_str().unwrap();
+    for command in ["node", "status"] {
+        for (path, remedy) in [
+            (plain.as_str(), "choose another path"),
+            (long, "choose a shorter one"),
+        ] {
+            let refused = run(&[command, "--control", path]).expect(2);
+            assert!(refused.stderr.contains(remedy), "{}", refused.stderr);
+        }
+    }
+    assert_eq!(std::fs::read(&plain).unwrap().len(), 1);
+
+    let stale = dir.path().join("stale.sock");
+    drop(UnixListener::bind(&stale).unwrap());
+    let stale = stale.to_str().unwrap();
+    let refused = run(&["status", "--control", stale]).expect(1);
+    assert!(refused.stderr.contains("has gone"), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("peercompute node"),
+        "{}",
+        refused.stderr
+    );
+}
+
+#[test]
+fn what_is_no_request_is_answered_with_the_reason() {
+    let node = Running::node(&[]);
+    for request in [&b"\xff\xfe\n"[..], b"{}\n", b"\n"] {
+        let mut socket = UnixStream::connect(node.control()).unwrap();
+        socket.write_all(request).unwrap();
+        let mut answer = String::new();
+        BufReader::new(socket).read_line(&mut answer).unwrap();
+        let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+        assert!(
+            answer["error"].as_str().unwrap().contains("no request"),
+            "{answer}"
+        );
+    }
+}
+
+#[test]
+fn a_question_to_a_node_can_be_interrupted() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("silent.sock");
+    let silent = UnixListener::bind(&path).unwrap();
+    let asked = spawn(&["status", "--control", path.to_str().unwrap()]);
+    let _connection = silent.accept().unwrap();
+    interrupt(&asked);
+    finish(asked).expect(0);
 }

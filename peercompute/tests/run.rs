@@ -8,7 +8,7 @@ use std::{
     process::Stdio,
 };
 
-use common::{Running, command, crc, file, run};
+use common::{Running, command, crc, file, finish, run, spawn};
 use serde_json::Value;
 
 #[test]
@@ -154,6 +154,43 @@ fn a_worker_that_is_killed_midway_costs_no_result() {
 }
 
 #[test]
+fn a_job_that_loses_its_last_worker_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let a = file(dir.path(), "a", 100_000_000);
+    for operation in ["crc32c", "fnv64"] {
+        // Slow enough to be killed midway, while more waits to be handed over than a job holds at a time.
+        let mut node = Running::node(&["--throttle", "1"]);
+        let args = ["run", "--op", operation, "--chunk", "64KiB", "--json"];
+        let more = [
+            "--events",
+            "--no-local",
+            "--patience",
+            "1s",
+            "--peer",
+            node.address(),
+            &a,
+        ];
+        let mut run = spawn(&[&args[..], &more].concat());
+        let mut lines = BufReader::new(run.stderr.take().unwrap()).lines();
+        for line in lines.by_ref() {
+            let Ok(event) = serde_json::from_str::<Value>(&line.unwrap()) else {
+                continue;
+            };
+            if event["by_node"][&node.peer]["tasks"].as_u64() > Some(0) {
+                break;
+            }
+        }
+        node.kill();
+        for line in lines {
+            line.unwrap();
+        }
+        let finished = finish(run).expect(1);
+        let error = finished.json()["error"].as_str().unwrap().to_owned();
+        assert!(error.contains("no node is there"), "{operation}: {error}");
+    }
+}
+
+#[test]
 fn when_nobody_answers_the_work_is_done_here_unless_that_was_ruled_out() {
     let dir = tempfile::tempdir().unwrap();
     let a = file(dir.path(), "a", 1_000_000);
@@ -266,7 +303,7 @@ fn arguments_that_are_unusable_end_with_two_and_name_the_remedy() {
     let missing = missing.to_str().unwrap();
     let cases: &[(&[&str], &str)] = &[
         (&["run", "--op", "sing", &a], "crc32c"),
-        (&["run", "--op", "xor", &a], "immediate"),
+        (&["run", "--op", "xor", &a], "--imm N"),
         (&["run", "--op", "xor", "--imm", "256", &a], "255"),
         (&["run", "--op", "crc32c", "--imm", "1", &a], "--imm"),
         (&["run", "--op", "crc32c", missing], "missing"),

@@ -1,5 +1,6 @@
 //! `cargo xtask demo`: a relay, three workers and a job as processes of their own on this machine, with one worker killed midway.
 
+mod display;
 mod fleet;
 mod input;
 mod job;
@@ -22,9 +23,10 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
+pub(crate) use self::input::Unusable;
 use self::{
     fleet::Fleet,
-    input::Input,
+    input::{Input, Size},
     job::{Job, Run, Worker},
     report::Report,
 };
@@ -55,7 +57,7 @@ const POLL: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Args)]
 pub(crate) struct DemoArgs {
-    /// Files to work on, or folders with them [default: the files of this workspace].
+    /// Files to work on, or folders with them [default: the files of this workspace]. Small ones are repeated, so that the job lasts long enough to kill a worker.
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
 
@@ -72,9 +74,12 @@ pub(crate) struct DemoArgs {
 pub(crate) fn run_demo(context: &Context, arguments: &DemoArgs) -> Result<ExitCode> {
     let input = Input::find(context, &arguments.paths)?;
     let program = match &arguments.program {
-        Some(program) => program
-            .canonicalize()
-            .with_context(|| format!("{}: cannot be found", program.display()))?,
+        Some(program) => program.canonicalize().map_err(|error| {
+            Unusable(format!(
+                "--program {}: {error}; build it, or leave this out",
+                program.display()
+            ))
+        })?,
         None => build(context)?,
     };
     let stop = Stop::on_signals()?;
@@ -131,9 +136,9 @@ fn show(
     let relay = fleet.start_relay(stop)?;
     let workers = start_workers(fleet, &relay, stop)?;
 
-    let (run, size) = work(context, input, fleet, &relay, &workers, stop)?;
-    let report = Report::new(&run, &workers);
-    println!("\n{}", report.table(input, size, &run, &workers));
+    let attempt = work(context, input, fleet, &relay, &workers, stop)?;
+    let report = Report::new(&attempt.run, &workers);
+    println!("\n{}", report.table(input, &attempt, &workers));
     if report.faults.is_empty() {
         println!("done: the job went on without the killed worker, and every result is right");
     }
@@ -173,6 +178,15 @@ fn start_workers(fleet: &mut Fleet, relay: &str, stop: &Stop) -> Result<Vec<Work
     Ok(workers)
 }
 
+/// A job that has ended, and what it worked on.
+#[derive(Debug)]
+struct Attempt {
+    run: Run,
+    size: Size,
+    /// The files by the names that the job has for them, in the order of the input.
+    files: Vec<PathBuf>,
+}
+
 /// Runs the job; if it is done before a worker could be killed, again with more input.
 fn work(
     context: &Context,
@@ -181,16 +195,22 @@ fn work(
     relay: &str,
     workers: &[Worker],
     stop: &Stop,
-) -> Result<(Run, input::Size)> {
+) -> Result<Attempt> {
     let mut size = input.size_for(FIRST_SIZE);
     for attempt in 1.. {
         let folder =
             tempfile::tempdir_in(&context.target).context("cannot make a folder for the input")?;
         let files = input.prepare(size, folder.path())?;
         let chunk = input::chunk_for(size.bytes * OPERATION_COUNT);
+        let why = if size.repeats == 1 {
+            ""
+        } else {
+            " so that the job lasts long enough to kill a worker"
+        };
+        println!("==> the job: {}{why},", size.words(input));
         println!(
-            "==> the job: {} through crc32c, counteq and fnv64, in tasks of {}",
-            size.words(input),
+            "    {} through crc32c, counteq and fnv64, in tasks of {}",
+            report::bytes(size.bytes),
             report::bytes(chunk)
         );
         let run = Job {
@@ -202,7 +222,7 @@ fn work(
         }
         .run(stop)?;
         if run.killed.is_some() || attempt == ATTEMPTS || !run.outcome.is_complete() {
-            return Ok((run, size));
+            return Ok(Attempt { run, size, files });
         }
         println!(
             "    done before a worker could be killed; once more with {GROWTH} times the input"

@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::{context::Context, process::run, tools::NeedsHand};
+use crate::{context::Context, demo::Unusable, process::run, tools::NeedsHand};
 
 /// Set-up, tests and demo of the PeerCompute workspace.
 #[derive(Debug, Parser)]
@@ -30,7 +30,8 @@ use crate::{context::Context, process::run, tools::NeedsHand};
 What is built goes to $PEERCOMPUTE_TARGET_DIR, or else to target/ in the cache folder, which is
 $XDG_CACHE_HOME/peercompute or ~/.cache/peercompute; tools go to tools/ there.
 
-Exit status: 0 done; 1 something failed; 2 something must be installed by hand, and how is said.")]
+Exit status: 0 done; 1 something failed; 2 something must be installed by hand, and how is said, or an
+argument is unusable; 130 the demo was interrupted.")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -84,9 +85,9 @@ fn dispatch(context: &Context, command: Command) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// 2 where a person must install something, else 1.
+/// 2 where a person must install something or name something else, else 1.
 fn failure_code(error: &anyhow::Error) -> ExitCode {
-    if error.downcast_ref::<NeedsHand>().is_some() {
+    if error.is::<NeedsHand>() || error.is::<Unusable>() {
         ExitCode::from(2)
     } else {
         ExitCode::FAILURE

@@ -1,5 +1,7 @@
 //! The crates as they would be published, and what their manifests say.
 
+use std::{fs, path::Path};
+
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
@@ -10,15 +12,59 @@ use crate::{
 
 /// Packs every crate that is published and builds each from its package.
 pub(crate) fn package(context: &Context) -> Result<()> {
+    let metadata = metadata(context)?;
+    let unpublished = unpublished(&metadata)?;
+    forget_builds(&context.target, &names(&metadata, |_| true)?)?;
     let mut cargo = context.cargo(["package", "--workspace", "--locked"]);
-    for name in unpublished(&metadata(context)?)? {
-        cargo.args(["--exclude", &name]);
+    for name in &unpublished {
+        cargo.args(["--exclude", name]);
     }
     if !context.ci {
         // A person may try what is not committed yet; a CI machine has nothing else than what is.
         cargo.arg("--allow-dirty");
     }
     run(&mut cargo)
+}
+
+/// Has cargo build what it built from packages anew. A package comes from a registry, whose versions never change, so cargo would take what it built from the same
+/// version before, however the sources have changed since.
+fn forget_builds(target: &Path, names: &[String]) -> Result<()> {
+    let profile = target.join("debug");
+    let Ok(files) = fs::read_dir(profile.join("deps")) else {
+        // Nothing has been built yet.
+        return Ok(());
+    };
+    for file in files {
+        let path = file?.path();
+        let Some((name, hash)) = build_of(&path, names) else {
+            continue;
+        };
+        let sources = fs::read_to_string(&path)
+            .with_context(|| format!("{} cannot be read", path.display()))?;
+        if is_packaged(&sources) {
+            let fingerprint = profile.join(format!(".fingerprint/{name}-{hash}"));
+            if fingerprint.exists() {
+                fs::remove_dir_all(&fingerprint)
+                    .with_context(|| format!("{} cannot be removed", fingerprint.display()))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Which of the crates a list of sources in `deps` belongs to, and which of its builds.
+fn build_of<'a>(path: &'a Path, names: &'a [String]) -> Option<(&'a str, &'a str)> {
+    if path.extension()? != "d" {
+        return None;
+    }
+    let (stem, hash) = path.file_stem()?.to_str()?.rsplit_once('-')?;
+    let name = names.iter().find(|name| name.replace('-', "_") == stem)?;
+    Some((name, hash))
+}
+
+/// Whether a list of sources is that of an unpacked package.
+fn is_packaged(sources: &str) -> bool {
+    sources.contains("/registry/src/")
 }
 
 /// The crates that have default features.
@@ -64,6 +110,30 @@ fn names(metadata: &Value, wanted: impl Fn(&Value) -> bool) -> Result<Vec<String
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn builds_from_packages_are_forgotten_and_others_kept() {
+        let target = tempfile::tempdir().expect("a folder");
+        let debug = target.path().join("debug");
+        let build = |hash: &str, source: &str| {
+            let fingerprint = debug.join(".fingerprint").join(format!("two-words-{hash}"));
+            fs::create_dir_all(&fingerprint).expect("a folder");
+            fs::create_dir_all(debug.join("deps")).expect("a folder");
+            let list = debug.join(format!("deps/two_words-{hash}.d"));
+            fs::write(list, format!("out: {source}\n")).expect("a file");
+            fingerprint
+        };
+        let packed = build(
+            "1a",
+            "/home/me/.cargo/registry/src/-9f/two-words-0.1.0/src/lib.rs",
+        );
+        let own = build("2b", "/home/me/two-words/src/lib.rs");
+        let names = ["two-words".to_owned()];
+        forget_builds(target.path(), &names).expect("nothing is in the way");
+        assert!(!packed.exists());
+        assert!(own.exists());
+        forget_builds(&target.path().join("none"), &names).expect("nothing is there");
+    }
 
     #[test]
     fn what_is_not_published_is_told_from_what_is() {

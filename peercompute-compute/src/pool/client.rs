@@ -69,6 +69,11 @@ impl PoolClient {
             .cancel(|task| task.client == id && tags.contains(&task.tag));
     }
 
+    /// Takes back everything of this client that has not begun, in order; no completion tells of it. What runs goes on to its end.
+    pub fn recall(&self) -> Vec<Work> {
+        self.crew.recall(&self.client)
+    }
+
     /// Cancels everything that this client has submitted.
     pub fn cancel_all(&self) {
         self.crew.cancel_client(self.client.id);
@@ -293,6 +298,12 @@ impl Client {
         let mut inbox = self.lock();
         inbox.tasks -= tasks;
         inbox.bytes -= bytes;
+        // Whoever waits for completions may wait for these tasks alone, after the end of the pool.
+        let waker = inbox.waker.take();
+        drop(inbox);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 
     /// Takes answers to tasks of this client and wakes who waits for them.

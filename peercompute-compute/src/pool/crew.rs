@@ -207,6 +207,23 @@ impl Crew {
         self.cancel(|task| task.client == client);
     }
 
+    /// Takes back what waits of a client, and leaves what runs.
+    pub(super) fn recall(&self, client: &Client) -> Vec<Work> {
+        let mut state = self.lock();
+        let mut recalled = Vec::new();
+        // What the workers have taken to run next came before what waits in the queue.
+        for post in state.posts.iter().flatten() {
+            post.seat
+                .recall(|task| task.client == client.id, &mut recalled);
+        }
+        recalled.extend(state.queue.remove(|task| task.name().client == client.id));
+        drop(state);
+        let recalled: Vec<_> = recalled.into_iter().map(|task| task.work).collect();
+        let bytes = recalled.iter().map(Work::input_len).sum();
+        client.release(recalled.len(), bytes);
+        recalled
+    }
+
     fn answer_cancelled(&self, tasks: Vec<Queued>) {
         deliver(
             &mut tasks.into_iter().map(Queued::cancelled).collect(),

@@ -102,7 +102,16 @@ impl Seat {
         if shelf.running.is_some_and(&mut unwanted) {
             self.cancelled.store(true, Ordering::Relaxed);
         }
-        cancelled.extend(remove(&mut shelf.next, |task| unwanted(task.name())));
+        shelf.take(unwanted, cancelled);
+    }
+
+    /// Takes the tasks that `unwanted` picks from the shelf.
+    pub(super) fn recall(
+        &self,
+        unwanted: impl FnMut(TaskName) -> bool,
+        recalled: &mut Vec<Queued>,
+    ) {
+        self.lock().take(unwanted, recalled);
     }
 
     /// How many tasks are on the shelf, how many bytes of input they have, and whether one runs.
@@ -123,6 +132,10 @@ impl Seat {
 }
 
 impl Shelf {
+    fn take(&mut self, mut unwanted: impl FnMut(TaskName) -> bool, taken: &mut Vec<Queued>) {
+        taken.extend(remove(&mut self.next, |task| unwanted(task.name())));
+    }
+
     fn begin(&mut self, task: &Queued, cancelled: &AtomicBool) {
         self.running = Some(task.name());
         cancelled.store(false, Ordering::Relaxed);

@@ -376,6 +376,53 @@ fn nothing_starts_during_a_pause() {
 }
 
 #[test]
+fn what_has_not_begun_is_recalled_and_what_runs_goes_on() {
+    let pool = pool(1);
+    let (client, mut completions) = pool.client();
+    let (other, mut of_other) = pool.client();
+    let gate = gate();
+    submit(&client, [gate.work(1)]);
+    gate.wait();
+    submit(&client, (2..=40).map(noop));
+    submit(&other, [noop(1)]);
+    let recalled: Vec<_> = client.recall().iter().map(Work::tag).collect();
+    assert_eq!(recalled, (2..=40).collect::<Vec<_>>());
+    gate.open();
+    drop(client);
+    assert_eq!(tags(&collect_all(&mut completions)), [1]);
+    assert!(collect(&mut of_other, 1)[0].result.is_ok());
+}
+
+#[test]
+fn what_a_worker_has_taken_to_run_next_is_recalled_too() {
+    let pool = pool(1);
+    let (client, mut completions) = pool.client();
+    let gate = gate();
+    pool.pause();
+    submit(&client, (1..=8).map(|tag| gate.work(tag)));
+    pool.resume();
+    gate.wait();
+    assert_eq!(client.recall().len(), 7);
+    gate.open();
+    drop(client);
+    assert_eq!(tags(&collect_all(&mut completions)), [1]);
+}
+
+#[test]
+fn recalled_work_makes_room() {
+    let pool = Pool::start(config(1).with_client_tasks(2), clock()).expect("a thread starts");
+    let (client, mut completions) = pool.client();
+    pool.pause();
+    submit(&client, [sized(1, 10), sized(2, 20)]);
+    assert_eq!(client.room().tasks, 0);
+    let mut recalled = client.recall();
+    assert_eq!(client.room().tasks, 2);
+    pool.resume();
+    client.submit(&mut recalled).expect("there is room");
+    assert_eq!(tags(&collect(&mut completions, 2)), [1, 2]);
+}
+
+#[test]
 fn at_throttle_0_work_waits() {
     let pool = Pool::start(config(2).with_throttle(throttle(0)), clock()).expect("no threads");
     let (client, mut completions) = pool.client();

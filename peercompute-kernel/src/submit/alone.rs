@@ -14,7 +14,7 @@ pub(super) struct Sight {
     pub(super) served: bool,
     /// Every relay and bootstrap node has answered or failed.
     pub(super) search_done: bool,
-    /// Nodes are known, and it is not yet known whether they can be reached.
+    /// There are nodes, relays or bootstrap nodes of which it is not yet known whether they can be reached, or that are tried again.
     pub(super) trying: bool,
 }
 

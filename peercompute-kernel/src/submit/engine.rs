@@ -225,7 +225,11 @@ impl Engine {
 
     fn transmit(&self, worker: WorkerId) -> Option<TaskFrame> {
         let mut state = self.lock();
-        state.core.poll_transmit(now(&self.runtime), worker)
+        let before = state.core.poll_timeout();
+        let frame = state.core.poll_transmit(now(&self.runtime), worker);
+        // What is leased now expires some time.
+        self.note_timeout(before, &state);
+        frame
     }
 
     /// One step of the core, and everything that follows from it.
@@ -234,10 +238,16 @@ impl Engine {
         let before = state.core.poll_timeout();
         let result = step(&mut state, now(&self.runtime));
         state.hand_out();
-        if state.core.poll_timeout() < before || before.is_none() {
+        self.note_timeout(before, &state);
+        result
+    }
+
+    /// Has [`keep_time`](Self::keep_time) look at the clock again if the core wants to be woken earlier than `before`.
+    fn note_timeout(&self, before: Option<Duration>, state: &State) {
+        let sooner = |at: Duration| before.is_none_or(|before| at < before);
+        if state.core.poll_timeout().is_some_and(sooner) {
             self.timer.notify_waiters();
         }
-        result
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -4,7 +4,7 @@ use std::{
     time::Duration,
 };
 
-use futures::{StreamExt as _, stream::FuturesUnordered};
+use futures::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use peercompute_net::{NetworkManager, PeerId};
 use peercompute_rt::{BoxFuture, Runtime};
 
@@ -72,7 +72,9 @@ impl Supervisor {
                 jobs,
                 served,
                 search_done,
-                trying: candidates > 0 || links.to.contains(&Host::Local),
+                trying: candidates > 0
+                    || links.to.contains(&Host::Local)
+                    || (search_done && self.searches_on()),
             };
             let verdict = alone.look(now(&self.runtime), sight);
             let until = match verdict {
@@ -96,6 +98,13 @@ impl Supervisor {
                 () = self.runtime.sleep(wait) => {}
             }
         }
+    }
+
+    /// Whether a relay or bootstrap node could not be reached and is tried again.
+    fn searches_on(&self) -> bool {
+        // Ready at once when it has been before.
+        let readiness = self.net.as_ref().and_then(|net| net.ready().now_or_never());
+        readiness.is_some_and(|readiness| readiness.lost.iter().any(|(_, why)| why.is_passing()))
     }
 
     /// Starts links to the peers that run tasks and have none. Returns how many peers may yet turn out to be reachable, and when to look again.
@@ -144,9 +153,10 @@ impl Supervisor {
         links.to.remove(&host);
         match end {
             Ok(()) => tracing::info!(%host, "the node has ended its stream of tasks"),
-            Err(error) => {
+            Err(error) if is_loss(host, error, self.engine.open_jobs()) => {
                 tracing::warn!(%host, %error, "the stream of tasks to the node has ended");
             }
+            Err(error) => tracing::debug!(%host, %error, "a stream of tasks has ended"),
         }
         if let Host::Peer(peer) = host {
             let failures = links.broken.get(&peer).map_or(0, |(failures, _)| *failures);
@@ -189,6 +199,12 @@ impl Supervisor {
     }
 }
 
+/// Whether somebody may miss the link: a job is open, and it is not just the workers of this process that stop with it.
+fn is_loss(host: Host, error: &LinkError, open_jobs: usize) -> bool {
+    let stopped = host == Host::Local && matches!(error, LinkError::Ended);
+    (open_jobs > 0 && !stopped) || error.is_violation()
+}
+
 async fn search(net: Option<Arc<NetworkManager>>) {
     if let Some(net) = net {
         net.ready().await;
@@ -197,4 +213,28 @@ async fn search(net: Option<Arc<NetworkManager>>) {
 
 async fn next<S: futures::Stream + Unpin>(events: &mut Option<S>) -> Option<()> {
     events.as_mut()?.next().await.map(|_event| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_link_is_a_loss_while_a_job_needs_it() {
+        let peer = Host::Peer(PeerId::random());
+        assert!(is_loss(peer, &LinkError::Ended, 1));
+        assert!(!is_loss(peer, &LinkError::Ended, 0));
+    }
+
+    #[test]
+    fn the_workers_of_this_process_stop_without_being_missed() {
+        assert!(!is_loss(Host::Local, &LinkError::Ended, 1));
+        assert!(!is_loss(Host::Local, &LinkError::Ended, 0));
+    }
+
+    #[test]
+    fn a_breach_of_the_protocol_is_always_told() {
+        let breach = peercompute_swarm::ProtocolViolation::JobTaken { job: 1 };
+        assert!(is_loss(Host::Local, &LinkError::Violation(breach), 0));
+    }
 }

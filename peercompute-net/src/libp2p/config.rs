@@ -37,12 +37,15 @@ pub struct Libp2pConfig {
     /// What peers may cost this node.
     pub limits: Libp2pLimits,
     /// When a connection that nothing uses is closed. Open streams use it, reservations at a relay do, and so does publish/subscribe as long as both ends
-    /// take part in it. A short time saves sockets on a busy server; a long one saves dials. Default: 30 minutes.
+    /// take part in it; those to peers that are [kept](crate::Transport::keep), as a [`NetworkManager`](crate::NetworkManager) keeps its room's, stay. A short time
+    /// saves sockets on a busy server; a long one saves dials. Default: 30 minutes.
     pub idle_timeout: Duration,
     /// How often a connection's round trip is measured; two pings without an answer end the connection. Default: 10 seconds.
     pub ping_interval: Duration,
     /// How long a ping may take. Default: 10 seconds.
     pub ping_timeout: Duration,
+    /// How long the handshake of a connection that comes in may take. Default: 10 seconds.
+    pub handshake_timeout: Duration,
     /// How long a dial, its handshake included, may take. Default: 20 seconds.
     pub dial_timeout: Duration,
     /// How long [`listen`](crate::Transport::listen) may take, with all that a reservation at a relay needs. Default: 45 seconds.
@@ -70,6 +73,7 @@ impl Libp2pConfig {
             idle_timeout: Duration::from_secs(30 * 60),
             ping_interval: Duration::from_secs(10),
             ping_timeout: Duration::from_secs(10),
+            handshake_timeout: Duration::from_secs(10),
             dial_timeout: Duration::from_secs(20),
             listen_timeout: Duration::from_secs(45),
             open_timeout: Duration::from_secs(10),
@@ -85,8 +89,11 @@ pub struct Libp2pLimits {
     pub connections: usize,
     /// Established connections to one peer. A relayed and a direct path, each dialled by both ends at once, make four. Default: 8.
     pub connections_per_peer: usize,
-    /// Connections that are coming in and have not finished their handshake. Default: 128.
+    /// Connections that are coming in and have not finished their handshake. For one more, the oldest from the address that has most is dropped. Default: 128.
     pub pending_incoming: usize,
+    /// How many of them may come from one address of version 4, or one network of 64 bits of version 6. For one more, the oldest from there is dropped. Does not
+    /// hold for this machine's own addresses and for peers behind relays. Default: 64.
+    pub pending_incoming_per_address: usize,
     /// Dials under way; further ones fail at once. Default: 128.
     pub pending_outgoing: usize,
     /// Streams on one connection that the other end has opened and that are not closed yet. Default: 256.
@@ -110,6 +117,7 @@ impl Default for Libp2pLimits {
             connections: 1024,
             connections_per_peer: 8,
             pending_incoming: 128,
+            pending_incoming_per_address: 64,
             pending_outgoing: 128,
             streams_per_connection: 256,
             topics_per_peer: 256,

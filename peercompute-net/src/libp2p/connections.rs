@@ -4,9 +4,6 @@ use peercompute_rt::Instant;
 
 use crate::{Event, Multiaddr, Path, PeerId};
 
-/// How many pings in a row may stay unanswered before a connection counts as dead.
-const MAX_UNANSWERED_PINGS: u8 = 2;
-
 /// Which connections to which peers are up. Pure: the swarm's events go in, what that means for the paths to the peers comes out.
 ///
 /// `Id` names a connection. The number of entries is bounded by the limits on connections.
@@ -27,7 +24,6 @@ pub(crate) struct Connection<Id> {
     pub(crate) since: Instant,
     /// The round trip that the last answered ping took. `None` until the connection has proven that it carries traffic both ways.
     pub(crate) rtt: Option<Duration>,
-    unanswered: u8,
 }
 
 impl<Id> Connection<Id> {
@@ -45,7 +41,6 @@ impl<Id> Connection<Id> {
             outbound,
             since,
             rtt: None,
-            unanswered: 0,
         }
     }
 }
@@ -103,7 +98,6 @@ impl<Id: Copy + Eq + Hash> Connections<Id> {
             return Vec::new();
         };
         connection.rtt = Some(rtt);
-        connection.unanswered = 0;
         if connection.path != Path::Direct {
             return Vec::new();
         }
@@ -113,15 +107,6 @@ impl<Id: Copy + Eq + Hash> Connections<Id> {
             .filter(relayed)
             .map(|connection| connection.id)
             .collect()
-    }
-
-    /// A ping was not answered in time. Says whether the connection counts as dead now.
-    pub(crate) fn handle_unanswered(&mut self, peer: PeerId, id: Id) -> bool {
-        let Some(connection) = self.find(peer, id) else {
-            return false;
-        };
-        connection.unanswered = connection.unanswered.saturating_add(1);
-        connection.unanswered >= MAX_UNANSWERED_PINGS
     }
 
     /// The connection that streams to `peer` are opened on: the oldest of those with the best path.

@@ -8,7 +8,7 @@ use libp2p::{
     core::{Endpoint, transport::PortUse},
     swarm::{
         CloseConnection, ConnectionClosed, ConnectionDenied, ConnectionId, DialFailure, FromSwarm,
-        ListenFailure, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
+        NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
         behaviour::ConnectionEstablished, dummy,
     },
 };
@@ -17,14 +17,14 @@ use thiserror::Error;
 use super::Libp2pLimits;
 use crate::{Multiaddr, PeerId};
 
-/// Decides who may connect, and how often. It comes first among the behaviours, so that nothing is spent on those it turns away.
+/// Decides who may connect, and how often. It comes first among the behaviours, so that nothing is spent on those it turns away. Those who have not said yet who
+/// they are, [`admission`](super::admission) bounds.
 ///
 /// libp2p's own `connection-limits` keeps an entry for every peer that was ever connected, which anybody can fill with fresh keys; this one forgets.
 pub(crate) struct Gate {
     limits: Libp2pLimits,
     allowed: HashSet<PeerId>,
     blocked: HashSet<PeerId>,
-    incoming: HashSet<ConnectionId>,
     outgoing: HashSet<ConnectionId>,
     established: HashMap<PeerId, usize>,
     total: usize,
@@ -50,7 +50,6 @@ impl Gate {
             limits,
             allowed: allowed.into_iter().collect(),
             blocked: HashSet::new(),
-            incoming: HashSet::new(),
             outgoing: HashSet::new(),
             established: HashMap::new(),
             total: 0,
@@ -119,29 +118,13 @@ impl NetworkBehaviour for Gate {
     type ConnectionHandler = dummy::ConnectionHandler;
     type ToSwarm = Infallible;
 
-    fn handle_pending_inbound_connection(
-        &mut self,
-        connection: ConnectionId,
-        _: &Multiaddr,
-        _: &Multiaddr,
-    ) -> Result<(), ConnectionDenied> {
-        check(
-            self.incoming.len(),
-            self.limits.pending_incoming,
-            "handshakes",
-        )?;
-        self.incoming.insert(connection);
-        Ok(())
-    }
-
     fn handle_established_inbound_connection(
         &mut self,
-        connection: ConnectionId,
+        _: ConnectionId,
         peer: PeerId,
         _: &Multiaddr,
         _: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.incoming.remove(&connection);
         self.check_peer(&peer)?;
         Ok(dummy::ConnectionHandler)
     }
@@ -192,9 +175,6 @@ impl NetworkBehaviour for Gate {
             }
             FromSwarm::DialFailure(DialFailure { connection_id, .. }) => {
                 self.outgoing.remove(&connection_id);
-            }
-            FromSwarm::ListenFailure(ListenFailure { connection_id, .. }) => {
-                self.incoming.remove(&connection_id);
             }
             _ => {}
         }

@@ -27,8 +27,19 @@ impl Identity {
     ///
     /// [`InvalidIdentity`] when `bytes` are anything else, or a key of another kind.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidIdentity> {
-        let keypair = Keypair::from_protobuf_encoding(bytes).map_err(|error| InvalidIdentity {
-            reason: error.to_string(),
+        let invalid = |reason: String| InvalidIdentity { reason };
+        if bytes.is_empty() {
+            return Err(invalid("it is empty".into()));
+        }
+        let keypair = Keypair::from_protobuf_encoding(bytes).map_err(|error| {
+            let reason = error.to_string();
+            // libp2p speaks of its own build where it has read the name of another kind.
+            let other_kind = reason.contains("cargo feature");
+            invalid(if other_kind {
+                "it seems to be a key of another kind".into()
+            } else {
+                reason
+            })
         })?;
         Ok(Self(keypair))
     }
@@ -83,6 +94,12 @@ pub enum IdentityFileError {
         /// What the system said.
         error: std::io::Error,
     },
+    /// There is something else than a file: a folder, a pipe, a device.
+    #[error("{path} is no file, so it cannot hold an identity; name a file, or one that does not exist yet to get a new identity", path = path.display())]
+    NotAFile {
+        /// What is no file.
+        path: std::path::PathBuf,
+    },
     /// The file holds something else.
     #[error("the identity file {path} is damaged: {error}; restore it from a copy, or move it away to get a new identity", path = path.display())]
     Invalid {
@@ -126,6 +143,17 @@ mod tests {
             );
         }
         assert!(Identity::from_bytes(b"garbage").is_err());
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_key_is_said_in_terms_of_the_key() {
+        let reason = |bytes: &[u8]| Identity::from_bytes(bytes).unwrap_err().reason;
+        assert_eq!(reason(b""), "it is empty");
+        // A key of kind 0, which is RSA.
+        assert_eq!(
+            reason(&[8, 0, 18, 1, 7]),
+            "it seems to be a key of another kind"
+        );
     }
 
     #[test]

@@ -58,6 +58,8 @@ pub(crate) struct Wishes {
     pub(crate) disconnect: HashSet<PeerId>,
     // The newest wish for each peer that the application names.
     pub(crate) block: BTreeMap<PeerId, bool>,
+    // The same.
+    pub(crate) keep: BTreeMap<PeerId, bool>,
     pub(crate) allow_only: Option<HashSet<PeerId>>,
     pub(crate) external: Vec<Multiaddr>,
     pub(crate) topics_changed: bool,
@@ -72,6 +74,7 @@ impl Wishes {
     fn is_empty(&self) -> bool {
         self.disconnect.is_empty()
             && self.block.is_empty()
+            && self.keep.is_empty()
             && self.allow_only.is_none()
             && self.external.is_empty()
             && !self.topics_changed

@@ -2,7 +2,7 @@ mod handler;
 mod stream;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     convert::Infallible,
     sync::{Arc, PoisonError, RwLock},
     task::{Context, Poll},
@@ -34,7 +34,9 @@ pub(crate) struct Behaviour {
     protocols: Protocols,
     limit: usize,
     open_timeout: Duration,
-    connections: HashMap<ConnectionId, Arc<OpenStreams>>,
+    connections: HashMap<ConnectionId, (PeerId, Arc<OpenStreams>)>,
+    /// Whose connections stay without streams. The application names them.
+    kept: HashSet<PeerId>,
     retired: HashMap<ConnectionId, PeerId>,
     idle: Arc<AtomicWaker>,
     // Drained at every poll; each entry answers one call of ours or one stream of a peer, which `limit` bounds.
@@ -65,6 +67,7 @@ impl Behaviour {
             limit,
             open_timeout,
             connections: HashMap::new(),
+            kept: HashSet::new(),
             retired: HashMap::new(),
             idle: Arc::default(),
             queue: VecDeque::new(),
@@ -79,7 +82,7 @@ impl Behaviour {
         protocol: &'static str,
         reply: OpenReply,
     ) {
-        let Some(streams) = self.connections.get(&connection) else {
+        let Some((_, streams)) = self.connections.get(&connection) else {
             return;
         };
         // Counted from now on, so that a retired connection is not closed under a stream that is just being opened.
@@ -111,9 +114,22 @@ impl Behaviour {
         self.retired.retain(|_, retired| *retired != peer);
     }
 
-    fn handler(&mut self, connection: ConnectionId) -> Handler {
+    /// Whether connections to `peer` stay although nothing uses them.
+    pub(crate) fn keep(&mut self, peer: PeerId, keep: bool) {
+        if keep {
+            self.kept.insert(peer);
+        } else {
+            self.kept.remove(&peer);
+        }
+        for (_, streams) in self.connections.values().filter(|(of, _)| *of == peer) {
+            streams.keep(keep);
+        }
+    }
+
+    fn handler(&mut self, connection: ConnectionId, peer: PeerId) -> Handler {
         let streams = Arc::new(OpenStreams::new(self.idle.clone()));
-        self.connections.insert(connection, streams.clone());
+        streams.keep(self.kept.contains(&peer));
+        self.connections.insert(connection, (peer, streams.clone()));
         Handler::new(
             self.protocols.clone(),
             streams,
@@ -130,22 +146,22 @@ impl NetworkBehaviour for Behaviour {
     fn handle_established_inbound_connection(
         &mut self,
         connection: ConnectionId,
-        _: PeerId,
+        peer: PeerId,
         _: &Multiaddr,
         _: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(self.handler(connection))
+        Ok(self.handler(connection, peer))
     }
 
     fn handle_established_outbound_connection(
         &mut self,
         connection: ConnectionId,
-        _: PeerId,
+        peer: PeerId,
         _: &Multiaddr,
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(self.handler(connection))
+        Ok(self.handler(connection, peer))
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
@@ -185,7 +201,7 @@ impl NetworkBehaviour for Behaviour {
         let idle = |connection: &ConnectionId| {
             connections
                 .get(connection)
-                .is_none_or(|streams| streams.count() == 0)
+                .is_none_or(|(_, streams)| streams.count() == 0)
         };
         if let Some(connection) = self
             .retired

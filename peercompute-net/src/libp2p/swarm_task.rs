@@ -143,6 +143,9 @@ impl SwarmTask {
                 behaviour.gate.unblock(peer);
             }
         }
+        for (peer, keep) in wishes.keep {
+            behaviour.streams.keep(peer, keep);
+        }
         if let Some(peers) = wishes.allow_only {
             behaviour.gate.allow_only(peers);
         }

@@ -13,7 +13,7 @@ use libp2p::{
 };
 use thiserror::Error;
 
-use super::{Libp2pConfig, Libp2pLimits, StartError};
+use super::{Libp2pConfig, Libp2pLimits, StartError, muxer::Bounded};
 
 pub(crate) type Carrier = Boxed<(PeerId, StreamMuxerBox)>;
 
@@ -58,7 +58,7 @@ macro_rules! upgraded {
             .authenticate($security.clone())
             .multiplex(muxer())
             .timeout($config.dial_timeout)
-            .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
+            .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(Bounded::new(muxer))))
             .map_err(Layer::timed)
     };
 }

@@ -137,6 +137,25 @@ pub enum RendezvousError {
     },
 }
 
+impl RendezvousError {
+    /// Whether it may well work the next time: the other end was not there, did not answer, or had no room. Not if it is somebody else, keeps no list of this
+    /// room, or breaks the protocol.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Dial(error) => matches!(
+                error,
+                DialError::Unreachable { .. }
+                    | DialError::Refused { .. }
+                    | DialError::TimedOut { .. }
+                    | DialError::TooMany { .. }
+            ),
+            Self::Open(error) => !matches!(error, OpenError::Unsupported { .. }),
+            Self::Ended | Self::Broken { .. } | Self::TimedOut { .. } => true,
+            Self::Refused { .. } | Self::Invalid { .. } | Self::Presence(_) => false,
+        }
+    }
+}
+
 /// One peer of the room.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]

@@ -173,7 +173,8 @@ impl NetworkManager {
         self.0.shared.transport.listen_addresses()
     }
 
-    /// Every peer of the room that is known, connected or not, in the order of their ids.
+    /// Every peer of the room that is known, connected or not, in the order of their ids. One that is not connected and was listed only by a relay or bootstrap peer
+    /// that is lost is left out, for it may have gone since.
     pub fn peers(&self) -> Vec<PeerInfo> {
         self.0.shared.look(Membership::peers)
     }

@@ -74,6 +74,8 @@ pub(crate) enum Action {
     Dial { dial: DialId, address: Multiaddr },
     /// The dial is of no more use.
     Cancel { dial: DialId },
+    /// Let connections to `peer` stay, or end, when nothing uses them.
+    Keep { peer: PeerId, keep: bool },
     /// End all connections to `peer`.
     Disconnect { peer: PeerId },
 }
@@ -161,12 +163,23 @@ impl Membership {
         self.events.pop_front()
     }
 
-    /// Every peer of the room that is known, connected or not.
+    /// Every peer of the room that is known, connected or not. Left out is who cannot be reached and stands only on the list of a source that is lost: whether it
+    /// is still there nobody can say. It is dialled nevertheless while that list counts.
     pub(crate) fn peers(&self) -> Vec<PeerInfo> {
         self.members
             .values()
             .map(|member| self.info(member))
+            .filter(|peer| {
+                peer.path.is_some()
+                    || peer.is_being_dialled
+                    || self.is_vouched_for(&peer.presence.peer)
+            })
             .collect()
+    }
+
+    /// Whether somebody who can be asked lists the peer.
+    fn is_vouched_for(&self, peer: &PeerId) -> bool {
+        self.sources.values().any(|source| source.lists(peer))
     }
 
     /// The peers of the room that are connected.

@@ -138,7 +138,7 @@ impl Shared {
 
     /// Carries out what the membership has decided.
     fn act(self: &Arc<Self>) {
-        let mut disconnect = Vec::new();
+        let (mut keep, mut disconnect) = (Vec::new(), Vec::new());
         {
             // Held all along, so that two who act at the same time keep the order.
             let mut tasks = lock(&self.tasks);
@@ -159,9 +159,13 @@ impl Shared {
                     Action::Cancel { dial } => {
                         tasks.running.remove(&Job::Dial(dial));
                     }
+                    Action::Keep { peer, keep: wanted } => keep.push((peer, wanted)),
                     Action::Disconnect { peer } => disconnect.push(peer),
                 }
             }
+        }
+        for (peer, keep) in keep {
+            self.transport.keep(peer, keep);
         }
         for peer in disconnect {
             self.transport.disconnect(peer);

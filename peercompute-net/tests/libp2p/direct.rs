@@ -497,6 +497,43 @@ fn an_idle_connection_ends_and_one_with_an_open_stream_stays() {
 }
 
 #[test]
+fn a_connection_that_is_kept_stays_without_streams_until_it_no_longer_is() {
+    run(async {
+        let mut impatient = config();
+        impatient.idle_timeout = std::time::Duration::from_millis(100);
+        impatient.ping_interval = std::time::Duration::from_millis(20);
+        impatient.broadcast = false;
+        let (alice, at) = listening(impatient, "/ip4/127.0.0.1/tcp/0").await;
+        let (bob, carol, dave) = (node(), node(), node());
+        let mut events = alice.events();
+        // One is kept before its connection is there, the other after that.
+        alice.keep(bob.local_peer(), true);
+        bob.dial(at.clone()).await.unwrap();
+        carol.dial(at.clone()).await.unwrap();
+        alice.keep(carol.local_peer(), true);
+        // Those of others come to their end meanwhile.
+        for _ in 0..2 {
+            dave.dial(at.clone()).await.unwrap();
+            let gone = Event::Disconnected {
+                peer: dave.local_peer(),
+            };
+            until(&mut events, |event| *event == gone).await;
+            while !dave.connections().is_empty() {
+                tokio::task::yield_now().await;
+            }
+        }
+        assert_eq!(alice.connections().len(), 2);
+        for kept in [bob.local_peer(), carol.local_peer()] {
+            alice.keep(kept, false);
+            until(&mut events, |event| {
+                *event == Event::Disconnected { peer: kept }
+            })
+            .await;
+        }
+    });
+}
+
+#[test]
 fn an_identity_makes_the_same_peer_again() {
     run(async {
         let config = config();
@@ -514,4 +551,45 @@ fn alice_port(address: &peercompute_net::Multiaddr) -> u16 {
             _ => None,
         })
         .unwrap()
+}
+
+/// Waits until the other end hangs up without a word.
+async fn hung_up(socket: &mut tokio::net::TcpStream) {
+    let mut answer = Vec::new();
+    // A reset is as good as an end.
+    let _ = socket.read_to_end(&mut answer).await;
+    assert!(answer.is_empty());
+}
+
+#[test]
+fn sockets_that_are_held_open_without_a_word_lock_nobody_out() {
+    run(async {
+        let mut few = config();
+        few.limits.pending_incoming = 4;
+        let (alice, at) = listening(few, "/ip4/127.0.0.1/tcp/0").await;
+        echo(&alice);
+        let mut idle = Vec::new();
+        for _ in 0..12 {
+            let socket = tokio::net::TcpStream::connect(("127.0.0.1", alice_port(&at))).await;
+            idle.push(socket.unwrap());
+        }
+        // The first ones have made room for the others.
+        for socket in &mut idle[..8] {
+            hung_up(socket).await;
+        }
+        let bob = node();
+        bob.dial(at).await.unwrap();
+        echoes(&bob, alice.local_peer()).await;
+    });
+}
+
+#[test]
+fn a_handshake_that_does_not_begin_ends() {
+    run(async {
+        let mut impatient = config();
+        impatient.handshake_timeout = std::time::Duration::from_millis(50);
+        let (_alice, at) = listening(impatient, "/ip4/127.0.0.1/tcp/0").await;
+        let socket = tokio::net::TcpStream::connect(("127.0.0.1", alice_port(&at))).await;
+        hung_up(&mut socket.unwrap()).await;
+    });
 }

@@ -6,6 +6,7 @@
 mod broadcasting;
 mod conformance;
 mod direct;
+mod ending;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod relayed;

@@ -299,13 +299,14 @@ impl Submitter {
     /// The worker is not hung.
     pub(super) fn note_life(&mut self, index: PeerIndex) {
         let peer = &mut self.peers[index];
-        let silent = std::mem::take(&mut peer.expired_in_a_row) > 0;
-        if peer.aside.is_some_and(|aside| aside.hung) {
-            peer.aside = None;
-            self.aside -= 1;
+        let late = std::mem::take(&mut peer.expired_in_a_row) > 0;
+        let silent = std::mem::take(&mut peer.silent);
+        let hung = peer.aside.take_if(|aside| aside.hung).is_some();
+        self.aside -= usize::from(hung);
+        if hung || silent {
             self.recount_all();
         }
-        if silent {
+        if late || silent {
             self.peers.wake(index);
         }
     }

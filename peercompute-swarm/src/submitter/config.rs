@@ -20,7 +20,8 @@ pub struct SubmitterConfig {
     /// it is put aside in any case.
     pub hung_after: u32,
     /// How long a worker is put aside the first time, because it is silent or refuses: it gets neither leases nor offers. Doubles each time until a result
-    /// comes; a silent worker that is heard again comes back at once. Default 1 s.
+    /// comes; a silent worker that is heard again comes back at once. One that is not gets a single task then, to see whether it is there, and does not count as
+    /// [usable](crate::JobStatus::usable_workers). Default 1 s.
     pub backoff: Duration,
     /// The longest time for which a worker is put aside. Default 60 s.
     pub max_backoff: Duration,

@@ -117,7 +117,9 @@ impl Submitter {
 
     fn lease(&mut self, now: Duration, index: PeerIndex, id: JobId) -> Leasing {
         let expires = now + self.config.lease;
-        let usable = self.usable(id);
+        let silent = self.peers[index].silent;
+        // It is asked as one of them, even if it cannot be counted on.
+        let usable = self.usable(id) + usize::from(silent);
         let job = self
             .jobs
             .get_mut(&id)
@@ -127,10 +129,11 @@ impl Submitter {
             .claims
             .get_mut(&id)
             .expect("the caller took it from there");
-        if !claim.is_usable() {
+        if !claim.is_usable() || (silent && !peer.leases.is_empty()) {
             return Leasing::Full;
         }
         let share = job.share(usable).saturating_sub(claim.held as usize);
+        let share = if silent { share.min(1) } else { share };
         let mut cursor = job.pending.first();
         let mut passed_over = 0;
         let mut bytes = 0;
@@ -147,6 +150,10 @@ impl Submitter {
                     continue;
                 }
                 if batch.is_empty() && share > 0 {
+                    if silent && peer.expired_in_a_row == 0 {
+                        self.cancel_expired(index, entry);
+                        return Leasing::Cancel;
+                    }
                     return self.reclaim(index, id, usable);
                 }
                 break;
@@ -205,7 +212,7 @@ impl Submitter {
     }
 
     /// Cancels the tasks that this worker let expire and that nobody else is going to take, so that it can have them anew: it may have lost them, and then
-    /// they would fill its window for ever. Not while it is silent, for it may still answer.
+    /// they would fill its window for ever. Not at once, for it may still answer; and as long as it does not, room for one new task is enough.
     fn reclaim(&mut self, index: PeerIndex, job: JobId, usable: usize) -> Leasing {
         let peer = &self.peers[index];
         if peer.expired_in_a_row > 0 {
@@ -218,6 +225,9 @@ impl Submitter {
             if task.job == job && task.place == Place::Pending && task.expired_at.len() >= usable {
                 self.cancel_expired(index, entry);
                 cancelled = true;
+                if self.peers[index].silent {
+                    break;
+                }
             }
         }
         if cancelled {

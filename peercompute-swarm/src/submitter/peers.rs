@@ -40,6 +40,8 @@ pub(super) struct Peer {
     /// For how long it is put aside the next time.
     pub(super) backoff: Duration,
     pub(super) expired_in_a_row: u32,
+    /// It was put aside because it was silent, and has not been heard since. It counts for nobody, and gets one task at a time to see whether it is there.
+    pub(super) silent: bool,
     /// Events about this worker that were not taken yet.
     pub(super) untaken: usize,
     /// In the queue of `poll_ready`.
@@ -119,10 +121,16 @@ impl Peer {
             aside: None,
             backoff,
             expired_in_a_row: 0,
+            silent: false,
             untaken: 0,
             ready: false,
             hungry: false,
         }
+    }
+
+    /// Whether it can be counted on to take tasks of the job.
+    pub(super) fn is_usable(&self, job: JobId) -> bool {
+        self.aside.is_none() && !self.silent && self.claims.get(&job).is_some_and(Claim::is_usable)
     }
 
     /// The next job after `job` in the circle of those that were offered.

@@ -28,7 +28,7 @@ impl Submitter {
             if peer.aside.is_some_and(|aside| aside.until <= now) {
                 peer.aside = None;
                 self.aside -= 1;
-                // It gets another chance with all that it may have lost.
+                // It gets another chance with what it may have lost, one task at a time if it is still silent.
                 peer.expired_in_a_row = 0;
                 self.peers.wake(index);
                 self.recount_all();
@@ -91,8 +91,9 @@ impl Submitter {
     /// Gives the worker neither leases nor offers for a while.
     pub(super) fn put_aside(&mut self, now: Duration, index: PeerIndex, hung: bool) {
         let peer = &mut self.peers[index];
+        peer.silent |= hung;
         if peer.aside.is_some() {
-            return;
+            return self.recount_all();
         }
         let until = now + peer.backoff;
         peer.aside = Some(Aside { until, hung });
@@ -344,8 +345,6 @@ impl Submitter {
 }
 
 pub(super) fn usable_workers(peers: &Peers, job: JobId) -> usize {
-    let usable = |peer: &&Peer| {
-        peer.aside.is_none() && peer.claims.get(&job).is_some_and(|claim| claim.is_usable())
-    };
+    let usable = |peer: &&Peer| peer.is_usable(job);
     peers.iter().filter(usable).count()
 }

@@ -33,6 +33,8 @@ pub(super) struct Job {
     pub(super) running: List,
     pub(super) results: List,
     pub(super) failures: List,
+    /// Tasks among the failures are given back, and the window is 0 until they have been sent: the submitter would blame the worker for them otherwise.
+    pub(super) gives_back: bool,
     /// When what it holds is to be renewed.
     pub(super) renew_at: Option<Duration>,
     /// What is to be renewed now. At most as many as are held.
@@ -74,6 +76,7 @@ impl Job {
             running: List::new(),
             results: List::new(),
             failures: List::new(),
+            gives_back: false,
             renew_at: None,
             renewals: VecDeque::new(),
         }

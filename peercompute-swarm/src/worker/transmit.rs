@@ -141,6 +141,12 @@ impl Worker {
 
 /// The claim that is due, if one is: the window has changed since the last. Without one, nothing is leased.
 fn claim(id: JobId, job: &mut Job, window: (u32, u64)) -> Option<TaskClaim> {
+    job.gives_back &= !job.failures.is_empty();
+    let window = if job.gives_back {
+        (0, window.1)
+    } else {
+        window
+    };
     let changed = job
         .claimed
         .map_or(window.0 > 0, |claimed| claimed != window);

@@ -237,10 +237,17 @@ fn a_worker_that_may_have_lost_its_tasks_gets_them_anew_after_a_while() {
     );
     desk.wait(ms(1000));
     let frames = desk.frames(A);
-    let cancelled = matches!(&frames[0].frame, Some(Frame::Cancel(cancel)) if cancel.tasks == old);
-    assert!(cancelled, "first the old ones are cancelled: {frames:?}");
+    let cancelled =
+        matches!(&frames[0].frame, Some(Frame::Cancel(cancel)) if cancel.tasks == old[..1]);
+    assert!(cancelled, "first an old one is cancelled: {frames:?}");
     let new = leased(&frames[1]);
+    assert_eq!(new.len(), 1);
     desk.answer(A, job, new);
+    let frames = desk.frames(A);
+    let cancelled =
+        matches!(&frames[0].frame, Some(Frame::Cancel(cancel)) if cancel.tasks == old[1..]);
+    assert!(cancelled, "then the other one: {frames:?}");
+    desk.answer(A, job, leased(&frames[1]));
     assert_eq!(desk.done().len(), 2);
 }
 
@@ -470,4 +477,84 @@ fn nothing_has_to_wait_when_nothing_is_leased() {
     assert_eq!(desk.poll_timeout(), Some(LEASE));
     desk.answer(A, job, names);
     assert_eq!(desk.poll_timeout(), None);
+}
+
+#[test]
+fn a_worker_that_stays_silent_does_not_count_as_usable_after_its_time_aside() {
+    let (mut desk, job) = Desk::with_job(20, &[A], 4);
+    let usable = |desk: &Desk| desk.job_status(job).unwrap().usable_workers;
+    assert_eq!(desk.leases(A).len(), 4);
+    assert_eq!(usable(&desk), 1);
+    desk.wait(LEASE);
+    // Its stream may be as stuck as itself, so that nothing more can be sent.
+    for _ in 0..10 {
+        assert_eq!(usable(&desk), 0);
+        desk.wait(LEASE);
+    }
+}
+
+#[test]
+fn a_worker_that_was_silent_is_usable_as_soon_as_it_is_heard() {
+    let (mut desk, job) = Desk::with_job(20, &[A], 4);
+    let names = desk.leases(A);
+    desk.wait(LEASE);
+    desk.wait(ms(1000));
+    desk.say(A, renewal(job.as_u32(), &names));
+    assert_eq!(desk.job_status(job).unwrap().usable_workers, 1);
+    desk.answer(A, job, names);
+    assert_eq!(desk.leases(A).len(), 4);
+}
+
+#[test]
+fn a_silent_worker_is_tried_with_one_task_over_all_jobs() {
+    let (mut desk, job) = Desk::with_job(0, &[A], 4);
+    let other = desk.job(0);
+    desk.claims(A, other, 4);
+    desk.push(job, 20, 0);
+    desk.push(other, 20, 0);
+    assert_eq!(desk.leases(A).len(), 8);
+    desk.wait(LEASE);
+    desk.wait(ms(1000));
+    assert_eq!(desk.leases(A).len(), 1);
+    assert!(desk.leases(A).is_empty());
+    // It costs that task an attempt, and the worker a longer time aside.
+    desk.wait(LEASE);
+    assert_eq!((desk.pending(job), desk.pending(other)), (20, 20));
+    assert!(desk.is_aside(A));
+}
+
+#[test]
+fn the_late_results_of_a_worker_that_is_tried_count() {
+    let (mut desk, job) = Desk::with_job(10, &[A], 4);
+    let old = desk.leases(A);
+    desk.wait(LEASE);
+    desk.wait(ms(1000));
+    let new = desk.leases(A);
+    desk.answer(A, job, old);
+    desk.answer(A, job, new);
+    assert_eq!(
+        desk.done().len(),
+        4,
+        "all but the one that was cancelled for the new one"
+    );
+}
+
+#[test]
+fn a_worker_whose_silence_cost_it_all_its_tasks_comes_back_with_a_new_one() {
+    let (mut desk, job) = Desk::with_job(4, &[A, B], 2);
+    let old = desk.leases(A);
+    let of_b = desk.leases(B);
+    desk.answer(B, job, of_b);
+    desk.wait(LEASE);
+    let of_b = desk.leases(B);
+    desk.answer(B, job, of_b);
+    // It has nothing left to tell of.
+    assert_eq!(desk.cancels(A).len(), old.len());
+    desk.push(job, 10, 0);
+    desk.wait(ms(1000));
+    let tried = desk.leases(A);
+    assert_eq!(tried.len(), 1);
+    assert_eq!(desk.job_status(job).unwrap().usable_workers, 1);
+    desk.answer(A, job, tried);
+    assert_eq!(desk.job_status(job).unwrap().usable_workers, 2);
 }

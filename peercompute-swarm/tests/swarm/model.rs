@@ -95,7 +95,7 @@ fn operation() -> impl Strategy<Value = Operation> {
             .prop_map(|(window, window_bytes, habits)| Operation::Add { window, window_bytes, habits }),
         2 => index().prop_map(|worker| Operation::Cut { worker }),
         2 => (index(), 0..40_000_u64).prop_map(|(worker, time)| Operation::Hang { worker, time: ms(time) }),
-        2 => (index(), 0..40_u32).prop_map(|(worker, window)| Operation::Window { worker, window }),
+        2 => (index(), prop_oneof![Just(0), 0..40_u32]).prop_map(|(worker, window)| Operation::Window { worker, window }),
         1 => index().prop_map(|worker| Operation::Stop { worker }),
         2 => (index(), reason(), 1..10_usize).prop_map(|(worker, reason, count)| Operation::Fail { worker, reason, count }),
         10 => (0..15_000_u64).prop_map(|time| Operation::Run { time: ms(time) }),
@@ -165,7 +165,7 @@ fn apply(scene: &mut Scene, operation: Operation) {
             window,
         } => {
             if let Some(worker) = worker(scene, index) {
-                scene.end(worker).core.set_window(window);
+                scene.end(worker).set_window(window);
             }
         }
         Operation::Stop { worker: index } => {

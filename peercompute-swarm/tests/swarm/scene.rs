@@ -353,6 +353,16 @@ impl Scene {
 }
 
 impl End {
+    /// Has the worker pause, or go on with a window: what it was given and had no time to begin goes back.
+    pub(crate) fn set_window(&mut self, window: u32) {
+        self.core.set_window(window);
+        if window == 0 {
+            for (_, ticket, _) in self.running.drain(..) {
+                self.core.give_back(ticket);
+            }
+        }
+    }
+
     /// What the machine does by itself, if it is not hung. Says whether there was something.
     fn step(&mut self, now: Duration) -> bool {
         let mut moved = false;

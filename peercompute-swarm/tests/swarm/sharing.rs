@@ -170,3 +170,28 @@ fn a_long_way_does_not_idle_a_worker_whose_window_covers_it() {
     scene.run_for(ms(200 * 5 + 500 * 10));
     assert!(scene.ended.contains(&job));
 }
+
+#[test]
+fn pauses_cost_a_task_no_attempt() {
+    let mut scene = Scene::new(submitter_config());
+    let worker = scene.add(
+        worker_config(),
+        Habits {
+            cores: 4,
+            work: ms(50),
+            ..Habits::default()
+        },
+    );
+    let job = scene.open_job();
+    scene.push(job, 1000, 0);
+    scene.finish(job);
+    for _ in 0..50 {
+        scene.run_for(ms(40));
+        scene.end(worker).set_window(0);
+        scene.run_for(ms(7));
+        assert!(!scene.ended.contains(&job));
+        scene.end(worker).set_window(100);
+    }
+    assert!(scene.run_until_quiet(ms(60_000)));
+    assert_eq!((scene.done.len(), scene.failed.len()), (1000, 0));
+}

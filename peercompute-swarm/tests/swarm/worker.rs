@@ -177,13 +177,48 @@ fn a_new_window_is_claimed_in_all_jobs() {
     assert_eq!(bench.claims(), [(1, 5), (2, 5)]);
 }
 
+/// Claims and failures, in the order in which they are sent.
+fn told(frames: Vec<Frame>) -> Vec<String> {
+    let told = frames.into_iter().map(|frame| match frame {
+        Frame::Claim(claim) => format!("window {}", claim.window),
+        Frame::Failures(failures) => failures
+            .failures
+            .iter()
+            .map(|failure| format!("{:?} {:?}", failure.task, failure.reason()))
+            .collect::<Vec<_>>()
+            .join(", "),
+        other => format!("{other:?}"),
+    });
+    told.collect()
+}
+
 #[test]
-fn a_pause_keeps_what_is_leased() {
+fn a_pause_gives_back_what_was_not_handed_out_and_keeps_what_runs() {
     let mut bench = Bench::new(worker_config());
     bench.say(leases(1, 0..3, 0));
+    let running = bench.core.poll_task().unwrap();
     bench.core.set_window(0);
-    assert_eq!(bench.claims(), [(1, 0)]);
-    assert_eq!(bench.tasks().len(), 3);
+    assert_eq!(
+        told(bench.frames()),
+        ["window 0", "Some(1) Refused, Some(2) Refused"]
+    );
+    assert_eq!(bench.tasks().len(), 0);
+    bench.done(running.ticket);
+    assert_eq!(bench.results(), [0]);
+}
+
+#[test]
+fn what_is_given_back_is_told_of_in_a_window_of_zero_even_if_the_pause_is_over() {
+    let mut bench = Bench::new(worker_config());
+    bench.say(leases(1, 0..2, 0));
+    let handed_out = bench.core.poll_task().unwrap();
+    bench.core.set_window(0);
+    bench.core.set_window(7);
+    bench.core.give_back(handed_out.ticket);
+    assert_eq!(
+        told(bench.frames()),
+        ["window 0", "Some(1) Refused, Some(0) Refused", "window 7"]
+    );
 }
 
 #[test]

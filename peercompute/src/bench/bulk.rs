@@ -163,8 +163,7 @@ struct Listening {
 }
 
 /// Reads bare streams until it is asked to stop.
-pub(super) async fn sink(listen: Multiaddr) -> Result<(), Failure> {
-    let mut stop = StopSignal::listen()?;
+pub(super) async fn sink(listen: Multiaddr, mut stop: StopSignal) -> Result<(), Failure> {
     let transport = transport()?;
     let mut incoming = transport.accept(BENCH_PROTOCOL).map_err(Failure::run)?;
     let address = transport.listen(listen).await.map_err(Failure::run)?;
@@ -172,7 +171,7 @@ pub(super) async fn sink(listen: Multiaddr) -> Result<(), Failure> {
         event: "listening",
         peer_id: transport.local_peer().to_string(),
         addresses: vec![address.to_string()],
-    });
+    })?;
     loop {
         tokio::select! {
             Some((_, mut stream)) = incoming.next() => {

@@ -1,12 +1,17 @@
 //! The processes at the other end.
 
-use std::{path::PathBuf, process::Stdio, time::Duration};
+use std::{
+    ffi::OsStr,
+    path::Path,
+    process::Stdio,
+    time::{Duration, Instant},
+};
 
 use peercompute_net::Multiaddr;
 use serde::Deserialize;
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader, Lines},
-    process::{Child, ChildStdout, Command},
+    process::{ChildStdout, Command},
 };
 
 use crate::failure::Failure;
@@ -14,18 +19,21 @@ use crate::failure::Failure;
 /// How long a process may take to listen, or to end.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How long a process that was killed may take to go: it does at once, unless the system hangs.
+const KILL_PATIENCE: Duration = Duration::from_secs(5);
+
 /// A worker node.
 pub(super) struct Node(Process);
 
 /// The other end of the bare stream.
 pub(super) struct Sink(Process);
 
+/// A process that ends with its standard input, which we hold: so it ends too when we are killed.
 struct Process {
     child: Child,
     address: Multiaddr,
     /// Kept open, since the process goes on to print.
     _lines: Lines<BufReader<ChildStdout>>,
-    control: PathBuf,
 }
 
 #[derive(Deserialize)]
@@ -34,10 +42,11 @@ struct Listening {
 }
 
 impl Node {
-    pub(super) async fn start(listen: &str) -> Result<Self, Failure> {
-        Process::start(&["node", "--json", "--listen", listen], true)
-            .await
-            .map(Self)
+    pub(super) async fn start(listen: &str, control: &Path) -> Result<Self, Failure> {
+        let arguments = ["node", "--json", "--stop-with-input", "--listen", listen];
+        let mut arguments = arguments.map(OsStr::new).to_vec();
+        arguments.extend([OsStr::new("--control"), control.as_os_str()]);
+        Process::start(&arguments).await.map(Self)
     }
 
     pub(super) fn address(&self) -> &Multiaddr {
@@ -51,9 +60,8 @@ impl Node {
 
 impl Sink {
     pub(super) async fn start(listen: &str) -> Result<Self, Failure> {
-        Process::start(&["bench", "sink", "--listen", listen], false)
-            .await
-            .map(Self)
+        let arguments = ["bench", "sink", "--listen", listen].map(OsStr::new);
+        Process::start(&arguments).await.map(Self)
     }
 
     pub(super) fn address(&self) -> &Multiaddr {
@@ -66,29 +74,22 @@ impl Sink {
 }
 
 impl Process {
-    async fn start(args: &[&str], controlled: bool) -> Result<Self, Failure> {
-        let failed = |what: String| Failure::run(format!("peercompute {}: {what}", args.join(" ")));
+    async fn start(arguments: &[&OsStr]) -> Result<Self, Failure> {
+        let failed = |what: String| {
+            let command = arguments.join(OsStr::new(" "));
+            Failure::run(format!("peercompute {}: {what}", command.display()))
+        };
         let program = std::env::current_exe()
             .map_err(|error| failed(format!("this program cannot be found: {error}")))?;
-        static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let control = std::env::temp_dir().join(format!(
-            "peercompute-bench-{}-{number}.sock",
-            std::process::id()
-        ));
-        let mut command = Command::new(program);
-        command
-            .args(args)
-            .stdin(Stdio::null())
+        let child = Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .kill_on_drop(true);
-        if controlled {
-            command.arg("--control").arg(&control);
-        }
-        let mut child = command
             .spawn()
             .map_err(|error| failed(format!("cannot be started: {error}")))?;
-        let stdout = child.stdout.take().expect("its standard output is piped");
+        // From here on it ends whatever happens.
+        let mut child = Child(child);
+        let stdout = child.0.stdout.take().expect("its standard output is piped");
         let mut lines = BufReader::new(stdout).lines();
         let first = tokio::time::timeout(PATIENCE, lines.next_line())
             .await
@@ -103,19 +104,13 @@ impl Process {
             child,
             address,
             _lines: lines,
-            control,
         })
     }
 
     /// Asks it to end, and sees to it.
     async fn stop(mut self) -> Result<(), Failure> {
-        if let Some(pid) = self.child.id().and_then(|pid| i32::try_from(pid).ok())
-            && let Some(pid) = rustix::process::Pid::from_raw(pid)
-        {
-            // It may have ended by itself; then waiting tells.
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-        }
-        let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+        drop(self.child.0.stdin.take());
+        let ended = tokio::time::timeout(PATIENCE, self.child.0.wait()).await;
         match ended {
             Ok(Ok(status)) if status.success() => Ok(()),
             Ok(Ok(status)) => Err(Failure::run(format!(
@@ -129,9 +124,18 @@ impl Process {
     }
 }
 
-impl Drop for Process {
+/// A process that is killed and has gone when this is dropped, so that it makes no file in a directory that is being removed.
+struct Child(tokio::process::Child);
+
+impl Drop for Child {
     fn drop(&mut self) {
-        // Left behind only by a process that was killed.
-        let _ = std::fs::remove_file(&self.control);
+        // It may have ended already.
+        if self.0.start_kill().is_err() {
+            return;
+        }
+        let begun = Instant::now();
+        while matches!(self.0.try_wait(), Ok(None)) && begun.elapsed() < KILL_PATIENCE {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 }

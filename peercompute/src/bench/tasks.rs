@@ -4,15 +4,18 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use peercompute_compute::Operation;
-use peercompute_kernel::{LocalFallback, NewTask, NodeKernel};
+use peercompute_kernel::{JOB_BACKLOG_BYTES, LocalFallback, NewTask, NodeKernel};
 use peercompute_net::{Identity, Libp2pConfig, Libp2pTransport};
 use peercompute_rt::Runtime;
 
 use super::{RoundTrip, process::Node};
 use crate::failure::Failure;
 
-/// Tasks pushed at a time.
-const BATCH: u64 = 2048;
+/// Tasks pushed at a time, fewer where their payload is large.
+const BATCH: usize = 2048;
+
+/// Bytes pushed at a time at most: two batches fit into a job's backlog, so that one is always on its way.
+const BATCH_BYTES: usize = JOB_BACKLOG_BYTES / 2;
 
 /// Tasks that go ahead of a measurement, so that links are up and code is warm.
 const WARM_UP: u64 = 50_000;
@@ -46,9 +49,13 @@ pub(super) async fn submitter(workers: &[Node]) -> Result<NodeKernel, Failure> {
     Err(Failure::run("not every worker takes part"))
 }
 
-pub(super) async fn rate(workers: &[Node], tasks: u64, payload: u64) -> Result<Duration, Failure> {
+pub(super) async fn rate(
+    workers: &[Node],
+    tasks: u64,
+    payload: usize,
+) -> Result<Duration, Failure> {
     let node = submitter(workers).await?;
-    let payload = Bytes::from(vec![0; usize::try_from(payload).map_err(Failure::usage)?]);
+    let payload = Bytes::from(vec![0; payload]);
     let begun = Instant::now();
     run_noops(&node, tasks, &payload).await?;
     let time = begun.elapsed();
@@ -62,10 +69,11 @@ async fn run_noops(node: &NodeKernel, tasks: u64, payload: &Bytes) -> Result<usi
         .submit(Operation::Noop.into())
         .map_err(Failure::run)?
         .split();
+    let batch = BATCH.min(BATCH_BYTES / payload.len().max(1));
     let feed = async {
         let mut left = tasks;
         while left > 0 {
-            let count = left.min(BATCH);
+            let count = left.min(batch as u64);
             let task = NewTask {
                 state: None,
                 input: payload.clone(),

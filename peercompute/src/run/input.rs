@@ -1,8 +1,9 @@
 //! The files, read piece by piece.
 
 use std::{
-    fs::File,
+    fs::{self, File, Metadata},
     io::Read as _,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
@@ -18,6 +19,23 @@ pub(crate) struct Input {
     pub(crate) path: PathBuf,
     /// Its size when the run began; a file that grows meanwhile is read to where it ends then.
     pub(crate) size: u64,
+    pub(crate) id: FileId,
+}
+
+/// A file under whatever name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl FileId {
+    pub(super) fn of(metadata: &Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+        }
+    }
 }
 
 /// A file that cannot.
@@ -44,16 +62,20 @@ pub(super) fn open_all(paths: &[PathBuf]) -> (Vec<Input>, Vec<Unusable>) {
 }
 
 fn open(path: &Path) -> Result<Input, String> {
-    let file = File::open(path).map_err(|error| format!("cannot be opened: {error}"))?;
-    let metadata = file
-        .metadata()
-        .map_err(|error| format!("cannot be examined: {error}"))?;
+    let cannot = |error| format!("cannot be opened: {error}");
+    // Before it is opened, which for a pipe that nobody writes to would never end.
+    let metadata = fs::metadata(path).map_err(cannot)?;
     if metadata.is_dir() {
         return Err("is a directory; name the files in it".to_owned());
     }
+    if !metadata.is_file() {
+        return Err("is not a regular file, and is read twice; copy it to a file first".to_owned());
+    }
+    File::open(path).map_err(cannot)?;
     Ok(Input {
         path: path.to_owned(),
         size: metadata.len(),
+        id: FileId::of(&metadata),
     })
 }
 
@@ -67,8 +89,7 @@ pub(super) fn pieces(path: &Path, chunk: usize) -> mpsc::Receiver<Result<Bytes, 
         });
         if let Err(error) = read {
             // Nobody listens any more if the run has ended meanwhile.
-            let _ =
-                sender.blocking_send(Err(format!("{}: cannot be read: {error}", path.display())));
+            let _ = sender.blocking_send(Err(format!("cannot be read: {error}")));
         }
     });
     receiver
@@ -132,5 +153,17 @@ mod tests {
         );
         assert!(unusable[0].error.contains("cannot be opened"));
         assert!(unusable[1].error.contains("directory"));
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_unusable_and_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("socket");
+        let _socket = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let (inputs, unusable) = open_all(&[socket, "/dev/zero".into()]);
+        assert!(inputs.is_empty());
+        for file in &unusable {
+            assert!(file.error.contains("copy it to a file"), "{file:?}");
+        }
     }
 }

@@ -107,6 +107,11 @@ impl Progress {
         });
     }
 
+    /// Says something to people, above the bar.
+    pub(super) fn note(&self, text: &str) {
+        self.bar.suspend(|| output::note(text));
+    }
+
     /// Takes the bar from the terminal.
     pub(super) fn clear(&self) {
         self.bar.finish_and_clear();

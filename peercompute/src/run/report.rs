@@ -1,6 +1,6 @@
 //! What a run has to say at its end.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{borrow::Cow, collections::BTreeMap, path::PathBuf};
 
 use peercompute_compute::{Digest, Operation};
 use peercompute_kernel::{Host, HostShare};
@@ -51,7 +51,7 @@ struct JsonShare {
 
 #[derive(Serialize)]
 struct JsonResult<'a> {
-    file: std::borrow::Cow<'a, str>,
+    file: Cow<'a, str>,
     op: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     imm: Option<u8>,
@@ -80,6 +80,16 @@ impl FileResult {
             failure,
             verified: None,
         }
+    }
+
+    /// As if the file had no byte.
+    #[cfg(test)]
+    pub(super) fn of_nothing(input: &Input, operation: Operation) -> Self {
+        let summary = Summary {
+            bytes: 0,
+            number: 0,
+        };
+        Self::new(input, operation, summary, None, None)
     }
 }
 
@@ -144,11 +154,12 @@ impl Report {
         })
     }
 
-    pub(super) fn print(&self, json: bool) {
+    /// Prints it. `reasons` say why no other node took part, if none did.
+    pub(super) fn print(&self, json: bool, reasons: &[String]) -> Result<(), Failure> {
         if json {
-            output::json(&self.to_json());
+            output::json(&self.to_json())
         } else {
-            self.print_text();
+            self.print_text(reasons)
         }
     }
 
@@ -176,7 +187,7 @@ impl Report {
                 .files
                 .iter()
                 .map(|file| JsonResult {
-                    file: file.path.to_string_lossy(),
+                    file: output::json_name(&file.path),
                     op: file.operation.name(),
                     imm: file.operation.immediate(),
                     bytes: file.summary.bytes,
@@ -188,24 +199,22 @@ impl Report {
         }
     }
 
-    fn print_text(&self) {
+    fn print_text(&self, reasons: &[String]) -> Result<(), Failure> {
         let several = self
             .files
             .iter()
             .any(|file| file.operation != self.files[0].operation);
         for file in &self.files {
-            let path = file.path.display();
+            let path = output::name(&file.path);
             match (&file.failure, file.digest) {
                 (Some(failure), _) => {
                     output::note(&format!("{path}: {}: {failure}", file.operation));
                 }
                 (None, Some(digest)) if several => {
-                    output::line(&format!(
-                        "{:<12} {digest:>16}  {path}",
-                        file.operation.to_string()
-                    ));
+                    let operation = file.operation.to_string();
+                    output::line(&format!("{operation:<12} {digest:>16}  {path}"))?;
                 }
-                (None, Some(digest)) => output::line(&format!("{digest}  {path}")),
+                (None, Some(digest)) => output::line(&format!("{digest}  {path}"))?,
                 (None, None) => {}
             }
             if file.verified == Some(false) {
@@ -217,7 +226,8 @@ impl Report {
         }
         let (tasks, bytes) = self.sums();
         output::note(&format!(
-            "{tasks} tasks, {} in {:.2} s, {}/s{}",
+            "{}, {} in {:.2} s, {}/s{}",
+            output::count(tasks, "task"),
             output::bytes(bytes),
             self.seconds,
             output::bytes((bytes as f64 / self.seconds.max(1e-9)) as u64),
@@ -240,7 +250,11 @@ impl Report {
             output::note(
                 "no other node took part, or the last one had gone: tasks ran on this machine",
             );
+            for reason in reasons {
+                output::note(&format!("  {reason}"));
+            }
         }
+        Ok(())
     }
 }
 

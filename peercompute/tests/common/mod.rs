@@ -26,12 +26,62 @@ pub(crate) fn command(args: &[&str]) -> Command {
 
 /// Runs the program to its end.
 pub(crate) fn run(args: &[&str]) -> Finished {
-    let child = command(args)
+    finish(spawn(args))
+}
+
+/// Starts a program that is to end by itself, or by a signal.
+pub(crate) fn spawn(args: &[&str]) -> Child {
+    command(args)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .unwrap();
+        .unwrap()
+}
+
+/// Waits for its end.
+pub(crate) fn finish(child: Child) -> Finished {
     Finished::new(child.wait_with_output().unwrap())
+}
+
+/// Asks a program to end as Ctrl-C does.
+pub(crate) fn interrupt(child: &Child) {
+    send(child, rustix::process::Signal::INT);
+}
+
+fn send(child: &Child, signal: rustix::process::Signal) {
+    let pid = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, signal).unwrap();
+}
+
+/// Waits until something is so that does not say when it becomes so.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < PATIENCE, "not in time: {what}");
+        std::thread::yield_now();
+    }
+}
+
+/// A pipe with a name, which nobody writes to.
+pub(crate) fn named_pipe(directory: &Path, name: &str) -> String {
+    let path = directory.join(name);
+    assert!(
+        Command::new("mkfifo")
+            .arg(&path)
+            .status()
+            .unwrap()
+            .success()
+    );
+    path.to_str().unwrap().to_owned()
+}
+
+/// The names in a directory.
+pub(crate) fn names(directory: &Path) -> Vec<String> {
+    std::fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect()
 }
 
 /// A program that has ended.
@@ -92,6 +142,7 @@ impl Running {
         let mut command = command(args);
         command
             .arg("--json")
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .env("XDG_RUNTIME_DIR", directory.path());
         command.env("XDG_DATA_HOME", directory.path());
@@ -170,8 +221,12 @@ impl Running {
     }
 
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
-        let pid = rustix::process::Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
-        rustix::process::kill_process(pid, signal).unwrap();
+        send(&self.child, signal);
+    }
+
+    /// Ends its standard input.
+    pub(crate) fn end_input(&mut self) {
+        drop(self.child.stdin.take());
     }
 
     /// Asks it to end as Ctrl-C does, and returns its exit status.

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    io::{IsTerminal as _, Read as _},
+    io::Read as _,
     path::PathBuf,
     process::{ChildStdout, ExitStatus},
     sync::mpsc::{Receiver, RecvTimeoutError, sync_channel},
@@ -11,12 +11,13 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
 use super::{
     OPERATIONS, Stop,
+    display::Display,
     fleet::{Fleet, split_events},
+    report::thousands,
 };
 
 /// The share of the work, in per cent, that must be done before a worker is killed: the job has begun beyond doubt.
@@ -33,9 +34,6 @@ const STALL_LIMIT: Duration = Duration::from_secs(60);
 
 /// How often a wait looks at everything else.
 const POLL: Duration = Duration::from_millis(50);
-
-/// How often progress is told where no bar can be drawn.
-const TELL: Duration = Duration::from_secs(2);
 
 /// Events that may wait for us; the job waits beyond that.
 const EVENTS: usize = 256;
@@ -121,6 +119,30 @@ pub(super) struct Share {
     pub(super) path: String,
 }
 
+/// The result of one operation over one file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Digest {
+    /// As it was named to the job.
+    pub(super) file: String,
+    /// With its immediate, where it has one.
+    pub(super) operation: String,
+    pub(super) value: String,
+}
+
+impl Digest {
+    fn read(result: &Value) -> Option<Self> {
+        let operation = result["op"].as_str()?;
+        Some(Self {
+            file: result["file"].as_str()?.to_owned(),
+            operation: match result["imm"].as_u64() {
+                Some(immediate) => format!("{operation} {immediate}"),
+                None => operation.to_owned(),
+            },
+            value: result["value"].as_str()?.to_owned(),
+        })
+    }
+}
+
 /// What the job says at its end.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Outcome {
@@ -130,6 +152,7 @@ pub(super) struct Outcome {
     pub(super) verified: bool,
     pub(super) local_fallback: bool,
     pub(super) by_node: BTreeMap<String, Share>,
+    pub(super) digests: Vec<Digest>,
     /// Inputs that failed, and why the result could not be read.
     pub(super) errors: Vec<String>,
     /// How the process ended, where that was not well.
@@ -185,6 +208,8 @@ impl Outcome {
             };
             self.by_node.insert(peer.clone(), share);
         }
+        let results = value["results"].as_array().into_iter().flatten();
+        self.digests = results.filter_map(Digest::read).collect();
     }
 
     /// Whether there is a result and nothing failed.
@@ -298,7 +323,7 @@ impl Job<'_> {
                             "    {} (process {pid}) is killed at {} % of the work, after {} tasks of its own",
                             worker.name,
                             progress.per_cent(),
-                            progress.tasks_of(worker)
+                            thousands(progress.tasks_of(worker))
                         ));
                         killed = Some(Killed {
                             name: worker.name,
@@ -330,56 +355,6 @@ fn read_result(output: ChildStdout) -> Result<String> {
         .read_to_string(&mut text)
         .context("cannot read the job's result")?;
     Ok(text)
-}
-
-/// A bar on a terminal, a line now and then elsewhere.
-struct Display {
-    bar: Option<ProgressBar>,
-    told: Instant,
-}
-
-impl Display {
-    fn new() -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| {
-            let style = ProgressStyle::with_template("    [{bar:30}] {pos:>3} %  {msg}")
-                .unwrap_or_else(|_| ProgressStyle::default_bar());
-            ProgressBar::new(100).with_style(style.progress_chars("=> "))
-        });
-        Self {
-            bar,
-            told: Instant::now(),
-        }
-    }
-
-    fn show(&mut self, progress: &Progress, workers: &[Worker]) {
-        let nodes: Vec<_> = workers
-            .iter()
-            .map(|worker| format!("{} {}", worker.name, progress.tasks_of(worker)))
-            .collect();
-        let message = format!("tasks: {}", nodes.join(", "));
-        if let Some(bar) = &self.bar {
-            bar.set_position(progress.per_cent());
-            bar.set_message(message);
-        } else if self.told.elapsed() >= TELL {
-            self.told = Instant::now();
-            println!("    {:>3} %  {message}", progress.per_cent());
-        }
-    }
-
-    fn say(&self, line: &str) {
-        match &self.bar {
-            Some(bar) => bar.suspend(|| println!("{line}")),
-            None => println!("{line}"),
-        }
-    }
-}
-
-impl Drop for Display {
-    fn drop(&mut self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
-    }
 }
 
 #[cfg(test)]
@@ -478,6 +453,18 @@ mod tests {
                 path: "direct".to_owned()
             }
         );
+    }
+
+    #[test]
+    fn digests_are_read_where_there_are_any() {
+        let text = r#"{"tasks":1,"results":[{"file":"x","op":"counteq","imm":10,"value":"7"},{"file":"y","op":"crc32c","error":"gone"}]}"#;
+        let outcome = Outcome::parse(text, ExitStatus::from_raw(0));
+        let digest = Digest {
+            file: "x".to_owned(),
+            operation: "counteq 10".to_owned(),
+            value: "7".to_owned(),
+        };
+        assert_eq!(outcome.digests, [digest]);
     }
 
     #[test]

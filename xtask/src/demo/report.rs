@@ -1,14 +1,18 @@
 //! What the demo found: a table for people, and everything that was not as it should be.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use super::{
-    input::{Input, Size},
-    job::{Run, Share, Worker},
+    Attempt,
+    input::Input,
+    job::{Digest, Run, Share, Worker},
 };
 
 /// The path of a connection through the relay, as the program calls it.
 const RELAYED: &str = "relayed";
+
+/// The results of so many files are shown; nobody reads more.
+const SHOWN: usize = 20;
 
 /// The verdict on a run.
 #[derive(Debug)]
@@ -25,9 +29,10 @@ impl Report {
     }
 
     /// The table.
-    pub(super) fn table(&self, input: &Input, size: Size, run: &Run, workers: &[Worker]) -> String {
+    pub(super) fn table(&self, input: &Input, attempt: &Attempt, workers: &[Worker]) -> String {
+        let Attempt { run, size, files } = attempt;
         let outcome = &run.outcome;
-        let mut text = format!("input       {}\n", size.words(input));
+        let mut text = format!("input       {}, {}\n", size.words(input), bytes(size.bytes));
         let _ = writeln!(
             text,
             "tasks       {}, {} in all",
@@ -49,8 +54,52 @@ impl Report {
             }
         );
         text.push_str(&nodes(run, workers));
+        if files.len() <= SHOWN && !outcome.digests.is_empty() {
+            let of = if size.repeats == 1 {
+                ""
+            } else {
+                " of the files as they were repeated"
+            };
+            let _ = writeln!(text, "\nresults{of}");
+            let files = files.iter().map(|file| file.to_string_lossy());
+            let names = input.names().map(|name| name.display().to_string());
+            let rows: Vec<_> = files.map(Into::into).zip(names).collect();
+            text.push_str(&digests(&outcome.digests, &rows));
+        }
         text
     }
+}
+
+/// One line for each file, given as what the job and what people call it, with the result of each operation.
+fn digests(digests: &[Digest], files: &[(String, String)]) -> String {
+    let mut columns: Vec<(&str, BTreeMap<&str, &str>)> = Vec::new();
+    for digest in digests {
+        let at = columns
+            .iter()
+            .position(|(operation, _)| *operation == digest.operation)
+            .unwrap_or_else(|| {
+                columns.push((&digest.operation, BTreeMap::new()));
+                columns.len() - 1
+            });
+        columns[at].1.insert(&digest.file, &digest.value);
+    }
+    let width = |operation: &str, values: &BTreeMap<&str, &str>| {
+        let longest = values.values().map(|value| value.len()).max();
+        longest.unwrap_or(0).max(operation.len())
+    };
+    let mut text = String::new();
+    for (operation, values) in &columns {
+        let _ = write!(text, "{operation:>0$}  ", width(operation, values));
+    }
+    text.push_str("file\n");
+    for (file, name) in files {
+        for (operation, values) in &columns {
+            let value = values.get(file.as_str()).unwrap_or(&"-");
+            let _ = write!(text, "{value:>0$}  ", width(operation, values));
+        }
+        let _ = writeln!(text, "{name}");
+    }
+    text
 }
 
 /// One line for each worker and for whoever else did something.
@@ -205,7 +254,7 @@ pub(super) fn bytes(amount: u64) -> String {
 }
 
 /// A number with a comma after each three digits.
-fn thousands(number: u64) -> String {
+pub(super) fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
@@ -337,6 +386,28 @@ worker-1    …aaaaaaaaaa   direct          700  70.0 %     700 KiB
 worker-2    …bbbbbbbbbb   relayed         300  30.0 %     300 KiB  killed at 0 % (process 77)
 ";
         assert_eq!(nodes(&good(), &workers()), expected);
+    }
+
+    #[test]
+    fn results_are_shown_file_by_file() {
+        let digest = |file: &str, operation: &str, value: &str| Digest {
+            file: file.to_owned(),
+            operation: operation.to_owned(),
+            value: value.to_owned(),
+        };
+        let found = [
+            digest("/tmp/0-a", "crc32c", "e3069283"),
+            digest("/tmp/1-b", "crc32c", "00000000"),
+            digest("/tmp/0-a", "counteq 10", "3"),
+        ];
+        let files = [("/tmp/0-a", "a"), ("/tmp/1-b", "sub/b")]
+            .map(|(file, name)| (file.to_owned(), name.to_owned()));
+        let expected = [
+            "  crc32c  counteq 10  file\n",
+            "e3069283           3  a\n",
+            "00000000           -  sub/b\n",
+        ];
+        assert_eq!(digests(&found, &files), expected.concat());
     }
 
     #[test]

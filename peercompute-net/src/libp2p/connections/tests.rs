@@ -65,17 +65,6 @@ fn a_relayed_connection_is_superfluous_only_after_a_direct_one_has_carried_traff
     assert_eq!(connections.handle_pong(peer, 2, RTT), [1_u8]);
 }
 
-#[test]
-fn a_connection_is_dead_after_two_unanswered_pings_in_a_row() {
-    let mut connections = Connections::default();
-    let peer = PeerId::random();
-    connections.handle_opened(peer, connection(1, Path::Direct));
-    assert!(!connections.handle_unanswered(peer, 1));
-    connections.handle_pong(peer, 1, RTT);
-    assert!(!connections.handle_unanswered(peer, 1));
-    assert!(connections.handle_unanswered(peer, 1));
-}
-
 #[derive(Clone, Debug)]
 enum Operation {
     Open { peer: u8, direct: bool },

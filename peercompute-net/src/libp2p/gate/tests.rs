@@ -5,14 +5,13 @@ use proptest::prelude::*;
 
 use super::*;
 
-const LIMITS: (usize, usize, usize, usize) = (4, 2, 3, 3);
+const LIMITS: (usize, usize, usize) = (4, 2, 3);
 
 fn gate() -> Gate {
     let mut limits = Libp2pLimits::default();
     (
         limits.connections,
         limits.connections_per_peer,
-        limits.pending_incoming,
         limits.pending_outgoing,
     ) = LIMITS;
     Gate::new(limits, [])
@@ -25,13 +24,7 @@ fn endpoint() -> ConnectedPoint {
     }
 }
 
-/// A connection that comes in, from its first packet to its end.
-fn come_in(gate: &mut Gate, id: usize) -> bool {
-    let here = Multiaddr::empty();
-    gate.handle_pending_inbound_connection(ConnectionId::new_unchecked(id), &here, &here)
-        .is_ok()
-}
-
+/// A connection that has come in and said who it is.
 fn finish(gate: &mut Gate, id: usize, peer: PeerId) -> bool {
     let (id, here) = (ConnectionId::new_unchecked(id), Multiaddr::empty());
     let endpoint = endpoint();
@@ -51,17 +44,6 @@ fn finish(gate: &mut Gate, id: usize, peer: PeerId) -> bool {
     true
 }
 
-fn fail(gate: &mut Gate, id: usize) {
-    let here = Multiaddr::empty();
-    gate.on_swarm_event(FromSwarm::ListenFailure(ListenFailure {
-        local_addr: &here,
-        send_back_addr: &here,
-        error: &libp2p::swarm::ListenError::Aborted,
-        connection_id: ConnectionId::new_unchecked(id),
-        peer_id: None,
-    }));
-}
-
 fn end(gate: &mut Gate, id: usize, peer: PeerId) {
     let endpoint = endpoint();
     gate.on_swarm_event(FromSwarm::ConnectionClosed(ConnectionClosed {
@@ -75,41 +57,28 @@ fn end(gate: &mut Gate, id: usize, peer: PeerId) {
 
 #[derive(Clone, Debug)]
 enum Operation {
-    ComeIn,
-    Finish { which: usize, peer: usize },
-    Fail { which: usize },
+    Finish { peer: usize },
     End { which: usize },
 }
 
 fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
-        Just(Operation::ComeIn),
-        (any::<usize>(), 0..3_usize).prop_map(|(which, peer)| Operation::Finish { which, peer }),
-        any::<usize>().prop_map(|which| Operation::Fail { which }),
+        (0..3_usize).prop_map(|peer| Operation::Finish { peer }),
         any::<usize>().prop_map(|which| Operation::End { which }),
     ]
 }
 
 proptest! {
-    /// The model counts what is pending and what is established; the gate must decide by just these counts, and hold nothing once all is over.
+    /// The model counts what is established; the gate must decide by just these counts, and hold nothing once all is over.
     #[test]
     fn the_gate_lets_in_exactly_what_the_limits_allow(operations in prop::collection::vec(operation(), 0..80)) {
         let peers = [PeerId::random(), PeerId::random(), PeerId::random()];
         let mut gate = gate();
-        let mut pending: Vec<usize> = Vec::new();
         let mut established: BTreeMap<usize, usize> = BTreeMap::new();
-        let (connections, per_peer, incoming, _) = LIMITS;
+        let (connections, per_peer, _) = LIMITS;
         for (id, operation) in operations.into_iter().enumerate() {
             match operation {
-                Operation::ComeIn => {
-                    let allowed = pending.len() < incoming;
-                    prop_assert_eq!(come_in(&mut gate, id), allowed);
-                    if allowed {
-                        pending.push(id);
-                    }
-                }
-                Operation::Finish { which, peer } if !pending.is_empty() => {
-                    let id = pending.remove(which % pending.len());
+                Operation::Finish { peer } => {
                     let here = established.values().filter(|of| **of == peer).count();
                     let allowed = established.len() < connections && here < per_peer;
                     prop_assert_eq!(finish(&mut gate, id, peers[peer]), allowed);
@@ -117,25 +86,18 @@ proptest! {
                         established.insert(id, peer);
                     }
                 }
-                Operation::Fail { which } if !pending.is_empty() => {
-                    let id = pending.remove(which % pending.len());
-                    fail(&mut gate, id);
-                }
                 Operation::End { which } if !established.is_empty() => {
                     let id = *established.keys().nth(which % established.len()).unwrap();
                     let peer = established.remove(&id).unwrap();
                     end(&mut gate, id, peers[peer]);
                 }
-                _ => {}
+                Operation::End { .. } => {}
             }
-        }
-        for id in pending {
-            fail(&mut gate, id);
         }
         for (id, peer) in established {
             end(&mut gate, id, peers[peer]);
         }
-        prop_assert!(gate.incoming.is_empty() && gate.established.is_empty() && gate.total == 0);
+        prop_assert!(gate.established.is_empty() && gate.total == 0);
     }
 }
 
@@ -143,19 +105,19 @@ proptest! {
 fn a_blocked_peer_is_turned_away_until_it_is_unblocked() {
     let (mut gate, peer) = (gate(), PeerId::random());
     gate.block(peer);
-    assert!(come_in(&mut gate, 1) && !finish(&mut gate, 1, peer));
+    assert!(!finish(&mut gate, 1, peer));
     gate.unblock(peer);
-    assert!(come_in(&mut gate, 2) && finish(&mut gate, 2, peer));
+    assert!(finish(&mut gate, 2, peer));
 }
 
 #[test]
 fn a_list_of_allowed_peers_turns_everybody_else_away() {
     let (mut gate, peer, stranger) = (gate(), PeerId::random(), PeerId::random());
     gate.allow_only(HashSet::from([peer]));
-    assert!(come_in(&mut gate, 1) && finish(&mut gate, 1, peer));
-    assert!(come_in(&mut gate, 2) && !finish(&mut gate, 2, stranger));
+    assert!(finish(&mut gate, 1, peer));
+    assert!(!finish(&mut gate, 2, stranger));
     gate.allow_only(HashSet::new());
-    assert!(come_in(&mut gate, 3) && finish(&mut gate, 3, stranger));
+    assert!(finish(&mut gate, 3, stranger));
 }
 
 #[test]

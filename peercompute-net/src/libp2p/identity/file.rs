@@ -17,13 +17,18 @@ impl Identity {
     ///
     /// # Errors
     ///
-    /// [`IdentityFileError::Read`] and [`IdentityFileError::Invalid`].
+    /// [`IdentityFileError::Read`], [`IdentityFileError::NotAFile`] and [`IdentityFileError::Invalid`].
     pub fn load(path: impl AsRef<Path>) -> Result<Self, IdentityFileError> {
         let path = path.as_ref();
-        let bytes = read(path).map_err(|error| IdentityFileError::Read {
+        let unreadable = |error| IdentityFileError::Read {
             path: path.into(),
             error,
-        })?;
+        };
+        // Before it is opened: a pipe would keep whoever opens it waiting.
+        if !fs::metadata(path).map_err(unreadable)?.is_file() {
+            return Err(IdentityFileError::NotAFile { path: path.into() });
+        }
+        let bytes = read(path).map_err(unreadable)?;
         Self::from_bytes(&bytes).map_err(|error| IdentityFileError::Invalid {
             path: path.into(),
             error,
@@ -183,6 +188,23 @@ mod tests {
             "{error}"
         );
         assert_eq!(fs::read(&path).unwrap(), b"damaged");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_file_is_refused_without_opening_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.unwrap().success());
+        for path in [pipe.as_path(), folder.path()] {
+            let error =
+                Identity::load_or_generate(path, &Simulation::new(1).runtime()).unwrap_err();
+            assert!(
+                matches!(error, IdentityFileError::NotAFile { .. }),
+                "{error:?}"
+            );
+        }
     }
 
     #[test]

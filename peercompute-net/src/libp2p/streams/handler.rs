@@ -78,6 +78,13 @@ impl Handler {
     }
 }
 
+impl Drop for Handler {
+    /// The connection has ended, or begins to: libp2p lets go of the handler first, and then takes its time to tell the other end.
+    fn drop(&mut self) {
+        self.streams.end();
+    }
+}
+
 type Event =
     ConnectionHandlerEvent<ReadyUpgrade<StreamProtocol>, Open, (StreamProtocol, PeerStream)>;
 
@@ -91,6 +98,10 @@ impl ConnectionHandler for Handler {
 
     fn listen_protocol(&self) -> SubstreamProtocol<Accept> {
         SubstreamProtocol::new(Accept(self.protocols.current()), ())
+    }
+
+    fn connection_keep_alive(&self) -> bool {
+        self.streams.are_kept()
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Event> {

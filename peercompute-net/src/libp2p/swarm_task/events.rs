@@ -239,14 +239,10 @@ impl SwarmTask {
             }
             // A peer that does not answer pings at all is judged by the streams on it.
             Err(ping::Failure::Unsupported) => {}
+            // libp2p keeps the first unanswered ping in a row to itself, so that this is the second, and the connection counts as dead.
             Err(error) => {
-                let dead = lock(&self.shared.state)
-                    .connections
-                    .handle_unanswered(peer, connection);
-                tracing::debug!(%peer, %error, dead, "ping not answered");
-                if dead {
-                    self.swarm.close_connection(connection);
-                }
+                tracing::debug!(%peer, %error, "pings not answered, closing the connection");
+                self.swarm.close_connection(connection);
             }
         }
     }

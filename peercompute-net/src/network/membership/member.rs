@@ -194,6 +194,8 @@ impl Membership {
         self.joined += 1;
         self.unsettled.remove(&peer);
         self.end_attempt(peer);
+        // A room in which nobody says anything is a room nevertheless.
+        self.actions.push_back(Action::Keep { peer, keep: true });
         self.events
             .push_back(NetworkEvent::Joined { presence, path });
     }
@@ -215,6 +217,7 @@ impl Membership {
         }
         let listed = member.sources > 0;
         self.joined -= 1;
+        self.actions.push_back(Action::Keep { peer, keep: false });
         self.events.push_back(NetworkEvent::Left { peer });
         if listed {
             let wait = self.backoff(FIRST_REDIAL, LAST_REDIAL, 1);

@@ -96,6 +96,11 @@ impl Source {
         [ask, forget, reserve].into_iter().flatten().min()
     }
 
+    /// Whether its list names the peer and is more than a memory.
+    pub(super) fn lists(&self, peer: &PeerId) -> bool {
+        self.lost_at.is_none() && self.members.contains(peer)
+    }
+
     pub(super) fn lost(&self) -> Option<(Multiaddr, RendezvousError)> {
         Some((self.address.clone(), self.error.clone()?))
     }

@@ -201,12 +201,15 @@ fn the_first_connection_ends_all_other_dials_to_that_peer() {
     let dials = one.dials();
     assert_eq!(dials.len(), 2);
     one.connect(1);
-    let cancelled: Vec<_> = one.actions();
-    let expected: Vec<_> = dials
+    let mut expected: Vec<_> = dials
         .iter()
         .map(|(dial, _)| Action::Cancel { dial: *dial })
         .collect();
-    assert_eq!(cancelled, expected);
+    expected.push(Action::Keep {
+        peer: peer(1),
+        keep: true,
+    });
+    assert_eq!(one.actions(), expected);
 }
 
 #[test]
@@ -357,6 +360,27 @@ fn a_lost_relay_is_asked_again_and_its_list_counts_for_a_while() {
     assert!(one.actions().contains(&again));
     one.wait(SOURCE_GRACE);
     assert_eq!(one.membership.peers(), []);
+}
+
+#[test]
+fn a_peer_that_leaves_after_its_relay_is_gone_at_once_and_yet_dialled_for_a_while() {
+    let mut one = One::new();
+    one.lists(vec![alive(1), alive(2)]);
+    one.connect(1);
+    one.connect(2);
+    one.membership
+        .source_ended(one.now, one.relay, RendezvousError::Ended);
+    one.membership.disconnected(one.now, peer(1));
+    let known = |one: &One| {
+        let peers = one.membership.peers().into_iter();
+        peers.map(|peer| peer.presence.peer).collect::<Vec<_>>()
+    };
+    assert_eq!(known(&one), [peer(2)]);
+    one.actions();
+    one.wait(FIRST_REDIAL);
+    assert_eq!(one.dials()[0].1, address(1));
+    one.connect(1);
+    assert_eq!(known(&one).len(), 2);
 }
 
 #[test]
@@ -551,6 +575,11 @@ fn a_node_connects_to_no_more_peers_than_it_wants() {
     membership
         .source_members(START, source, vec![alive(1), alive(2)], true)
         .unwrap();
+    let kept = Action::Keep {
+        peer: peer(1),
+        keep: true,
+    };
+    assert_eq!(membership.poll_action(), Some(kept));
     assert_eq!(membership.poll_action(), None);
     membership.handle_timeout(START + SETTLE_GRACE);
     assert!(membership.is_ready());
@@ -625,6 +654,7 @@ struct World {
     dials: BTreeMap<DialId, PeerId>,
     connected: BTreeMap<PeerId, Path>,
     joined: BTreeSet<PeerId>,
+    kept: BTreeSet<PeerId>,
 }
 
 impl World {
@@ -638,6 +668,7 @@ impl World {
             dials: BTreeMap::new(),
             connected: BTreeMap::new(),
             joined: BTreeSet::new(),
+            kept: BTreeSet::new(),
         };
         world.follow();
         world
@@ -671,6 +702,8 @@ impl World {
                         "{dial:?} is not under way"
                     );
                 }
+                Action::Keep { peer, keep: true } => assert!(self.kept.insert(peer)),
+                Action::Keep { peer, keep: false } => assert!(self.kept.remove(&peer)),
                 Action::Disconnect { peer } => self.disconnect(peer),
                 Action::Reserve { .. } => {}
             }
@@ -696,6 +729,7 @@ impl World {
             .map(|peer| peer.presence.peer)
             .collect();
         assert_eq!(joined, self.joined);
+        assert_eq!(self.kept, self.joined, "connections to members are kept");
         assert_eq!(self.membership.joined, self.joined.len());
         assert_eq!(
             self.membership.dials.keys().collect::<Vec<_>>(),

@@ -1,11 +1,13 @@
 //! Whole nodes in one thread on virtual time, over the network in memory.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod frozen;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::{AsyncReadExt as _, AsyncWriteExt as _, StreamExt as _};
-use peercompute_compute::Operation;
+use peercompute_compute::{Operation, Throttle};
 use peercompute_kernel::{
     Host, JobError, LocalFallback, NewTask, NodeBuilder, NodeKernel, NodeStatus, Outcome,
     SubmitError,
@@ -173,6 +175,43 @@ fn an_address_where_nobody_answers_ends_in_the_local_fallback() {
 }
 
 #[test]
+fn a_node_that_is_not_there_yet_is_waited_for_as_long_as_patience_lasts() {
+    let world = World::new(18);
+    world.run(async {
+        let address: Multiaddr = "/memory/77".parse().unwrap();
+        let node = world
+            .submitter(std::slice::from_ref(&address), never())
+            .await;
+        let come = async {
+            world.runtime.sleep(PATIENCE / 2).await;
+            let worker = world
+                .node("late")
+                .room("test", "room")
+                .listen(address)
+                .build(world.runtime.clone())
+                .unwrap();
+            worker.start().await.unwrap();
+            worker
+        };
+        let (outcomes, worker) = futures::join!(run_job(&node, 100), come);
+        assert_all_right(&outcomes.unwrap(), 100);
+        assert_eq!(worker.status().tasks.done, 100);
+    });
+}
+
+#[test]
+fn a_node_of_another_room_is_not_waited_for() {
+    let world = World::new(19);
+    world.run(async {
+        let (_other, address) = world.worker("other", "another room").await;
+        let node = world.submitter(&[address], when_alone()).await;
+        let before = world.runtime.now();
+        assert_all_right(&run_job(&node, 50).await.unwrap(), 50);
+        assert!(world.runtime.now() - before < PATIENCE);
+    });
+}
+
+#[test]
 fn without_other_nodes_and_without_the_fallback_the_job_fails() {
     let world = World::new(4);
     world.run(async {
@@ -287,6 +326,88 @@ fn a_paused_node_gets_no_tasks_until_it_goes_on() {
         assert_all_right(&run_job(&node, 1000).await.unwrap(), 1000);
         assert_eq!(one.status().tasks.done, 1000);
     });
+}
+
+#[test]
+fn a_node_at_throttle_0_gets_no_tasks_until_it_lends_something() {
+    let world = World::new(14);
+    world.run(async {
+        let (one, one_address) = world.worker("one", "room").await;
+        let (two, two_address) = world.worker("two", "room").await;
+        one.set_throttle(Throttle::NONE).unwrap();
+        let node = world.submitter(&[one_address, two_address], never()).await;
+        assert_all_right(&run_job(&node, 1000).await.unwrap(), 1000);
+        assert_eq!(
+            (one.status().tasks.done, two.status().tasks.done),
+            (0, 1000)
+        );
+        one.set_throttle(Throttle::FULL).unwrap();
+        two.set_throttle(Throttle::NONE).unwrap();
+        assert_all_right(&run_job(&node, 1000).await.unwrap(), 1000);
+        assert_eq!(one.status().tasks.done, 1000);
+    });
+}
+
+#[test]
+fn a_job_whose_only_worker_lends_nothing_ends_on_this_node() {
+    let world = World::new(15);
+    world.run(async {
+        let (one, address) = world.worker("one", "room").await;
+        one.set_throttle(Throttle::NONE).unwrap();
+        let node = world
+            .submitter(std::slice::from_ref(&address), when_alone())
+            .await;
+        assert_all_right(&run_job(&node, 100).await.unwrap(), 100);
+        assert_eq!(one.status().tasks.done, 0);
+        let node = world
+            .node("strict")
+            .room("test", "room")
+            .peer(address)
+            .local_fallback(never())
+            .build(world.runtime.clone())
+            .unwrap();
+        node.start().await.unwrap();
+        assert_eq!(run_job(&node, 100).await, Err(JobError::NoWorkers));
+    });
+}
+
+/// Has the only worker stop lending in mid-job by `stop`, and expects the rest to be done here, and the worker to have kept nothing.
+fn a_stop_in_mid_job_hands_the_rest_back(seed: u64, stop: impl Fn(&NodeKernel)) {
+    let world = World::new(seed);
+    world.run(async {
+        let (one, address) = world.worker("one", "room").await;
+        let node = world.submitter(&[address], when_alone()).await;
+        let (mut sender, mut results) = node.submit(Operation::Crc32c.into()).unwrap().split();
+        sender.push(tasks(8000)).await.unwrap();
+        sender.finish();
+        let mut outcomes = Vec::new();
+        while results.next_batch(&mut outcomes).await.unwrap() {
+            if outcomes.len() < 8000 && outcomes.iter().all(|it| it.host != Some(Host::Local)) {
+                stop(&one);
+            }
+        }
+        let by_task: BTreeMap<_, _> = outcomes
+            .into_iter()
+            .map(|outcome| (outcome.task.as_u64(), outcome))
+            .collect();
+        assert_all_right(&by_task, 8000);
+        let hosts: std::collections::BTreeSet<_> =
+            by_task.values().map(|outcome| outcome.host).collect();
+        assert_eq!(hosts.len(), 2, "{hosts:?}");
+        assert_eq!(one.status().tasks.queued, 0);
+    });
+}
+
+#[test]
+fn a_throttle_of_0_in_mid_job_hands_the_rest_back() {
+    a_stop_in_mid_job_hands_the_rest_back(16, |node| {
+        node.set_throttle(Throttle::NONE).unwrap();
+    });
+}
+
+#[test]
+fn a_pause_in_mid_job_hands_the_rest_back() {
+    a_stop_in_mid_job_hands_the_rest_back(17, NodeKernel::pause);
 }
 
 #[test]

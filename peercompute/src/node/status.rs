@@ -1,0 +1,115 @@
+//! A node's status as it is printed, and as it travels over the control socket.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use peercompute_kernel::NodeStatus;
+use serde::{Deserialize, Serialize};
+
+use super::path_name;
+use crate::output;
+
+/// A node's status as the program prints it.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct JsonStatus {
+    peer_id: Option<String>,
+    addresses: Vec<String>,
+    uptime_seconds: u64,
+    paused: bool,
+    throttle: u8,
+    sessions: usize,
+    tasks: JsonTasks,
+    /// Who is connected.
+    peers: Vec<JsonPeer>,
+    /// Who is not, though a relay or another node lists them, or did until it was lost.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    unreached: Vec<String>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+struct JsonTasks {
+    queued: u64,
+    running: u64,
+    done: u64,
+    failed: u64,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+struct JsonPeer {
+    peer_id: String,
+    path: Option<String>,
+    workers: u32,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    metadata: BTreeMap<String, String>,
+}
+
+impl JsonStatus {
+    pub(crate) fn new(status: &NodeStatus) -> Self {
+        let tasks = status.tasks;
+        let (connected, unreached): (Vec<_>, Vec<_>) =
+            status.peers.iter().partition(|peer| peer.path.is_some());
+        Self {
+            peer_id: status.peer.map(|peer| peer.to_string()),
+            addresses: status.addresses.iter().map(ToString::to_string).collect(),
+            uptime_seconds: status.uptime.as_secs(),
+            paused: status.paused,
+            throttle: status.throttle.as_percent(),
+            sessions: status.sessions,
+            tasks: JsonTasks {
+                queued: tasks.queued,
+                running: tasks.running,
+                done: tasks.done,
+                failed: tasks.failed,
+            },
+            peers: connected
+                .into_iter()
+                .map(|peer| JsonPeer {
+                    peer_id: peer.peer.to_string(),
+                    path: peer.path.map(|path| path_name(path).to_owned()),
+                    workers: peer.workers,
+                    metadata: peer.metadata.clone(),
+                })
+                .collect(),
+            unreached: unreached
+                .into_iter()
+                .map(|peer| peer.peer.to_string())
+                .collect(),
+        }
+    }
+
+    /// For people.
+    pub(crate) fn to_text(&self) -> String {
+        let uptime = humantime::format_duration(Duration::from_secs(self.uptime_seconds));
+        let name = self.peer_id.as_deref().unwrap_or("without a network");
+        let mut lines = vec![format!("node      {name}")];
+        let addresses = self.addresses.iter();
+        lines.extend(addresses.map(|address| format!("address   {address}")));
+        lines.push(format!("up        {uptime}"));
+        let paused = if self.paused { ", paused" } else { "" };
+        lines.push(format!("lends     {} %{paused}", self.throttle));
+        let JsonTasks {
+            queued,
+            running,
+            done,
+            failed,
+        } = self.tasks;
+        lines.push(format!(
+            "tasks     {done} done, {failed} failed, {running} running, {queued} waiting, from {}",
+            output::count(self.sessions as u64, "submitter")
+        ));
+        lines.push(format!("peers     {}", self.peers.len()));
+        lines.extend(self.peers.iter().map(|peer| {
+            let path = peer.path.as_deref().unwrap_or_default();
+            let workers = output::count(u64::from(peer.workers), "worker");
+            format!("  {}  {path}  {workers}", peer.peer_id)
+        }));
+        if !self.unreached.is_empty() {
+            lines.push(format!(
+                "unreached {}, listed by a relay or node",
+                self.unreached.len()
+            ));
+            let unreached = self.unreached.iter();
+            lines.extend(unreached.map(|peer| format!("  {peer}")));
+        }
+        lines.join("\n")
+    }
+}
