@@ -1,6 +1,9 @@
 //! The crates as they would be published, and what their manifests say.
 
-use std::{fs, path::Path};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
@@ -14,7 +17,11 @@ use crate::{
 pub(crate) fn package(context: &Context) -> Result<()> {
     let metadata = metadata(context)?;
     let unpublished = unpublished(&metadata)?;
-    forget_builds(&context.target, &names(&metadata, |_| true)?)?;
+    let names = names(&metadata, |_| true)?;
+    forget_builds(&context.target, &names)?;
+    if let Some(home) = cargo_home() {
+        forget_sources(&home, &names)?;
+    }
     let mut cargo = context.cargo(["package", "--workspace", "--locked"]);
     for name in &unpublished {
         cargo.args(["--exclude", name]);
@@ -50,6 +57,34 @@ fn forget_builds(target: &Path, names: &[String]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Has cargo unpack the packages anew, for the same reason.
+fn forget_sources(cargo_home: &Path, names: &[String]) -> Result<()> {
+    let Ok(registries) = fs::read_dir(cargo_home.join("registry/src")) else {
+        // Nothing has been unpacked yet.
+        return Ok(());
+    };
+    for registry in registries {
+        for name in names {
+            let package = format!("{name}-{}", env!("CARGO_PKG_VERSION"));
+            let unpacked = registry
+                .as_ref()
+                .map(|registry| registry.path().join(&package));
+            if let Ok(unpacked) = unpacked
+                && unpacked.exists()
+            {
+                fs::remove_dir_all(&unpacked)
+                    .with_context(|| format!("{} cannot be removed", unpacked.display()))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn cargo_home() -> Option<PathBuf> {
+    let home = || env::var_os("HOME").map(|home| Path::new(&home).join(".cargo"));
+    env::var_os("CARGO_HOME").map(PathBuf::from).or_else(home)
 }
 
 /// Which of the crates a list of sources in `deps` belongs to, and which of its builds.
@@ -133,6 +168,20 @@ mod tests {
         assert!(!packed.exists());
         assert!(own.exists());
         forget_builds(&target.path().join("none"), &names).expect("nothing is there");
+    }
+
+    #[test]
+    fn unpacked_packages_are_forgotten_and_those_of_others_kept() {
+        let home = tempfile::tempdir().expect("a folder");
+        let registry = home.path().join("registry/src/-9f");
+        let own = registry.join(concat!("two-words-", env!("CARGO_PKG_VERSION")));
+        let other = registry.join("bytes-1.0.0");
+        for folder in [&own, &other] {
+            fs::create_dir_all(folder).expect("a folder");
+        }
+        forget_sources(home.path(), &["two-words".to_owned()]).expect("nothing is in the way");
+        assert!(!own.exists());
+        assert!(other.exists());
     }
 
     #[test]
