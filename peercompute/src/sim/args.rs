@@ -88,8 +88,9 @@ pub(crate) struct SimArgs {
     )]
     pub(crate) seed: u64,
 
-    /// How long to simulate: a number of seconds, or a duration such as 20m [default: 1200; with churn the file's
-    /// duration_s, or 240; with --generate 1200 for up to 1,000 nodes, fewer beyond: 300 for 10,000, 60 for 100,000].
+    /// How long to simulate: seconds, or a duration such as 20m [default: 1200; with churn the file's duration_s, or 240].
+    /// With --generate the default is what runs within minutes on two cores: 1200 for up to 1,000 nodes, 240 for up to
+    /// 10,000, 120 for up to 30,000, and 30 beyond.
     #[arg(long, value_name = "S", value_parser = seconds, allow_negative_numbers = true)]
     pub(crate) seconds: Option<Duration>,
 

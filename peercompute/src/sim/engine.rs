@@ -85,12 +85,13 @@ pub(super) fn make(kind: Kind, nodes: usize, seed: u64) -> Result<Network, Insta
     generate(kind.into(), nodes, seed).map_err(|error| InstanceError::generated(error.to_string()))
 }
 
-/// How long a network of so many nodes is simulated: what ends within minutes, for large ones too.
+/// How long a network of so many nodes is simulated: large ones for no longer than ends within minutes, and than they need to become steady.
 pub(super) fn generated_length(nodes: usize) -> Duration {
     let seconds = match nodes {
         ..=1_000 => 1200,
-        1_001..=10_000 => 300,
-        _ => 60,
+        1_001..=10_000 => 240,
+        10_001..=30_000 => 120,
+        _ => 30,
     };
     Duration::from_secs(seconds)
 }
