@@ -9,10 +9,7 @@ use peercompute_swarm::{
     },
 };
 
-use super::{
-    args::{Kind, Rule},
-    instance::InstanceError,
-};
+use super::instance::InstanceError;
 
 /// How often a simulation tells how far it is.
 const PIECES: u32 = 200;
@@ -34,14 +31,14 @@ pub(super) struct Flows {
 
 /// Simulates `network` for `length`. `progress` is told which part is done, from 0 to 1.
 pub(super) fn run(
-    rule: Rule,
+    rule: RuleName,
     network: &Network,
     config: SimulationConfig,
     length: Duration,
     mut progress: impl FnMut(f64),
 ) -> Run {
-    if rule != Rule::Cell {
-        let report = simulate(rule.into(), network, config, length);
+    if rule != RuleName::Cell {
+        let report = simulate(rule, network, config, length);
         return Run {
             report,
             flows: None,
@@ -81,8 +78,8 @@ fn planned_flows(network: &Network, simulation: &Simulation<Cell>) -> Option<Flo
 }
 
 /// Makes a network.
-pub(super) fn make(kind: Kind, nodes: usize, seed: u64) -> Result<Network, InstanceError> {
-    generate(kind.into(), nodes, seed).map_err(|error| InstanceError::generated(error.to_string()))
+pub(super) fn make(kind: NetworkKind, nodes: usize, seed: u64) -> Result<Network, InstanceError> {
+    generate(kind, nodes, seed).map_err(|error| InstanceError::generated(error.to_string()))
 }
 
 /// How long a network of so many nodes is simulated: large ones for no longer than ends within minutes, and than they need to become steady.
@@ -94,33 +91,4 @@ pub(super) fn generated_length(nodes: usize) -> Duration {
         _ => 30,
     };
     Duration::from_secs(seconds)
-}
-
-impl From<Rule> for RuleName {
-    fn from(rule: Rule) -> Self {
-        match rule {
-            Rule::Cell => Self::Cell,
-            Rule::RandomPush => Self::RandomPush,
-            Rule::ShortestQueue => Self::ShortestQueue,
-            Rule::Diffusion => Self::Diffusion,
-            Rule::WorkStealing => Self::WorkStealing,
-            Rule::BandwidthTree => Self::BandwidthTree,
-        }
-    }
-}
-
-impl From<Kind> for NetworkKind {
-    fn from(kind: Kind) -> Self {
-        match kind {
-            Kind::Ba => Self::BarabasiAlbert,
-            Kind::SmallWorld => Self::SmallWorld,
-            Kind::Tree => Self::Tree,
-            Kind::Grid => Self::Grid,
-            Kind::Regular => Self::Regular,
-            Kind::Star => Self::Star,
-            Kind::Chain => Self::Chain,
-            Kind::Clusters => Self::Clusters,
-            Kind::Bridge => Self::Bridge,
-        }
-    }
 }
