@@ -61,6 +61,8 @@ enum Command {
     },
     /// Measure the rules on networks whose largest rate is known, and write the tables in BENCHMARKS.md.
     BenchOracle(oracle::BenchArgs),
+    /// Look for the best links of overlays with all knowledge, for comparison; write the tables in BENCHMARKS.md.
+    PlanOverlay(oracle::PlanArgs),
     /// Ask the RustSec database about the locked dependencies.
     Advisories,
 }
@@ -85,6 +87,7 @@ fn dispatch(context: &Context, command: Command) -> Result<ExitCode> {
         Command::Codegen => checks::codegen(context)?,
         Command::Bench { arguments } => run(&mut checks::bench_command(context, &arguments))?,
         Command::BenchOracle(arguments) => return oracle::bench(context, &arguments),
+        Command::PlanOverlay(arguments) => return oracle::plan(context, &arguments),
         Command::Advisories => checks::advisories(context)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -1,14 +1,16 @@
-//! `cargo xtask bench-oracle`: rules on networks whose largest rate is known, and the tables of what they reach.
+//! `cargo xtask bench-oracle` and `cargo xtask plan-overlay`: rules on networks whose largest rate is known, and the tables of what they reach.
 
 mod machine;
 mod measure;
 mod name;
+mod planner;
 mod results;
 mod tables;
 
 use std::{
     fs,
     num::{NonZeroU64, NonZeroUsize},
+    path::PathBuf,
     process::ExitCode,
     thread,
 };
@@ -54,6 +56,17 @@ pub(crate) struct BenchArgs {
     tables: bool,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    /// Overlay networks, such as oracle/instances/overlay-full-40-129.json.
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+
+    /// How long to search for each, in seconds; with a large network a minute or more passes before the search begins.
+    #[arg(long, value_name = "S", default_value = "600")]
+    seconds: NonZeroU64,
+}
+
 /// Measures what was chosen and writes the tables; 1 if any run came to nothing.
 pub(crate) fn bench(context: &Context, arguments: &BenchArgs) -> Result<ExitCode> {
     let instances = measure::instances(&context.root.join(INSTANCES))?;
@@ -79,6 +92,28 @@ pub(crate) fn bench(context: &Context, arguments: &BenchArgs) -> Result<ExitCode
         let at_a_time = arguments.jobs.map_or_else(cores, NonZeroUsize::get);
         println!("==> {} runs, {at_a_time} at a time", jobs.len());
         failed = measure::run_all(context, &program, jobs, at_a_time, &stamp, &mut results)?;
+    }
+    write_tables(
+        context,
+        &results,
+        instances.into_iter().map(|(name, _)| name),
+    )?;
+    Ok(outcome(&failed))
+}
+
+/// Plans overlays and writes the tables; 1 if any came to nothing.
+pub(crate) fn plan(context: &Context, arguments: &PlanArgs) -> Result<ExitCode> {
+    let instances = measure::instances(&context.root.join(INSTANCES))?;
+    let mut results = Results::load(&context.root.join(RESULTS))?;
+    let stamp = Stamp::now(context)?;
+    let python = planner::python(context)?;
+    let mut failed = Vec::new();
+    for file in &arguments.files {
+        println!("==> {}", file.display());
+        match planner::plan(context, &python, file, arguments.seconds, &stamp) {
+            Ok(line) => results.put(line)?,
+            Err(error) => failed.push(format!("{}: {error:#}", file.display())),
+        }
     }
     write_tables(
         context,
