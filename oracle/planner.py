@@ -174,11 +174,15 @@ class Program:
         """The value with shares of links, the shares, and the rows' prices; with `crossover` at a corner, where most shares are whole."""
         program = self.program
         program.col_lower_, program.col_upper_ = self.lower, self.upper
-        highs = self.solver(solver="ipm", run_crossover="on" if crossover else "off")
-        highs.passModel(program)
-        highs.run()
-        status = highs.getModelStatus()
-        if status != highspy.HighsModelStatus.kOptimal:
+        # The first is much faster on large programs, and sometimes does not arrive.
+        for solver in "ipm", "simplex":
+            highs = self.solver(solver=solver, run_crossover="on" if crossover else "off")
+            highs.passModel(program)
+            highs.run()
+            status = highs.getModelStatus()
+            if status == highspy.HighsModelStatus.kOptimal:
+                break
+        else:
             sys.exit(f"{self.network.name}: the relaxation has no solution: {highs.modelStatusToString(status)}")
         solution = highs.getSolution()
         shares = np.array(solution.col_value)[self.shares]

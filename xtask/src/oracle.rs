@@ -59,12 +59,16 @@ pub(crate) struct BenchArgs {
 #[derive(Debug, Args)]
 pub(crate) struct PlanArgs {
     /// Overlay networks, such as oracle/instances/overlay-full-40-129.json.
-    #[arg(value_name = "FILE", required = true)]
+    #[arg(value_name = "FILE", required_unless_present = "check")]
     files: Vec<PathBuf>,
 
     /// How long to search for each, in seconds; with a large network a minute or more passes before the search begins.
     #[arg(long, value_name = "S", default_value = "600")]
     seconds: NonZeroU64,
+
+    /// Instead, check the planner on small random networks against an exact integer program.
+    #[arg(long, conflicts_with_all = ["files", "seconds"])]
+    check: bool,
 }
 
 /// Measures what was chosen and writes the tables; 1 if any run came to nothing.
@@ -103,10 +107,14 @@ pub(crate) fn bench(context: &Context, arguments: &BenchArgs) -> Result<ExitCode
 
 /// Plans overlays and writes the tables; 1 if any came to nothing.
 pub(crate) fn plan(context: &Context, arguments: &PlanArgs) -> Result<ExitCode> {
+    let python = planner::python(context)?;
+    if arguments.check {
+        planner::check(context, &python)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let instances = measure::instances(&context.root.join(INSTANCES))?;
     let mut results = Results::load(&context.root.join(RESULTS))?;
     let stamp = Stamp::now(context)?;
-    let python = planner::python(context)?;
     let mut failed = Vec::new();
     for file in &arguments.files {
         println!("==> {}", file.display());

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     context::Context,
-    process::{run_watching, run_within, succeeds},
+    process::{run, run_watching, run_within, succeeds},
     tools::from_debian,
 };
 
@@ -24,6 +24,9 @@ const PACKAGES: [&str; 3] = ["highspy==1.15.1", "numpy==2.4.6", "scipy==1.17.1"]
 
 /// Where it is.
 const PLANNER_FILE: &str = "oracle/planner.py";
+
+/// What checks it.
+const CHECK_FILE: &str = "oracle/check_planner.py";
 
 /// How long packages may take to come.
 const FETCH_LIMIT: Duration = Duration::from_secs(10 * 60);
@@ -66,6 +69,14 @@ pub(super) fn python(context: &Context) -> Result<PathBuf> {
 fn environment() -> String {
     let versions = PACKAGES.map(|package| package.replace("==", "-"));
     format!("planner-{}", versions.join("-"))
+}
+
+/// Checks the planner where the best links can be found without it.
+pub(super) fn check(context: &Context, python: &Path) -> Result<()> {
+    run(context
+        .command(python)
+        .arg("-B")
+        .arg(context.root.join(CHECK_FILE)))
 }
 
 /// The last line that the planner prints.
