@@ -176,7 +176,7 @@ fn overlays(selection: &Selection<'_>) -> String {
             ratio(beside),
         ]);
     }
-    let note = "Rates in tasks a second. The planner (`cargo xtask plan-overlay`) knows everything, holds whole links and moves work as the linear program says; the bound lets links have shares.\n";
+    let note = "Rates in tasks a second. The planner (`cargo xtask plan-overlay`) knows everything, holds whole links and moves work as the linear program says. The bound is the file's, which lets links have shares; no whole links reach more than the second bound.\n";
     format!("{}\n{note}", table.finish())
 }
 
