@@ -1,4 +1,4 @@
-use super::{ByteRate, TaskRate, TaskShape};
+use super::{ByteRate, Item, TaskRate, TaskShape};
 
 /// What a cell is told about its node when it begins.
 #[derive(Clone, Debug)]
@@ -6,8 +6,10 @@ use super::{ByteRate, TaskRate, TaskShape};
 pub struct CellConfig {
     /// The size of the tasks.
     pub shape: TaskShape,
-    /// How many tasks the node computes.
+    /// How many tasks the node computes, with all its workers.
     pub compute: TaskRate,
+    /// How many tasks it computes at a time. Default: 1.
+    pub workers: u32,
     /// What the node can send, over all links together.
     pub up: ByteRate,
     /// What it can receive.
@@ -26,12 +28,47 @@ impl CellConfig {
         Self {
             shape,
             compute,
+            workers: 1,
             up,
             down,
             source: false,
             buffer: Buffer::default(),
             tuning: CellTuning::default(),
         }
+    }
+
+    /// The same with rates that can be reckoned with: what is no number, or out of all bounds, becomes the nearest that is not.
+    pub(super) fn sane(self) -> Self {
+        Self {
+            compute: TaskRate(bounded(self.compute.0, 0.0)),
+            workers: self.workers.max(1),
+            up: self.up.sane(),
+            down: self.down.sane(),
+            ..self
+        }
+    }
+
+    /// Whether an item that arrives is home.
+    pub(super) fn is_sink(&self, item: Item) -> bool {
+        self.source && item == Item::Output
+    }
+}
+
+/// The highest rate that is believed, in bytes or tasks a second.
+const MAX_RATE: f64 = 1e15;
+
+fn bounded(value: f64, least: f64) -> f64 {
+    if value.is_nan() {
+        least
+    } else {
+        value.clamp(least, MAX_RATE)
+    }
+}
+
+impl ByteRate {
+    /// At least one byte a second, and finite.
+    pub(super) fn sane(self) -> Self {
+        Self(bounded(self.0, 1.0))
     }
 }
 
@@ -85,10 +122,14 @@ pub struct CellTuning {
     pub first_slope: f64,
     /// How much faster than the plan tasks may go, as a share: what keeps buffers filled before bottlenecks. Default 0.1.
     pub push: f64,
+    /// From which share of the buffer on there is enough of a kind for all that push; with less there is less of it. Default 0.3.
+    pub stock: f64,
     /// How much faster than that a transfer may go where the uplink has room. Default 1.3.
     pub boost: f64,
     /// Seconds that a transfer should take at most where the uplink has room. Default 0.5.
     pub patience: f64,
+    /// Transfers are begun until they would fill the uplink so many times. Default 1.5.
+    pub crowding: f64,
     /// Tasks that a link may be ahead of its plan. Default 0.25.
     pub lead: f64,
     /// By how much a flow may differ from what the neighbour was told, as a share of its link. Default 0.02.
@@ -104,25 +145,32 @@ pub struct CellTuning {
 impl Default for CellTuning {
     fn default() -> Self {
         Self {
-            interval: 0.05,
-            calm_interval: 0.2,
-            calm: 0.01,
-            stride: 0.5,
-            damping: 0.02,
-            hop_cost: 0.003,
-            memory: 8.0,
-            eagerness: 1.0,
-            work_gain: 0.02,
-            first_value: 0.5,
-            first_slope: 0.02,
-            push: 0.1,
-            boost: 1.3,
-            patience: 0.5,
-            lead: 0.25,
-            flow_tolerance: 0.02,
-            value_tolerance: 0.005,
-            tolerance_decay: 0.5,
-            foresight: 0.1,
+            interval: env("interval", 0.05),
+            calm_interval: env("calm_interval", 0.2),
+            calm: env("calm", 0.01),
+            stride: env("stride", 0.5),
+            damping: env("damping", 0.02),
+            hop_cost: env("hop_cost", 0.003),
+            memory: env("memory", 8.0),
+            eagerness: env("eagerness", 0.0),
+            work_gain: env("work_gain", 0.02),
+            first_value: env("first_value", 0.5),
+            first_slope: env("first_slope", 0.02),
+            push: env("push", 0.2),
+            stock: env("stock", 0.3),
+            boost: env("boost", 1.3),
+            patience: env("patience", 0.5),
+            crowding: env("crowding", 3.0),
+            lead: env("lead", 0.25),
+            flow_tolerance: env("flow_tolerance", 0.02),
+            value_tolerance: env("value_tolerance", 0.005),
+            tolerance_decay: env("tolerance_decay", 0.5),
+            foresight: env("foresight", 0.1),
         }
     }
+}
+
+#[allow(clippy::disallowed_methods)]
+pub fn env(name: &str, default: f64) -> f64 {
+    std::env::var(format!("CELL_{}", name.to_uppercase())).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
 }

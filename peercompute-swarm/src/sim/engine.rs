@@ -74,6 +74,8 @@ struct Node<R> {
     ports: Vec<u32>,
     waiting: PerItem<VecDeque<u32>>,
     computing: u32,
+    /// Tasks that it has computed.
+    computed: u64,
     /// Counts its lives and computed tasks, so that what was begun before is not taken for what goes on.
     life: u32,
     /// The rates that its transfers want, out and in, and how many there are.
@@ -108,6 +110,8 @@ struct Edge {
     port: Option<Port>,
     /// Counts how often the link went down.
     epoch: u32,
+    /// Items that it has carried.
+    carried: PerItem<u64>,
 }
 
 impl<R: Rule> Simulation<R> {
@@ -125,6 +129,7 @@ impl<R: Rule> Simulation<R> {
                     latency: link.latency.as_nanos() as u64,
                     port: None,
                     epoch: 0,
+                    carried: PerItem::default(),
                 });
             }
         }
@@ -212,6 +217,12 @@ impl<R: Rule> Simulation<R> {
             lost_tasks: self.ledger.lost(),
             events: self.handled,
             rate: self.completions.samples(length, SAMPLES),
+            computed: self.nodes.iter().map(|node| node.computed).collect(),
+            carried: self
+                .edges
+                .chunks_exact(2)
+                .map(|edges| [edges[0].carried, edges[1].carried])
+                .collect(),
         }
     }
 
@@ -359,6 +370,7 @@ impl<R: Rule> Simulation<R> {
             return;
         }
         let task = std::mem::replace(&mut state.computing, NOTHING);
+        state.computed += 1;
         if state.spec.source {
             self.home(task);
         } else {
@@ -475,6 +487,7 @@ impl<R> Node<R> {
             ports: Vec::new(),
             waiting: PerItem::default(),
             computing: NOTHING,
+            computed: 0,
             life: 0,
             out: Load::default(),
             inward: Load::default(),

@@ -209,6 +209,7 @@ impl<R: Rule> Simulation<R> {
     fn hand_over(&mut self, edge: usize, item: Item) {
         let task = std::mem::replace(&mut self.transfers[edge][item].task, NOTHING);
         self.payload_bytes += self.shape.bytes(item);
+        self.edges[edge].carried[item] += 1;
         let epoch = self.edges[edge].epoch;
         let at = self.now + self.edges[edge].latency;
         let edge = edge as u32;
