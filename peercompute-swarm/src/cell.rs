@@ -98,7 +98,7 @@ pub struct Cell {
     /// Bytes a second of all transfers, and what they would take if they could.
     sending_rate: f64,
     demand: PerItem<f64>,
-    /// Transfers that may not end yet, and slots granted to neighbours that they have not used.
+    /// Slots kept for transfers that may come to a stop, and slots granted to neighbours that they have not used.
     held: u32,
     promised: u32,
     /// Links whose neighbours wait for slots.
@@ -267,7 +267,7 @@ impl Cell {
             let sending = &mut link.sending[item];
             if sending.grant(item, frame.granted[item])? {
                 let over = sending.transfer.is_some_and(|transfer| transfer.waiting);
-                self.held -= 1;
+                self.release(port.0, item);
                 self.actions.push_back(Action::Release { port, item });
                 if over {
                     self.end_transfer(port, item);

@@ -90,6 +90,10 @@ pub(super) struct Sending {
 pub(super) struct Transfer {
     /// It may not end before a slot is granted.
     pub(super) held: bool,
+    /// A slot here is kept for it, should it come to its end before that.
+    pub(super) secured: bool,
+    /// No slot is left for that, either: it goes on ever more slowly until there is one.
+    pub(super) crawls: bool,
     /// All but its end is sent.
     pub(super) waiting: bool,
     /// Bytes a second, and the bytes that were left at `since`.
@@ -103,12 +107,22 @@ pub(super) struct Transfer {
 }
 
 impl Transfer {
+    /// Whether it takes part in the division of the uplink.
+    pub(super) fn moves(&self) -> bool {
+        !self.waiting && !self.crawls
+    }
+
+    /// Bytes that are left.
+    pub(super) fn left(&self, now: f64) -> f64 {
+        (self.left - self.rate * (now - self.since)).max(0.0)
+    }
+
     /// Seconds until all is sent; infinite when it stands still.
     pub(super) fn remaining(&self, now: f64) -> f64 {
         if self.waiting {
             return 0.0;
         }
-        let left = (self.left - self.rate * (now - self.since)).max(0.0);
+        let left = self.left(now);
         if self.rate > 0.0 {
             left / self.rate
         } else {

@@ -66,6 +66,9 @@ impl Cell {
             for item in Item::ALL {
                 link.sending[item].earn(now);
                 let gain = self.plan.gain(&link.plan, item, tuning.hop_cost);
+                let mean = &mut link.plan.gain[item];
+                *mean += (self.interval / super::config::env("esmooth", 1.0)).min(1.0) * (gain - *mean);
+                let gain = *mean;
                 let more = if gain > LEAST_GAIN && link.heard {
                     tuning.eagerness * gain * link.plan.scale
                 } else {
@@ -141,6 +144,8 @@ impl Cell {
         sending.credit -= 1.0;
         sending.transfer = Some(Transfer {
             held,
+            secured: false,
+            crawls: false,
             waiting: false,
             rate: 0.0,
             left: self.config.shape.bytes(item),
@@ -148,7 +153,6 @@ impl Cell {
             begun: now,
             demand,
         });
-        self.held += u32::from(held);
         self.demand[item] += demand;
         self.active.push((index, item));
         self.take(now, item);
@@ -170,7 +174,7 @@ impl Cell {
             return;
         };
         self.active.retain(|active| *active != (port.0, item));
-        self.held -= u32::from(transfer.held);
+        self.held -= u32::from(transfer.secured);
         if self.active.is_empty() {
             // Rounding does not add up for ever.
             (self.sending_rate, self.demand) = (0.0, PerItem::default());
@@ -197,15 +201,21 @@ impl Cell {
     /// The bytes a second that follow the plan, with some push.
     fn planned_rate(&self, index: u32, item: Item) -> f64 {
         let planned = self.link(index).sending[item].pace * self.config.shape.bytes(item);
-        planned.max(LEAST_PACE * self.patient_rate(item))
+        planned.max(LEAST_PACE * self.brisk_rate(item))
     }
 
     /// The bytes a second with which a transfer takes no longer than it should.
-    fn patient_rate(&self, item: Item) -> f64 {
+    fn brisk_rate(&self, item: Item) -> f64 {
         let shape = self.config.shape;
         let size = shape.bytes(item) / shape.input_bytes;
         let patience = self.config.tuning.patience * size.sqrt();
-        self.config.shape.bytes(item) / patience
+        shape.bytes(item) / patience
+    }
+
+    /// The same, unless the neighbour's downlink is full: what came faster than planned would take from what others send there.
+    fn patient_rate(&self, index: u32, item: Item) -> f64 {
+        let full = self.link(index).plan.neighbour.down_price() > super::config::env("dprice", 0.005);
+        if full { 0.0 } else { self.brisk_rate(item) }
     }
 
     /// The bytes a second that a transfer would take if it could: all that the link has left, but not much more than it needs.
@@ -219,7 +229,7 @@ impl Cell {
             Item::Output => 0.0,
         };
         let most = link.plan.rate * self.config.shape.input_bytes;
-        let wanted = self.planned_rate(index, item).max(self.patient_rate(item));
+        let wanted = self.planned_rate(index, item).max(self.patient_rate(index, item));
         let wanted = (wanted * self.config.tuning.boost).min((most - beside).max(LEAST_PART * most));
         match link.sending[item].reach {
             Some(reach) => wanted.min(reach),
@@ -227,7 +237,7 @@ impl Cell {
         }
     }
 
-    fn set_rate(&mut self, now: f64, index: u32, item: Item, rate: f64) {
+    pub(super) fn set_rate(&mut self, now: f64, index: u32, item: Item, rate: f64) {
         let link = self.links[index as usize]
             .as_mut()
             .expect("the caller knows the link");
@@ -244,7 +254,7 @@ impl Cell {
 
     fn moves(&self, index: u32, item: Item) -> bool {
         let transfer = self.link(index).sending[item].transfer;
-        transfer.is_some_and(|transfer| !transfer.waiting)
+        transfer.is_some_and(|transfer| transfer.moves())
     }
 
     /// Divides the uplink anew: first by the plan, then what is left to the transfers that would take too long. Unless `force`d, only if the division is off.
@@ -256,7 +266,7 @@ impl Cell {
                 any = true;
                 let rate = self.planned_rate(index, item);
                 planned += rate;
-                missing += (self.patient_rate(item) - rate).max(0.0);
+                missing += (self.patient_rate(index, item) - rate).max(0.0);
             }
         }
         if !any {
@@ -282,7 +292,7 @@ impl Cell {
                 return 0.0;
             }
             let rate = cell.planned_rate(index, item);
-            rate * factor + (cell.patient_rate(item) - rate).max(0.0) * raise
+            rate * factor + (cell.patient_rate(index, item) - rate).max(0.0) * raise
         };
         for position in 0..self.active.len() {
             let (index, item) = self.active[position];

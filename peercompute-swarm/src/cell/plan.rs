@@ -41,7 +41,7 @@ impl Told {
         }
     }
 
-    fn down_price(&self) -> f64 {
+    pub(super) fn down_price(&self) -> f64 {
         self.figure(4).clamp(0.0, MAX_PRICE)
     }
 
@@ -116,6 +116,7 @@ pub(super) struct LinkPlan {
     /// The flow in the mean over the last seconds, and what tasks follow: that, and what eagerness adds.
     pub(super) mean: PerItem<f64>,
     pub(super) follow: PerItem<f64>,
+    pub(super) gain: PerItem<f64>,
     pub(super) price: f64,
     pub(super) neighbour: Told,
     /// How far the neighbour's word counts.
@@ -306,6 +307,7 @@ impl LinkPlan {
             ahead: PerItem::default(),
             mean: PerItem::default(),
             follow: PerItem::default(),
+            gain: PerItem::default(),
             price: 0.0,
             neighbour: Told::default(),
             trust: 1.0,

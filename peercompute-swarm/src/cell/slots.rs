@@ -5,6 +5,10 @@ use super::{Cell, CellViolation, Item, Link, MAX_WANTED, Receiving, Sending};
 /// One slot in so many is for results only, or two nodes could wait for each other for ever.
 const RESULT_PART: u32 = 10;
 
+/// Seconds before its end at which a transfer without a slot begins to crawl, and how long the rest of it takes then.
+const CRAWL_BEFORE: f64 = 0.02;
+const CRAWL_TIME: f64 = 0.2;
+
 /// The longest that a cell sleeps while something is in transfer, in seconds.
 const LONGEST_SLEEP: f64 = 1.0;
 
@@ -74,6 +78,12 @@ impl Cell {
                 soonest = soonest.min(left - ahead);
                 continue;
             }
+            if transfer.held && !transfer.secured {
+                soonest = soonest.min(self.secure(now, index, item, left));
+            }
+            let Some(link) = &mut self.links[index as usize] else {
+                continue;
+            };
             let next = ((ahead - left) * link.plan.follow[item]).floor() as u32;
             let needed = (u32::from(transfer.held) + next).min(most);
             if link.request(item, needed) {
@@ -81,6 +91,52 @@ impl Cell {
             }
         }
         self.wake = now + soonest.clamp(SHORTEST_SLEEP, LONGEST_SLEEP);
+    }
+
+    /// Keeps a slot for a transfer that may come to its end before the neighbour has one for it. Where none is left the transfer slows down. Gives when to try again.
+    fn secure(&mut self, now: f64, index: u32, item: Item, left: f64) -> f64 {
+        let free = self.taken() < self.limit(item);
+        let link = self.links[index as usize]
+            .as_mut()
+            .expect("the caller knows the link");
+        let transfer = link.sending[item]
+            .transfer
+            .as_mut()
+            .expect("the caller knows the transfer");
+        if free {
+            transfer.secured = true;
+            self.held += 1;
+            if std::mem::replace(&mut transfer.crawls, false) {
+                self.repace(now, true);
+            }
+            return f64::INFINITY;
+        }
+        if left > CRAWL_BEFORE {
+            return left - CRAWL_BEFORE;
+        }
+        transfer.crawls = true;
+        let rate = transfer.left(now) / CRAWL_TIME;
+        self.set_rate(now, index, item, rate);
+        CRAWL_TIME - CRAWL_BEFORE
+    }
+
+    /// A slot has been granted to a transfer.
+    pub(super) fn release(&mut self, index: u32, item: Item) {
+        if let Some(Some(link)) = self.links.get_mut(index as usize)
+            && let Some(transfer) = &mut link.sending[item].transfer
+        {
+            self.held -= u32::from(transfer.secured);
+            (transfer.secured, transfer.crawls) = (false, false);
+        }
+    }
+
+    /// The most slots that may be taken while one more goes to an item of this kind.
+    fn limit(&self, item: Item) -> u32 {
+        let slots = self.config.buffer.slots(self.live);
+        match item {
+            Item::Input => slots - slots.div_ceil(RESULT_PART),
+            Item::Output => slots,
+        }
     }
 
     /// Asks on behalf of links on which nothing is in transfer, and gives back what they will not need.
@@ -102,13 +158,9 @@ impl Cell {
 
     /// Grants the slots that are free to those neighbours that hold the fewest.
     pub(super) fn grant(&mut self) {
-        let slots = self.config.buffer.slots(self.live);
         for item in [Item::Output, Item::Input] {
             let sink = self.config.is_sink(item);
-            let limit = match item {
-                Item::Input => slots - slots.div_ceil(RESULT_PART),
-                Item::Output => slots,
-            };
+            let limit = self.limit(item);
             while !self.askers[item].is_empty() && (sink || self.taken() < limit) {
                 let promised = |index: u32| {
                     let link = self.links[index as usize].as_ref();

@@ -98,6 +98,19 @@ impl Cell {
 
 impl Cell {
     #[allow(missing_docs)]
+    pub fn state(&self, port: usize, item: Item) -> (usize, f64) {
+        let Some(Some(l)) = self.links.get(port) else { return (0, 0.0) };
+        let s = &l.sending[item];
+        match s.transfer {
+            Some(t) if t.waiting => (1, 0.0),
+            Some(t) => (2, t.rate / self.config.shape.input_bytes / l.plan.rate),
+            None if !self.has(item) => (3, 0.0),
+            None if s.credit < -self.config.tuning.lead => (4, 0.0),
+            None if self.demand[item] >= self.config.tuning.crowding * self.config.up.0 => (5, 0.0),
+            None => (6, 0.0),
+        }
+    }
+    #[allow(missing_docs)]
     pub fn debug(&self) -> String {
         let mut out = format!("slots {} waiting {:?} computing {} held {} promised {} rate {:.2} value {:.2?}\n", self.config.buffer.slots(self.live), self.waiting.0, self.computing, self.held, self.promised, self.sending_rate / self.config.up.0, self.plan.value.0);
         for (k, l) in self.links.iter().enumerate() { let Some(l) = l else { continue }; for i in Item::ALL { let s = &l.sending[i]; let r = &l.receiving[i];
