@@ -92,8 +92,8 @@ pub(super) struct Transfer {
     pub(super) held: bool,
     /// A slot here is kept for it, should it come to its end before that.
     pub(super) secured: bool,
-    /// No slot is left for that, either: it goes on ever more slowly until there is one.
-    pub(super) crawls: bool,
+    /// No slot is left for that, either: it goes on ever more slowly until there is one. Seconds that the rest of it takes; 0 where it does not crawl.
+    pub(super) crawl: f64,
     /// All but its end is sent.
     pub(super) waiting: bool,
     /// Bytes a second, and the bytes that were left at `since`.
@@ -109,7 +109,7 @@ pub(super) struct Transfer {
 impl Transfer {
     /// Whether it takes part in the division of the uplink.
     pub(super) fn moves(&self) -> bool {
-        !self.waiting && !self.crawls
+        !self.waiting && self.crawl == 0.0
     }
 
     /// Bytes that are left.

@@ -145,7 +145,7 @@ impl Cell {
         sending.transfer = Some(Transfer {
             held,
             secured: false,
-            crawls: false,
+            crawl: 0.0,
             waiting: false,
             rate: 0.0,
             left: self.config.shape.bytes(item),

@@ -5,9 +5,10 @@ use super::{Cell, CellViolation, Item, Link, MAX_WANTED, Receiving, Sending};
 /// One slot in so many is for results only, or two nodes could wait for each other for ever.
 const RESULT_PART: u32 = 10;
 
-/// Seconds before its end at which a transfer without a slot begins to crawl, and how long the rest of it takes then.
+/// Seconds before its end at which a transfer without a slot begins to crawl, and how long the rest of it takes then at first; each time that half of that is over, the
+/// rest takes twice as long.
 const CRAWL_BEFORE: f64 = 0.02;
-const CRAWL_TIME: f64 = 0.2;
+const FIRST_CRAWL: f64 = 0.2;
 
 /// The longest that a cell sleeps while something is in transfer, in seconds.
 const LONGEST_SLEEP: f64 = 1.0;
@@ -74,7 +75,7 @@ impl Cell {
             };
             let ahead = link.ahead(self.config.tuning.foresight);
             let left = transfer.remaining(now);
-            if left > ahead {
+            if left > ahead && transfer.crawl == 0.0 {
                 soonest = soonest.min(left - ahead);
                 continue;
             }
@@ -84,7 +85,7 @@ impl Cell {
             let Some(link) = &mut self.links[index as usize] else {
                 continue;
             };
-            let next = ((ahead - left) * link.plan.follow[item]).floor() as u32;
+            let next = ((ahead - left).max(0.0) * link.plan.follow[item]).floor() as u32;
             let needed = (u32::from(transfer.held) + next).min(most);
             if link.request(item, needed) {
                 link.will_send(index, &mut self.unsent);
@@ -106,18 +107,19 @@ impl Cell {
         if free {
             transfer.secured = true;
             self.held += 1;
-            if std::mem::replace(&mut transfer.crawls, false) {
+            if std::mem::take(&mut transfer.crawl) > 0.0 {
                 self.repace(now, true);
             }
             return f64::INFINITY;
         }
-        if left > CRAWL_BEFORE {
-            return left - CRAWL_BEFORE;
+        let soon = (transfer.crawl / 2.0).max(CRAWL_BEFORE);
+        if left > soon {
+            return left - soon;
         }
-        transfer.crawls = true;
-        let rate = transfer.left(now) / CRAWL_TIME;
+        transfer.crawl = (2.0 * transfer.crawl).max(FIRST_CRAWL);
+        let (rate, again) = (transfer.left(now) / transfer.crawl, transfer.crawl / 2.0);
         self.set_rate(now, index, item, rate);
-        CRAWL_TIME - CRAWL_BEFORE
+        again
     }
 
     /// A slot has been granted to a transfer.
@@ -126,7 +128,7 @@ impl Cell {
             && let Some(transfer) = &mut link.sending[item].transfer
         {
             self.held -= u32::from(transfer.secured);
-            (transfer.secured, transfer.crawls) = (false, false);
+            (transfer.secured, transfer.crawl) = (false, 0.0);
         }
     }
 
