@@ -84,8 +84,9 @@ pub struct Cell {
     supply: bool,
     /// Items that wait here.
     waiting: PerItem<u32>,
-    /// Tasks that are computed.
+    /// Workers that are busy, and of these the ones that keep an output until there is a slot for it.
     computing: u32,
+    done: u32,
     /// Since when no item of a kind has moved on, if any waits.
     still: PerItem<f64>,
     /// Tasks that the plan would have computed by now beyond those that were, and when that was reckoned.
@@ -130,6 +131,7 @@ impl Cell {
             supply: config.source,
             waiting: PerItem::default(),
             computing: 0,
+            done: 0,
             still: PerItem([now; 2]),
             work_credit: 0.0,
             worked: now,
@@ -164,6 +166,12 @@ impl Cell {
         self.links_changed(now);
         let index = u32::try_from(index).expect("a node has fewer than 2^32 links");
         if self.config.source {
+            // Outputs are home here: nobody has to ask.
+            self.links[index as usize]
+                .as_mut()
+                .expect("it has just come up")
+                .frame
+                .granted[Item::Output] = MAX_WANTED;
             self.will_send(index);
         }
         Port(index)
@@ -323,12 +331,9 @@ impl Cell {
         self.pump(now.as_secs_f64());
     }
 
-    /// A task that was computed has an output, which waits here now; at a source it is home.
+    /// A task that was computed is done. Its worker keeps the output until it is [collected](Action::Collect).
     pub fn handle_computed(&mut self, now: Duration) {
-        self.computing = self.computing.saturating_sub(1);
-        if !self.config.source {
-            self.put(now.as_secs_f64(), Item::Output);
-        }
+        self.done = (self.done + 1).min(self.computing);
         self.pump(now.as_secs_f64());
     }
 
@@ -415,6 +420,7 @@ impl Cell {
 
     /// Begins what can be begun, asks for what will be needed, grants what there is room for, and sends the frames that say so.
     fn pump(&mut self, now: f64) {
+        self.collect(now);
         self.begin_work(now);
         // Results first: they are small, and what holds them up holds up work.
         for item in [Item::Output, Item::Input] {

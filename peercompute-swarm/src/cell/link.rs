@@ -76,6 +76,8 @@ pub(super) struct Sending {
     /// Slots asked for, and slots granted that no transfer has taken yet.
     pub(super) asked: u32,
     pub(super) granted: u32,
+    /// What is sent is home there, and needs no slot.
+    pub(super) unlimited: bool,
     /// Tasks that the plan would have sent at `credited` beyond those that were.
     pub(super) credit: f64,
     pub(super) credited: f64,

@@ -33,12 +33,26 @@ const HINDERED: f64 = 0.1;
 const REACH: f64 = 1.2;
 
 impl Cell {
+    /// Takes outputs from workers as far as there are slots.
+    pub(super) fn collect(&mut self, now: f64) {
+        let sink = self.config.is_sink(Item::Output);
+        while self.done > 0 && (sink || self.taken() < self.limit(Item::Output)) {
+            self.done -= 1;
+            self.computing -= 1;
+            if !sink {
+                self.put(now, Item::Output);
+            }
+            self.actions.push_back(Action::Collect);
+        }
+    }
+
     /// Computes what is there if the plan says so, or if inputs pile up.
     pub(super) fn begin_work(&mut self, now: f64) {
         let pace = self.plan.mean_work * (1.0 + self.config.tuning.push);
         self.work_credit = (self.work_credit + pace * (now - self.worked)).min(MAX_CREDIT);
         self.worked = now;
-        while self.computing < self.config.workers && self.has(Item::Input) {
+        let able = self.config.compute.0 > 0.0;
+        while able && self.computing < self.config.workers && self.has(Item::Input) {
             let due = self.config.source
                 || self.work_credit > 0.0
                 || self.waiting[Item::Input] * 2 > self.config.buffer.slots(self.live)
@@ -139,8 +153,8 @@ impl Cell {
             .as_mut()
             .expect("the caller knows the link");
         let sending = &mut link.sending[item];
-        let held = sending.granted == 0;
-        sending.granted -= u32::from(!held);
+        let held = sending.granted == 0 && !sending.unlimited;
+        sending.granted = sending.granted.saturating_sub(1);
         sending.credit -= 1.0;
         sending.transfer = Some(Transfer {
             held,

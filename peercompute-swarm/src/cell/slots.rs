@@ -42,6 +42,17 @@ impl Sending {
     /// The neighbour grants slots. Gives whether a held transfer may end now.
     pub(super) fn grant(&mut self, item: Item, granted: u32) -> Result<bool, CellViolation> {
         let asked = self.asked;
+        if granted >= MAX_WANTED {
+            self.unlimited = true;
+        }
+        if self.unlimited {
+            self.asked = 0;
+            self.granted = 0;
+            let Some(transfer) = &mut self.transfer else {
+                return Ok(false);
+            };
+            return Ok(std::mem::take(&mut transfer.held));
+        }
         self.asked = asked.checked_sub(granted).ok_or(CellViolation::Unasked {
             item,
             granted,
@@ -133,10 +144,10 @@ impl Cell {
     }
 
     /// The most slots that may be taken while one more goes to an item of this kind.
-    fn limit(&self, item: Item) -> u32 {
+    pub(super) fn limit(&self, item: Item) -> u32 {
         let slots = self.config.buffer.slots(self.live);
         match item {
-            Item::Input => slots - slots.div_ceil(RESULT_PART),
+            Item::Input => slots - slots.div_ceil(super::config::env("rpart", 10.0) as u32),
             Item::Output => slots,
         }
     }
@@ -162,7 +173,10 @@ impl Cell {
     pub(super) fn grant(&mut self) {
         for item in [Item::Output, Item::Input] {
             let sink = self.config.is_sink(item);
-            let limit = self.limit(item);
+            let mut limit = self.limit(item);
+            if limit >= super::config::env("keep", 6.0) as u32 {
+                limit -= self.computing.min(limit / 4);
+            }
             while !self.askers[item].is_empty() && (sink || self.taken() < limit) {
                 let promised = |index: u32| {
                     let link = self.links[index as usize].as_ref();
@@ -191,9 +205,9 @@ impl Cell {
         }
     }
 
-    /// Slots that are taken, promised, or will be needed again: a held transfer may come to a stop, and what is computed leaves an output.
-    fn taken(&self) -> u32 {
-        self.waiting.0.iter().sum::<u32>() + self.computing + self.promised + self.held
+    /// Slots that are taken, promised, or kept for a transfer that may come to a stop.
+    pub(super) fn taken(&self) -> u32 {
+        self.waiting.0.iter().sum::<u32>() + self.promised + self.held
     }
 }
 
@@ -206,6 +220,9 @@ impl Link {
     /// Asks for as many slots as are `needed`, or gives one back that is not. Gives whether there is something to send.
     fn request(&mut self, item: Item, needed: u32) -> bool {
         let sending = &mut self.sending[item];
+        if sending.unlimited {
+            return false;
+        }
         let have = sending.asked + sending.granted;
         if have < needed {
             self.frame.wanted[item] += needed - have;

@@ -302,6 +302,7 @@ impl<R: Rule> Simulation<R> {
                     self.release(edge as usize, item);
                 }
                 Action::Compute => self.compute(node),
+                Action::Collect => self.collect(node),
             }
         }
         let Some(rule) = &self.nodes[node].rule else {
@@ -364,19 +365,22 @@ impl<R: Rule> Simulation<R> {
     }
 
     fn computed(&mut self, node: usize, life: u32) {
+        if self.nodes[node].life == life {
+            self.tell(node, Input::Computed);
+        }
+    }
+
+    fn collect(&mut self, node: usize) {
         let now = self.now;
         let state = &mut self.nodes[node];
-        if state.life != life {
-            return;
-        }
         let task = std::mem::replace(&mut state.computing, NOTHING);
+        debug_assert_ne!(task, NOTHING, "a rule collects what is computed");
         state.computed += 1;
         if state.spec.source {
             self.home(task);
         } else {
             state.change(now, |state| state.waiting[Item::Output].push_back(task));
         }
-        self.tell(node, Input::Computed);
     }
 
     fn home(&mut self, task: u32) {
