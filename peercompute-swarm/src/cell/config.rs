@@ -120,19 +120,19 @@ pub struct CellTuning {
     pub first_value: f64,
     /// How much less a result is worth, and how much more an input, one hop further from a source at first. Default 0.02.
     pub first_slope: f64,
-    /// How much faster than the plan tasks may go, as a share: what keeps buffers filled before bottlenecks. Default 0.1.
+    /// How much faster than the plan tasks go where the buffer is well stocked, as a share: what keeps bottlenecks busy. Default 0.2.
     pub push: f64,
     /// From which share of the buffer on there is enough of a kind for all that push; with less there is less of it. Default 0.3.
     pub stock: f64,
     /// How much faster than that a transfer may go where the uplink has room. Default 1.3.
     pub boost: f64,
-    /// Seconds that a transfer should take at most where the uplink has room. Default 0.5.
+    /// Seconds that an input's transfer should take at most where the uplink has room; an output's, the less the smaller it is (by the square root). Default 0.5.
     pub patience: f64,
-    /// Transfers are begun until they would fill the uplink so many times. Default 1.5.
+    /// Transfers of a kind are begun until they would fill the uplink so many times. Default 3.
     pub crowding: f64,
     /// Tasks that a link may be ahead of its plan. Default 0.25.
     pub lead: f64,
-    /// By how much a flow may differ from what the neighbour was told, as a share of its link. Default 0.02.
+    /// By how much a flow may differ from what the neighbour was told, as a share of its link. Default 0.002: coarser ones let plans swing, which costs more frames.
     pub flow_tolerance: f64,
     /// Likewise for values and prices, in completed tasks. Default 0.005.
     pub value_tolerance: f64,
@@ -145,32 +145,27 @@ pub struct CellTuning {
 impl Default for CellTuning {
     fn default() -> Self {
         Self {
-            interval: env("interval", 0.05),
-            calm_interval: env("calm_interval", 0.2),
-            calm: env("calm", 0.01),
-            stride: env("stride", 0.5),
-            damping: env("damping", 0.02),
-            hop_cost: env("hop_cost", 0.003),
-            memory: env("memory", 8.0),
-            eagerness: env("eagerness", 1.0),
-            work_gain: env("work_gain", 0.02),
-            first_value: env("first_value", 0.5),
-            first_slope: env("first_slope", 0.02),
-            push: env("push", 0.2),
-            stock: env("stock", 0.3),
-            boost: env("boost", 1.3),
-            patience: env("patience", 0.5),
-            crowding: env("crowding", 3.0),
-            lead: env("lead", 0.25),
-            flow_tolerance: env("flow_tolerance", 0.002),
-            value_tolerance: env("value_tolerance", 0.005),
-            tolerance_decay: env("tolerance_decay", 0.5),
-            foresight: env("foresight", 0.1),
+            interval: 0.05,
+            calm_interval: 0.2,
+            calm: 0.01,
+            stride: 0.5,
+            damping: 0.02,
+            hop_cost: 0.003,
+            memory: 8.0,
+            eagerness: 1.0,
+            work_gain: 0.02,
+            first_value: 0.5,
+            first_slope: 0.02,
+            push: 0.2,
+            stock: 0.3,
+            boost: 1.3,
+            patience: 0.5,
+            crowding: 3.0,
+            lead: 0.25,
+            flow_tolerance: 0.002,
+            value_tolerance: 0.005,
+            tolerance_decay: 0.5,
+            foresight: 0.1,
         }
     }
-}
-
-#[allow(clippy::disallowed_methods)]
-pub fn env(name: &str, default: f64) -> f64 {
-    std::env::var(format!("CELL_{}", name.to_uppercase())).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
 }

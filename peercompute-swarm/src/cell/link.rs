@@ -83,8 +83,6 @@ pub(super) struct Sending {
     pub(super) credited: f64,
     /// Tasks a second that are to go.
     pub(super) pace: f64,
-    /// The bytes a second that came through of late, if that was less than was sent for.
-    pub(super) reach: Option<f64>,
 }
 
 /// An item on its way to the neighbour.
@@ -102,8 +100,6 @@ pub(super) struct Transfer {
     pub(super) rate: f64,
     pub(super) left: f64,
     pub(super) since: f64,
-    /// When it began.
-    pub(super) begun: f64,
     /// The rate at which it would not take too long.
     pub(super) demand: f64,
 }

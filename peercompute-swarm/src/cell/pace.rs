@@ -1,6 +1,8 @@
 //! How whole tasks follow the plan: credits say what may begin, rates how fast it goes.
 
-use super::{Action, ByteRate, Cell, CellTuning, Item, Link, PerItem, Port, Ready, Sending, Transfer};
+use super::{
+    Action, ByteRate, Cell, CellTuning, Item, Link, PerItem, Port, Ready, Sending, Transfer,
+};
 
 /// The most tasks that a flow may be behind its plan and still make up for.
 const MAX_CREDIT: f64 = 1.5;
@@ -23,14 +25,8 @@ const LEAST_PACE: f64 = 0.1;
 /// The share of a link that an item gets at least beside one of the other kind.
 const LEAST_PART: f64 = 0.1;
 
-/// The part of the uplink that results get at most while inputs are in transfer, too.
-const FIRST_PART: f64 = 0.9;
-
-/// A transfer is hindered when so much more could have been sent, as a share of it.
-const HINDERED: f64 = 0.1;
-
-/// How much more than came through is tried the next time.
-const REACH: f64 = 1.2;
+/// Seconds over which a gain is averaged before tasks run ahead of the plan for it: what swings gains nothing.
+const EAGER_MEAN: f64 = 1.0;
 
 impl Cell {
     /// Takes outputs from workers as far as there are slots.
@@ -81,7 +77,7 @@ impl Cell {
                 link.sending[item].earn(now);
                 let gain = self.plan.gain(&link.plan, item, tuning.hop_cost);
                 let mean = &mut link.plan.gain[item];
-                *mean += (self.interval / super::config::env("esmooth", 1.0)).min(1.0) * (gain - *mean);
+                *mean += (self.interval / EAGER_MEAN).min(1.0) * (gain - *mean);
                 let gain = *mean;
                 let more = if gain > LEAST_GAIN && link.heard {
                     tuning.eagerness * gain * link.plan.scale
@@ -164,7 +160,6 @@ impl Cell {
             rate: 0.0,
             left: self.config.shape.bytes(item),
             since: now,
-            begun: now,
             demand,
         });
         self.demand[item] += demand;
@@ -198,14 +193,6 @@ impl Cell {
         }
     }
 
-    /// All bytes of a transfer are sent: what can be learnt from how long that took?
-    pub(super) fn learn(&mut self, now: f64, port: Port, item: Item) {
-        let bytes = self.config.shape.bytes(item);
-        if let Some(Some(link)) = self.links.get_mut(port.0 as usize) {
-            link.sending[item].learn(now, bytes);
-        }
-    }
-
     fn link(&self, index: u32) -> &Link {
         self.links[index as usize]
             .as_ref()
@@ -215,21 +202,15 @@ impl Cell {
     /// The bytes a second that follow the plan, with some push.
     fn planned_rate(&self, index: u32, item: Item) -> f64 {
         let planned = self.link(index).sending[item].pace * self.config.shape.bytes(item);
-        planned.max(LEAST_PACE * self.brisk_rate(item))
+        planned.max(LEAST_PACE * self.patient_rate(item))
     }
 
     /// The bytes a second with which a transfer takes no longer than it should.
-    fn brisk_rate(&self, item: Item) -> f64 {
+    fn patient_rate(&self, item: Item) -> f64 {
         let shape = self.config.shape;
         let size = shape.bytes(item) / shape.input_bytes;
         let patience = self.config.tuning.patience * size.sqrt();
         shape.bytes(item) / patience
-    }
-
-    /// The same, unless the neighbour's downlink is full: what came faster than planned would take from what others send there.
-    fn patient_rate(&self, index: u32, item: Item) -> f64 {
-        let full = self.link(index).plan.neighbour.down_price() > super::config::env("dprice", 0.005);
-        if full { 0.0 } else { self.brisk_rate(item) }
     }
 
     /// The bytes a second that a transfer would take if it could: all that the link has left, but not much more than it needs.
@@ -243,12 +224,8 @@ impl Cell {
             Item::Output => 0.0,
         };
         let most = link.plan.rate * self.config.shape.input_bytes;
-        let wanted = self.planned_rate(index, item).max(self.patient_rate(index, item));
-        let wanted = (wanted * self.config.tuning.boost).min((most - beside).max(LEAST_PART * most));
-        match link.sending[item].reach {
-            Some(reach) => wanted.min(reach),
-            None => wanted,
-        }
+        let wanted = self.planned_rate(index, item).max(self.patient_rate(item));
+        (wanted * self.config.tuning.boost).min((most - beside).max(LEAST_PART * most))
     }
 
     pub(super) fn set_rate(&mut self, now: f64, index: u32, item: Item, rate: f64) {
@@ -280,7 +257,7 @@ impl Cell {
                 any = true;
                 let rate = self.planned_rate(index, item);
                 planned += rate;
-                missing += (self.patient_rate(index, item) - rate).max(0.0);
+                missing += (self.patient_rate(item) - rate).max(0.0);
             }
         }
         if !any {
@@ -306,17 +283,14 @@ impl Cell {
                 return 0.0;
             }
             let rate = cell.planned_rate(index, item);
-            rate * factor + (cell.patient_rate(index, item) - rate).max(0.0) * raise
+            rate * factor + (cell.patient_rate(item) - rate).max(0.0) * raise
         };
         for position in 0..self.active.len() {
             let (index, item) = self.active[position];
             if !self.moves(index, item) {
                 continue;
             }
-            let (rate, beside) = (
-                share(self, index, item),
-                share(self, index, item.other()),
-            );
+            let (rate, beside) = (share(self, index, item), share(self, index, item.other()));
             let link = self.link(index);
             let most = link.plan.rate * self.config.shape.input_bytes;
             let rate = rate * (most / (rate + beside)).min(1.0);
@@ -331,22 +305,6 @@ impl Cell {
 }
 
 impl Sending {
-    fn learn(&mut self, now: f64, bytes: f64) {
-        let Some(transfer) = self.transfer else { return };
-        if transfer.waiting {
-            return;
-        }
-        // Bytes that would have been sent by now at the rate that was asked for, beyond those that there were.
-        let surplus = transfer.rate * (now - transfer.since) - transfer.left;
-        let slower = surplus > HINDERED * bytes;
-        self.reach = if slower {
-            let rate = bytes / (now - transfer.begun).max(1e-9);
-            Some(rate * REACH)
-        } else {
-            self.reach.map(|reach| reach * REACH * REACH).filter(|reach| *reach < 1e12)
-        };
-    }
-
     /// Credits what the plan would have moved since it was done last.
     fn earn(&mut self, now: f64) {
         let earned = self.pace * (now - self.credited);

@@ -116,6 +116,7 @@ pub(super) struct LinkPlan {
     /// The flow in the mean over the last seconds, and what tasks follow: that, and what eagerness adds.
     pub(super) mean: PerItem<f64>,
     pub(super) follow: PerItem<f64>,
+    /// The gain of moving an item, in the mean.
     pub(super) gain: PerItem<f64>,
     pub(super) price: f64,
     pub(super) neighbour: Told,

@@ -3,7 +3,10 @@
 use super::{Cell, CellViolation, Item, Link, MAX_WANTED, Receiving, Sending};
 
 /// One slot in so many is for results only, or two nodes could wait for each other for ever.
-const RESULT_PART: u32 = 10;
+const RESULT_PART: u32 = 4;
+
+/// From so many slots on some are kept for what is computed.
+const ENOUGH: u32 = 6;
 
 /// Seconds before its end at which a transfer without a slot begins to crawl, and how long the rest of it takes then at first; each time that half of that is over, the
 /// rest takes twice as long.
@@ -147,7 +150,7 @@ impl Cell {
     pub(super) fn limit(&self, item: Item) -> u32 {
         let slots = self.config.buffer.slots(self.live);
         match item {
-            Item::Input => slots - slots.div_ceil(super::config::env("rpart", 10.0) as u32),
+            Item::Input => slots - slots.div_ceil(RESULT_PART),
             Item::Output => slots,
         }
     }
@@ -174,7 +177,8 @@ impl Cell {
         for item in [Item::Output, Item::Input] {
             let sink = self.config.is_sink(item);
             let mut limit = self.limit(item);
-            if limit >= super::config::env("keep", 6.0) as u32 {
+            // Where there are enough, workers find one when they are done.
+            if limit >= ENOUGH {
                 limit -= self.computing.min(limit / 4);
             }
             while !self.askers[item].is_empty() && (sink || self.taken() < limit) {

@@ -62,8 +62,7 @@ impl Cell {
                 receives: PerItem(Item::ALL.map(|item| TaskRate(self.plan.told_flow(plan, item)))),
                 price: plan.price,
                 gain: PerItem(
-                    Item::ALL
-                        .map(|item| self.plan.gain(plan, item, self.config.tuning.hop_cost)),
+                    Item::ALL.map(|item| self.plan.gain(plan, item, self.config.tuning.hop_cost)),
                 ),
                 trust: plan.trust,
             })
@@ -93,28 +92,5 @@ impl Cell {
     pub fn planned_flow(&self, port: Port, item: Item) -> TaskRate {
         let link = self.links.get(port.0 as usize).and_then(Option::as_ref);
         TaskRate(link.map_or(0.0, |link| link.plan.mean[item]))
-    }
-}
-
-impl Cell {
-    #[allow(missing_docs)]
-    pub fn state(&self, port: usize, item: Item) -> (usize, f64) {
-        let Some(Some(l)) = self.links.get(port) else { return (0, 0.0) };
-        let s = &l.sending[item];
-        match s.transfer {
-            Some(t) if t.waiting => (1, 0.0),
-            Some(t) => (2, t.rate / self.config.shape.input_bytes / l.plan.rate),
-            None if !self.has(item) => (3, 0.0),
-            None if s.credit < -self.config.tuning.lead => (4, 0.0),
-            None if self.demand[item] >= self.config.tuning.crowding * self.config.up.0 => (5, 0.0),
-            None => (6, 0.0),
-        }
-    }
-    #[allow(missing_docs)]
-    pub fn debug(&self) -> String {
-        let mut out = format!("slots {} waiting {:?} computing {} held {} promised {} rate {:.2} value {:.2?}\n", self.config.buffer.slots(self.live), self.waiting.0, self.computing, self.held, self.promised, self.sending_rate / self.config.up.0, self.plan.value.0);
-        for (k, l) in self.links.iter().enumerate() { let Some(l) = l else { continue }; for i in Item::ALL { let s = &l.sending[i]; let r = &l.receiving[i];
-            if l.plan.mean[i] > 0.05 || r.promised > 0 || r.wanted > 0 || s.transfer.is_some() { out += &format!("     port {k} {i:?}: mean {:.2} flow {:.2} credit {:.2} asked {} granted {} transfer {:?} | wanted {} promised {}\n", l.plan.mean[i], l.plan.flow[i], s.credit, s.asked, s.granted, s.transfer.map(|t| (t.held, t.waiting, (t.rate / 1000.0) as i64)), r.wanted, r.promised); } } }
-        out
     }
 }

@@ -85,6 +85,8 @@ struct Node<R> {
     held: u32,
     peak: u32,
     over: u32,
+    /// The most that may wait, with all its links.
+    bound: u32,
     most_links: u32,
     /// Items that waited, times how long, up to `counted`.
     area: f64,
@@ -140,7 +142,12 @@ impl<R: Rule> Simulation<R> {
             .zip(edges_of)
             .map(|(spec, edges)| {
                 sources += u32::from(spec.source);
-                Node::new(*spec, spec.source.then(|| sources - 1), edges)
+                Node::new(
+                    *spec,
+                    spec.source.then(|| sources - 1),
+                    edges,
+                    config.buffer,
+                )
             })
             .collect();
         let transfers = vec![PerItem::default(); edges.len()];
@@ -305,6 +312,7 @@ impl<R: Rule> Simulation<R> {
                 Action::Collect => self.collect(node),
             }
         }
+        self.nodes[node].judge();
         let Some(rule) = &self.nodes[node].rule else {
             return;
         };
@@ -482,8 +490,9 @@ impl<R: Rule> Simulation<R> {
 }
 
 impl<R> Node<R> {
-    fn new(spec: NodeSpec, source: Option<u32>, edges: Vec<u32>) -> Self {
+    fn new(spec: NodeSpec, source: Option<u32>, edges: Vec<u32>, buffer: Buffer) -> Self {
         Self {
+            bound: buffer.slots(edges.len()),
             spec,
             rule: None,
             source,
@@ -519,8 +528,13 @@ impl<R> Node<R> {
     fn change<T>(&mut self, now: u64, change: impl FnOnce(&mut Self) -> T) -> T {
         self.area = self.area_until(now);
         self.counted = now;
-        let output = change(self);
-        self.peak = self.peak.max(self.buffered());
-        output
+        change(self)
+    }
+
+    /// Looks whether more waits than may, now that the rule has had its say.
+    fn judge(&mut self) {
+        let buffered = self.buffered();
+        self.peak = self.peak.max(buffered);
+        self.over = self.over.max(buffered.saturating_sub(self.bound));
     }
 }

@@ -248,10 +248,8 @@ impl<R: Rule> Simulation<R> {
         if item == Item::Output && self.nodes[node].spec.source {
             self.home(task);
         } else {
-            let bound = self.config.buffer.slots(self.nodes[node].edges.len());
             let state = &mut self.nodes[node];
             state.change(now, |state| state.waiting[item].push_back(task));
-            state.over = state.over.max(state.buffered().saturating_sub(bound));
         }
         self.tell(node, Input::Arrived { port, item });
     }
