@@ -112,7 +112,7 @@ pub struct CellTuning {
     pub hop_cost: f64,
     /// Seconds over which planned flows are averaged, at most, before tasks follow them; while the plan moves it is a fraction of that. Default 8.
     pub memory: f64,
-    /// How much tasks run ahead of a plan that has yet to grow: the share of a link that they use for each completed task that its use would gain. Default 1.
+    /// How much tasks run ahead of a plan that has yet to grow: the share of a link that they use for each completed task that its use would gain. Default 2.5.
     pub eagerness: f64,
     /// From which gain on, in completed tasks, whatever waits is computed, whatever the plan says. Default 0.02.
     pub work_gain: f64,
@@ -152,7 +152,7 @@ impl Default for CellTuning {
             damping: 0.02,
             hop_cost: 0.003,
             memory: 8.0,
-            eagerness: 1.0,
+            eagerness: 2.5,
             work_gain: 0.02,
             first_value: 0.5,
             first_slope: 0.02,
