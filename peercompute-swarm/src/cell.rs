@@ -384,7 +384,7 @@ impl Cell {
         let now = now.as_secs_f64();
         self.follow(now);
         self.repace(now, false);
-        self.ask_ahead();
+        self.ask_ahead(now);
     }
 
     fn links_changed(&mut self, now: Duration) {

@@ -1,6 +1,9 @@
 //! Slots in a neighbour's buffer: asked for before they are needed, granted as there is room, so that no buffer ever overflows.
 
-use super::{Cell, CellViolation, Item, Link, MAX_WANTED, Receiving, Sending};
+use super::{Cell, CellViolation, Item, Link, MAX_WANTED, PerItem, Receiving, Sending};
+
+/// Seconds after which a cell that has had nothing of a kind to hand over gives its slots for it back.
+const IDLE: f64 = 0.25;
 
 /// One slot in so many is for results only, or two nodes could wait for each other for ever.
 const RESULT_PART: u32 = 4;
@@ -156,14 +159,20 @@ impl Cell {
     }
 
     /// Asks on behalf of links on which nothing is in transfer, and gives back what they will not need.
-    pub(super) fn ask_ahead(&mut self) {
+    pub(super) fn ask_ahead(&mut self, now: f64) {
         let most = self.config.buffer.slots(self.live);
+        // Who has had nothing to hand over for a while keeps no slots from others.
+        let idle = PerItem(Item::ALL.map(|item| !self.has(item) && now - self.still[item] > IDLE));
         for (index, link) in self.links.iter_mut().enumerate() {
             let Some(link) = link else { continue };
             let ahead = link.ahead(self.config.tuning.foresight);
             for item in Item::ALL {
                 if link.sending[item].transfer.is_none() {
-                    let needed = (ahead * link.plan.follow[item]).floor() as u32;
+                    let needed = if idle[item] {
+                        0
+                    } else {
+                        (ahead * link.plan.follow[item]).floor() as u32
+                    };
                     if link.request(item, needed.min(most)) {
                         link.will_send(index as u32, &mut self.unsent);
                     }
@@ -231,9 +240,10 @@ impl Link {
         if have < needed {
             self.frame.wanted[item] += needed - have;
             sending.asked = needed - sending.granted;
-        } else if sending.granted > needed + 1 {
-            sending.granted -= 1;
-            self.frame.returned[item] += 1;
+        } else if sending.granted > needed + 1 || (needed == 0 && sending.granted > 0) {
+            let surplus = if needed == 0 { sending.granted } else { 1 };
+            sending.granted -= surplus;
+            self.frame.returned[item] += surplus;
         } else {
             return false;
         }
