@@ -3,6 +3,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 mod action;
+mod choice;
 mod config;
 mod frame;
 mod link;
@@ -14,6 +15,7 @@ mod units;
 mod view;
 
 pub use action::{Action, Port};
+pub use choice::{Candidate, Choice, Figures, LinkChoice, Note, PLACE_KEPT, PROBE_BYTES};
 pub use config::{Buffer, CellConfig, CellTuning};
 pub use frame::CellFrame;
 pub use link::LinkConfig;
@@ -194,6 +196,24 @@ impl Cell {
         self.live -= 1;
         self.links_changed(now);
         self.pump(now.as_secs_f64());
+    }
+
+    /// A link is to end: nothing more is sent over it.
+    pub fn retire_link(&mut self, port: Port) {
+        if let Some(Some(link)) = self.links.get_mut(port.0 as usize) {
+            link.plan.retire();
+        }
+    }
+
+    /// Whether nothing is in transfer to the neighbour.
+    pub fn is_idle(&self, port: Port) -> bool {
+        let link = self.links.get(port.0 as usize).and_then(Option::as_ref);
+        link.is_none_or(|link| {
+            link.sending
+                .0
+                .iter()
+                .all(|sending| sending.transfer.is_none())
+        })
     }
 
     /// What is known of a link has changed.

@@ -73,6 +73,9 @@ impl Cell {
         let push = PerItem(Item::ALL.map(|item| 1.0 + tuning.push * self.stock(item)));
         for (index, link) in self.links.iter_mut().enumerate() {
             let Some(link) = link else { continue };
+            if link.plan.retired {
+                continue;
+            }
             for item in Item::ALL {
                 link.sending[item].earn(now);
                 let gain = self.plan.gain(&link.plan, item, tuning.hop_cost);
@@ -318,7 +321,7 @@ impl Link {
     fn offer(&self, index: u32, item: Item, until: f64, tuning: &CellTuning, ready: &mut Ready) {
         let sending = &self.sending[item];
         let flow = self.plan.follow[item];
-        if sending.transfer.is_some() || flow < LEAST_FLOW {
+        if sending.transfer.is_some() || flow < LEAST_FLOW || self.plan.retired {
             return;
         }
         let short = -tuning.lead - sending.credit;

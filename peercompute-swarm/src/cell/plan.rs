@@ -122,6 +122,8 @@ pub(super) struct LinkPlan {
     pub(super) neighbour: Told,
     /// How far the neighbour's word counts.
     pub(super) trust: f64,
+    /// The link is to end.
+    pub(super) retired: bool,
 }
 
 impl NodePlan {
@@ -197,6 +199,11 @@ impl NodePlan {
         true
     }
 
+    /// Whether its values mean something.
+    pub(super) fn seeded(&self) -> bool {
+        self.seeded
+    }
+
     /// What computing here is worth beyond what it costs.
     pub(super) fn work_gain(&self) -> f64 {
         1.0 - self.value[Item::Input] + self.value[Item::Output]
@@ -230,6 +237,9 @@ impl NodePlan {
         let mut moved: f64 = 0.0;
         let (mut inflow, mut outflow) = (stranded, PerItem([0.0; 2]));
         for link in links {
+            if link.retired {
+                continue;
+            }
             let lag = 1.0 / (1.0 + 2.0 * (link.latency / tuning.interval).ceil());
             let mut used = 0.0;
             for item in Item::ALL {
@@ -312,6 +322,7 @@ impl LinkPlan {
             price: 0.0,
             neighbour: Told::default(),
             trust: 1.0,
+            retired: false,
         };
         plan.measure(node, shape, config);
         plan
@@ -323,6 +334,16 @@ impl LinkPlan {
         self.in_rate = config.down.0 / shape.input_bytes;
         self.latency = config.latency.as_secs_f64();
         self.rescale(node);
+    }
+
+    /// Plans nothing more for the link.
+    pub(super) fn retire(&mut self) {
+        self.retired = true;
+        self.flow = PerItem::default();
+        self.ahead = PerItem::default();
+        self.mean = PerItem::default();
+        self.follow = PerItem::default();
+        self.gain = PerItem::default();
     }
 
     /// Learns that its node has changed.
