@@ -53,9 +53,7 @@ impl Cell {
             let plan = &link.plan;
             sends += plan.mean[Item::Input].max(0.0);
             if plan.neighbour.value(Item::Input) > SHORT && !plan.retired {
-                onward += (plan.scale - plan.mean[Item::Input])
-                    .max(0.0)
-                    .min(MOST_ONWARD);
+                onward += (plan.scale - plan.mean[Item::Input]).clamp(0.0, MOST_ONWARD);
             }
         }
         let room = (self.plan.up - sends).max(0.0);
