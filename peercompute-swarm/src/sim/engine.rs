@@ -6,8 +6,11 @@ use super::{
     ledger::Ledger,
     record::Completions,
 };
-use crate::cell::{Action, Buffer, ByteRate, Item, LinkConfig, PerItem, Port, TaskRate, TaskShape};
+use crate::cell::{
+    Action, Buffer, ByteRate, Item, LinkConfig, Note, PerItem, Port, TaskRate, TaskShape,
+};
 
+mod choice;
 mod transfer;
 
 use transfer::Transfer;
@@ -53,6 +56,9 @@ pub struct Simulation<R: Rule> {
     transfers: Vec<PerItem<Transfer>>,
     frames: Vec<Option<R::Frame>>,
     free_frames: Vec<u32>,
+    notes: Vec<Option<Note>>,
+    free_notes: Vec<u32>,
+    max_degree: Option<usize>,
     ledger: Ledger,
     completions: Completions,
     payload_bytes: f64,
@@ -74,6 +80,8 @@ struct Node<R> {
     ports: Vec<u32>,
     waiting: PerItem<VecDeque<u32>>,
     computing: u32,
+    /// Tasks that it has computed.
+    computed: u64,
     /// Counts its lives and computed tasks, so that what was begun before is not taken for what goes on.
     life: u32,
     /// The rates that its transfers want, out and in, and how many there are.
@@ -83,6 +91,8 @@ struct Node<R> {
     held: u32,
     peak: u32,
     over: u32,
+    /// The most that may wait, with all its links.
+    bound: u32,
     most_links: u32,
     /// Items that waited, times how long, up to `counted`.
     area: f64,
@@ -108,6 +118,8 @@ struct Edge {
     port: Option<Port>,
     /// Counts how often the link went down.
     epoch: u32,
+    /// Items that it has carried.
+    carried: PerItem<u64>,
 }
 
 impl<R: Rule> Simulation<R> {
@@ -125,6 +137,7 @@ impl<R: Rule> Simulation<R> {
                     latency: link.latency.as_nanos() as u64,
                     port: None,
                     epoch: 0,
+                    carried: PerItem::default(),
                 });
             }
         }
@@ -135,7 +148,9 @@ impl<R: Rule> Simulation<R> {
             .zip(edges_of)
             .map(|(spec, edges)| {
                 sources += u32::from(spec.source);
-                Node::new(*spec, spec.source.then(|| sources - 1), edges)
+                let links = edges.len().min(network.max_degree.unwrap_or(usize::MAX));
+                let bound = config.buffer.slots(links);
+                Node::new(*spec, spec.source.then(|| sources - 1), edges, bound)
             })
             .collect();
         let transfers = vec![PerItem::default(); edges.len()];
@@ -150,6 +165,9 @@ impl<R: Rule> Simulation<R> {
             transfers,
             frames: Vec::new(),
             free_frames: Vec::new(),
+            notes: Vec::new(),
+            free_notes: Vec::new(),
+            max_degree: network.max_degree,
             ledger: Ledger::new(sources as usize),
             completions: Completions::default(),
             payload_bytes: 0.0,
@@ -166,8 +184,10 @@ impl<R: Rule> Simulation<R> {
         for node in 0..simulation.nodes.len() {
             simulation.begin(node);
         }
-        for edge in 0..simulation.edges.len() {
-            simulation.link_up(edge);
+        if network.max_degree.is_none() {
+            for edge in 0..simulation.edges.len() {
+                simulation.link_up(edge);
+            }
         }
         for node in 0..simulation.nodes.len() {
             simulation.act(node);
@@ -212,6 +232,12 @@ impl<R: Rule> Simulation<R> {
             lost_tasks: self.ledger.lost(),
             events: self.handled,
             rate: self.completions.samples(length, SAMPLES),
+            computed: self.nodes.iter().map(|node| node.computed).collect(),
+            carried: self
+                .edges
+                .chunks_exact(2)
+                .map(|edges| [edges[0].carried, edges[1].carried])
+                .collect(),
         }
     }
 
@@ -244,6 +270,7 @@ impl<R: Rule> Simulation<R> {
                     self.tell(self.edges[edge].to as usize, Input::Frame { port, frame });
                 }
             }
+            Event::Note { edge, note } => self.note_arrived(edge as usize, note),
             Event::Computed { node, life } => self.computed(node as usize, life),
             Event::Timeout { node, version } => {
                 let node = node as usize;
@@ -291,8 +318,13 @@ impl<R: Rule> Simulation<R> {
                     self.release(edge as usize, item);
                 }
                 Action::Compute => self.compute(node),
+                Action::Collect => self.collect(node),
             }
         }
+        while let Some(choice) = self.nodes[node].rule.as_mut().and_then(R::poll_choice) {
+            self.choose(node, choice);
+        }
+        self.nodes[node].judge();
         let Some(rule) = &self.nodes[node].rule else {
             return;
         };
@@ -353,18 +385,22 @@ impl<R: Rule> Simulation<R> {
     }
 
     fn computed(&mut self, node: usize, life: u32) {
+        if self.nodes[node].life == life {
+            self.tell(node, Input::Computed);
+        }
+    }
+
+    fn collect(&mut self, node: usize) {
         let now = self.now;
         let state = &mut self.nodes[node];
-        if state.life != life {
-            return;
-        }
         let task = std::mem::replace(&mut state.computing, NOTHING);
+        debug_assert_ne!(task, NOTHING, "a rule collects what is computed");
+        state.computed += 1;
         if state.spec.source {
             self.home(task);
         } else {
             state.change(now, |state| state.waiting[Item::Output].push_back(task));
         }
-        self.tell(node, Input::Computed);
     }
 
     fn home(&mut self, task: u32) {
@@ -380,6 +416,9 @@ impl<R: Rule> Simulation<R> {
             shape: self.shape,
             buffer: self.config.buffer,
             seed,
+            choice: self
+                .max_degree
+                .map(|most| (self.nodes[node].edges.len(), most)),
         };
         self.nodes[node].rule = Some(R::new(self.time(), view));
     }
@@ -466,8 +505,9 @@ impl<R: Rule> Simulation<R> {
 }
 
 impl<R> Node<R> {
-    fn new(spec: NodeSpec, source: Option<u32>, edges: Vec<u32>) -> Self {
+    fn new(spec: NodeSpec, source: Option<u32>, edges: Vec<u32>, bound: u32) -> Self {
         Self {
+            bound,
             spec,
             rule: None,
             source,
@@ -475,6 +515,7 @@ impl<R> Node<R> {
             ports: Vec::new(),
             waiting: PerItem::default(),
             computing: NOTHING,
+            computed: 0,
             life: 0,
             out: Load::default(),
             inward: Load::default(),
@@ -502,8 +543,13 @@ impl<R> Node<R> {
     fn change<T>(&mut self, now: u64, change: impl FnOnce(&mut Self) -> T) -> T {
         self.area = self.area_until(now);
         self.counted = now;
-        let output = change(self);
-        self.peak = self.peak.max(self.buffered());
-        output
+        change(self)
+    }
+
+    /// Looks whether more waits than may, now that the rule has had its say.
+    fn judge(&mut self) {
+        let buffered = self.buffered();
+        self.peak = self.peak.max(buffered);
+        self.over = self.over.max(buffered.saturating_sub(self.bound));
     }
 }
