@@ -23,4 +23,4 @@ pub use generate::{GenerateError, MAX_GENERATED_NODES, NetworkKind, UnknownNetwo
 pub use network::{LinkSpec, Network, NetworkError, NodeEvent, NodeSpec, Presence};
 pub use record::{Report, Sample};
 pub use rule::{ChoosingCell, Input, NodeView, Rule};
-pub use rules::{RuleName, UnknownRule, simulate};
+pub use rules::{RuleName, UnknownRule, simulate, simulate_in_pieces};

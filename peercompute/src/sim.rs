@@ -302,7 +302,7 @@ fn run_one(
         Input::File(path) => {
             let instance = instance::read(&path)?;
             let length = match instance.mode {
-                Mode::Fixed => FIXED_LENGTH,
+                Mode::Fixed | Mode::Overlay { .. } => FIXED_LENGTH,
                 Mode::Churn { duration, .. } => duration,
             };
             (instance, length)
@@ -317,6 +317,9 @@ fn run_one(
             (instance, engine::generated_length(nodes))
         }
     };
+    if instance.network.max_degree.is_some() && !setup.rule.chooses() {
+        return Err(InstanceError::no_choice(setup.rule));
+    }
     let length = setup.length.unwrap_or(length);
     let mut config = SimulationConfig::default();
     config.buffer = setup.buffers.into();

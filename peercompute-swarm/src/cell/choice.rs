@@ -25,6 +25,11 @@ pub enum Note {
         /// The answerer's.
         figures: Figures,
     },
+    /// What the echo came with, so that both know both rates.
+    Measured {
+        /// The rate.
+        rate: ByteRate,
+    },
     /// What are your figures?
     Ask,
     /// These.
@@ -93,6 +98,7 @@ impl Note {
             Self::Probe => PROBE_BYTES,
             Self::Echo { .. } => PROBE_BYTES + 20,
             Self::Tell { .. } | Self::Offer { .. } => 16,
+            Self::Measured { .. } => 8,
             Self::Ask | Self::Accept | Self::Refuse | Self::Leave | Self::Over => 4,
         }
     }
@@ -146,7 +152,9 @@ pub struct LinkChoice {
 struct Peer {
     /// Bytes a second there and back, once measured.
     rates: Option<[f64; 2]>,
+    /// Whether a probe has gone either way, and what one from there came with.
     probed: bool,
+    back: f64,
     figures: Option<(Figures, f64)>,
     state: State,
 }
@@ -247,9 +255,21 @@ impl LinkChoice {
         }
         let figures = cell.figures(self.taken);
         match note {
-            Note::Probe => self.say(from, Note::Echo { rate, figures }),
+            Note::Probe => {
+                let peer = &mut self.peers[index];
+                peer.probed = true;
+                peer.back = rate.0;
+                self.say(from, Note::Echo { rate, figures });
+            }
+            Note::Measured { rate } => {
+                let peer = &mut self.peers[index];
+                if peer.back > 0.0 {
+                    peer.rates = Some([rate.0, peer.back]);
+                }
+            }
             Note::Echo { rate: out, figures } => {
                 self.peers[index].rates = Some([out.0, rate.0]);
+                self.say(from, Note::Measured { rate });
                 self.peers[index].figures = Some((figures, now));
                 if self.taken < self.most.min(FEW_LINKS + 1) {
                     self.seek(now, cell);

@@ -56,7 +56,7 @@ impl Outcome {
         let seconds = length.as_secs_f64();
         let completed = report.completed as f64;
         let (achieved, optimum_tasks, ratio) = match instance.mode {
-            Mode::Fixed => {
+            Mode::Fixed | Mode::Overlay { .. } => {
                 let steady = report.steady.0;
                 (steady, None, instance.bound.map(|bound| steady / bound))
             }
