@@ -83,7 +83,7 @@ const ASKED: usize = 4;
 const FEW_LINKS: usize = 3;
 
 /// How much more a new link has to promise than an old one is worth.
-const HYSTERESIS: f64 = 1.2;
+const HYSTERESIS: f64 = 1.1;
 
 /// What a link has to promise at least, in completed tasks a second.
 const LEAST_WORTH: f64 = 0.02;

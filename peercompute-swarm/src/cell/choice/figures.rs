@@ -70,7 +70,7 @@ impl Cell {
         let worth = |item: Item| {
             let drop = plan.neighbour.value(item) - self.plan.value[item];
             let received = self.plan.told_flow(plan, item).max(0.0);
-            plan.mean[item] * (drop.max(0.0) + KEEP) + received * ((-drop).max(0.0) + KEEP)
+            plan.mean[item] * drop.max(KEEP) + received * (-drop).max(KEEP)
         };
         worth(Item::Input) + worth(Item::Output)
     }
