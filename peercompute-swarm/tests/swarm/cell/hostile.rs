@@ -41,11 +41,11 @@ fn any_change() -> impl Strategy<Value = i32> {
 fn any_frame() -> impl Strategy<Value = CellFrame> {
     let pair = || [any_count(), any_count()].prop_map(PerItem);
     let changes = proptest::array::uniform5(any_change());
-    (changes, pair(), pair(), pair()).prop_map(|(changes, wanted, granted, returned)| {
-        let mut frame = CellFrame::default();
-        frame.changes = changes;
-        (frame.wanted, frame.granted, frame.returned) = (wanted, granted, returned);
-        frame
+    (changes, pair(), pair(), pair()).prop_map(|(changes, wanted, granted, returned)| CellFrame {
+        changes,
+        wanted,
+        granted,
+        returned,
     })
 }
 

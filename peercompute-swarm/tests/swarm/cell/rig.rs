@@ -322,7 +322,12 @@ impl Rig {
             Item::Input => slots - slots.div_ceil(4),
             Item::Output => slots,
         };
-        self.taken(node) < u64::from(most)
+        // A transfer that may have to stop before its last byte has a slot kept for it.
+        let edges = self.nodes[node].ports.iter().flatten();
+        let moving: usize = edges
+            .map(|edge| self.edges[*edge].transfers.0.iter().flatten().count())
+            .sum();
+        self.taken(node) + (moving as u64) < u64::from(most)
     }
 
     /// What waits, is held before its last byte, or was promised a slot.
