@@ -10,6 +10,7 @@ mod pace;
 mod plan;
 mod ready;
 mod slots;
+pub mod theory;
 mod units;
 mod view;
 
