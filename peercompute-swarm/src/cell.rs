@@ -11,6 +11,7 @@ mod pace;
 mod plan;
 mod ready;
 mod slots;
+pub mod theory;
 mod units;
 mod view;
 

@@ -1,0 +1,10 @@
+//! The cell: alone, between neighbours on virtual time, and in whole networks.
+
+mod hostile;
+mod model;
+mod networks;
+mod oracle;
+mod rates;
+mod rig;
+mod setters;
+mod workers;
