@@ -230,7 +230,11 @@ impl Cell {
     /// How far a neighbour's word counts, from 0 (not at all) to 1 (fully, as at first): the share of what it claimed that was delivered.
     pub fn set_trust(&mut self, port: Port, share: f64) {
         if let Some(Some(link)) = self.links.get_mut(port.0 as usize) {
-            link.plan.trust = share.clamp(0.0, 1.0);
+            link.plan.trust = if share.is_nan() {
+                0.0
+            } else {
+                share.clamp(0.0, 1.0)
+            };
         }
     }
 
@@ -258,7 +262,12 @@ impl Cell {
         self.pump(now.as_secs_f64());
     }
 
-    /// An item has been given to the node by its own user, or back from a link that has gone.
+    /// How many items of a kind may be [given](Self::handle_item) to the node now.
+    pub fn room(&self, item: Item) -> u32 {
+        self.limit(item).saturating_sub(self.taken())
+    }
+
+    /// An item has been given to the node by its own user, or back from a link that has gone; there must be [room](Self::room) for it.
     pub fn handle_item(&mut self, now: Duration, item: Item) {
         self.put(now.as_secs_f64(), item);
         self.pump(now.as_secs_f64());

@@ -32,14 +32,37 @@ impl Cell {
     /// Takes outputs from workers as far as there are slots.
     pub(super) fn collect(&mut self, now: f64) {
         let sink = self.config.is_sink(Item::Output);
-        while self.done > 0 && (sink || self.taken() < self.limit(Item::Output)) {
+        while self.done > 0 {
+            let free = sink || self.taken() < self.limit(Item::Output);
+            let through = if free { None } else { self.way_through() };
+            if !free && through.is_none() {
+                return;
+            }
             self.done -= 1;
             self.computing -= 1;
             if !sink {
                 self.put(now, Item::Output);
             }
             self.actions.push_back(Action::Collect);
+            if let Some(index) = through {
+                self.begin_transfer(now, index, Item::Output);
+            }
         }
+    }
+
+    /// The link over which an output could go at once and to its end, so that it needs no slot here.
+    fn way_through(&self) -> Option<u32> {
+        let links = self.links.iter().enumerate();
+        let open = links.filter_map(|(index, link)| {
+            let link = link.as_ref()?;
+            let sending = &link.sending[Item::Output];
+            let granted = sending.unlimited || sending.granted > 0;
+            let flow = link.plan.follow[Item::Output];
+            let open = sending.transfer.is_none() && granted && flow >= LEAST_FLOW;
+            (open && !link.plan.retired).then_some((flow, index as u32))
+        });
+        open.max_by(|(a, _), (b, _)| a.total_cmp(b))
+            .map(|(_, index)| index)
     }
 
     /// Computes what is there if the plan says so, or if inputs pile up.

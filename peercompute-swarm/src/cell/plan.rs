@@ -269,6 +269,8 @@ impl NodePlan {
 
         if !self.source {
             let scale = (self.out_scale + self.in_scale + self.compute) * stride;
+            // Who computes nothing and has lost all links has a scale of 0.
+            let scale = scale.max(f64::MIN_POSITIVE);
             let before = self.value;
             let surplus = inflow[Item::Input] - outflow[Item::Input] - work_ahead;
             let value = &mut self.value[Item::Input];
@@ -355,9 +357,7 @@ impl LinkPlan {
     /// What an item is worth at the neighbour, as far as that is believed.
     fn value(&self, item: Item) -> f64 {
         let told = self.neighbour.value(item);
-        match item {
-            Item::Input => self.trust * told,
-            Item::Output => self.trust * told - (1.0 - self.trust) * MAX_VALUE,
-        }
+        // Who is not believed is taken for somebody who has no use for anything.
+        self.trust * told - (1.0 - self.trust) * MAX_VALUE
     }
 }

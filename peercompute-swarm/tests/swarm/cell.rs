@@ -1,5 +1,6 @@
 //! The cell: alone, between neighbours on virtual time, and in whole networks.
 
+mod faults;
 mod hostile;
 mod model;
 mod networks;
