@@ -8,17 +8,21 @@ mod frame;
 mod link;
 mod pace;
 mod plan;
+mod ready;
 mod slots;
 mod units;
+mod view;
 
 pub use action::{Action, Port};
 pub use config::{Buffer, CellConfig, CellTuning};
 pub use frame::CellFrame;
 pub use link::LinkConfig;
 pub use units::{ByteRate, Item, PerItem, TaskRate, TaskShape};
+pub use view::{CellView, LinkView};
 
 use link::{Link, Receiving, Sending, Transfer};
-use plan::{LinkPlan, NodePlan, Told};
+use plan::{LinkPlan, NodePlan};
+use ready::Ready;
 
 /// A neighbour did what no cell does: it is not to be trusted with work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,6 +61,9 @@ pub enum CellViolation {
 /// The most slots that one neighbour may wait for, of each kind.
 pub const MAX_WANTED: u32 = 4096;
 
+/// Added to times that were reckoned in fractions, so that they have come when it is said that they have.
+const ROUNDING: Duration = Duration::from_nanos(2);
+
 /// One cell: a state machine without I/O and without a clock.
 ///
 /// After any call, take [`poll_action`](Self::poll_action) until it gives `None`, and carry each action out; come back by
@@ -73,22 +80,37 @@ pub struct Cell {
     plan: NodePlan,
     links: Vec<Option<Link>>,
     live: usize,
+    /// Whether a source has tasks to give out.
+    supply: bool,
     /// Items that wait here.
     waiting: PerItem<u32>,
-    computing: bool,
-    /// Since when no item of a kind has moved on.
+    /// Workers that are busy, and of these the ones that keep an output until there is a slot for it.
+    computing: u32,
+    done: u32,
+    /// Since when no item of a kind has moved on, if any waits.
     still: PerItem<f64>,
-    /// Tasks that the plan would have computed by now beyond those that were.
+    /// Tasks that the plan would have computed by now beyond those that were, and when that was reckoned.
     work_credit: f64,
-    /// Bytes a second of all transfers.
+    worked: f64,
+    /// Links that may begin a transfer.
+    ready: PerItem<Ready>,
+    /// What is in transfer: at most one of a kind on each link.
+    active: Vec<(u32, Item)>,
+    /// Bytes a second of all transfers, and what they would take if they could.
     sending_rate: f64,
-    /// When credits were brought up to date.
-    credited: f64,
+    demand: PerItem<f64>,
+    /// Slots kept for transfers that may come to a stop, and slots granted to neighbours that they have not used.
+    held: u32,
+    promised: u32,
+    /// Links whose neighbours wait for slots.
+    askers: PerItem<Vec<u32>>,
+    /// Links with a frame to send.
+    unsent: Vec<u32>,
     /// When the next iteration is due, and the time since the last.
     next: Duration,
-    /// When a transfer will need a slot.
-    wake: Duration,
     interval: f64,
+    /// When a transfer will need a slot.
+    wake: f64,
     /// Bounded by what one call causes: a few for each link.
     actions: VecDeque<Action>,
 }
@@ -96,14 +118,8 @@ pub struct Cell {
 impl Cell {
     /// A cell without links. `seed` decides only when in the first interval its first iteration is.
     pub fn new(config: CellConfig, now: Duration, seed: u64) -> Self {
-        let input = config.shape.input_bytes;
-        let plan = NodePlan::new(
-            config.source,
-            config.compute.0,
-            config.up.0 / input,
-            config.down.0 / input,
-            config.shape.output_bytes / input,
-        );
+        let config = config.sane();
+        let plan = NodePlan::new(&config);
         let interval = config.tuning.interval;
         let phase = (seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as f64 / f64::from(1 << 24);
         let next = now + Duration::from_secs_f64(interval * phase);
@@ -112,15 +128,24 @@ impl Cell {
             plan,
             links: Vec::new(),
             live: 0,
+            supply: config.source,
             waiting: PerItem::default(),
-            computing: false,
+            computing: 0,
+            done: 0,
             still: PerItem([now; 2]),
             work_credit: 0.0,
+            worked: now,
+            ready: PerItem::default(),
+            active: Vec::new(),
             sending_rate: 0.0,
-            credited: now,
+            demand: PerItem::default(),
+            held: 0,
+            promised: 0,
+            askers: PerItem::default(),
+            unsent: Vec::new(),
             next,
-            wake: Duration::MAX,
             interval,
+            wake: f64::INFINITY,
             actions: VecDeque::new(),
             config,
         };
@@ -130,51 +155,91 @@ impl Cell {
 
     /// A link has come up. The port is free for another once it is [removed](Self::remove_link).
     pub fn add_link(&mut self, now: Duration, config: LinkConfig) -> Port {
-        let input = self.config.shape.input_bytes;
-        let plan = LinkPlan::new(
-            &self.plan,
-            config.up.0 / input,
-            config.down.0 / input,
-            config.latency.as_secs_f64(),
-        );
-        let link = Link {
-            plan,
-            told: Told::default(),
-            greet: self.config.source,
-            heard: false,
-            silence: 0.0,
-            sending: PerItem::default(),
-            receiving: PerItem::default(),
-            frame: CellFrame::default(),
-        };
         let free = self.links.iter().position(Option::is_none);
         let index = free.unwrap_or_else(|| {
             self.links.push(None);
             self.links.len() - 1
         });
-        self.links[index] = Some(link);
+        let plan = LinkPlan::new(&self.plan, self.config.shape, config.sane());
+        self.links[index] = Some(Link::new(plan, now.as_secs_f64()));
         self.live += 1;
         self.links_changed(now);
-        Port(u32::try_from(index).expect("a node has fewer than 2^32 links"))
+        let index = u32::try_from(index).expect("a node has fewer than 2^32 links");
+        if self.config.source {
+            // Outputs are home here: nobody has to ask.
+            self.links[index as usize]
+                .as_mut()
+                .expect("it has just come up")
+                .frame
+                .granted[Item::Output] = MAX_WANTED;
+            self.will_send(index);
+        }
+        Port(index)
     }
 
     /// A link has gone, with all that was in transfer on it; what was on its way to the neighbour is the shell's to save or to lose.
     pub fn remove_link(&mut self, now: Duration, port: Port) {
-        let Some(slot) = self.links.get_mut(port.0 as usize) else {
+        let index = port.0 as usize;
+        for item in Item::ALL {
+            self.end_transfer(port, item);
+        }
+        let Some(link) = self.links.get_mut(index).and_then(Option::take) else {
             return;
         };
-        let Some(link) = slot.take() else { return };
-        for sending in link.sending.0 {
-            self.sending_rate -= sending.transfer.map_or(0.0, |transfer| transfer.rate);
+        for item in Item::ALL {
+            self.promised -= link.receiving[item].promised;
+            self.askers[item].retain(|asker| *asker != port.0);
         }
+        self.unsent.retain(|unsent| *unsent != port.0);
         self.live -= 1;
         self.links_changed(now);
         self.pump(now.as_secs_f64());
     }
 
+    /// What is known of a link has changed.
+    pub fn set_link(&mut self, now: Duration, port: Port, config: LinkConfig) {
+        let Some(Some(link)) = self.links.get_mut(port.0 as usize) else {
+            return;
+        };
+        link.plan
+            .measure(&self.plan, self.config.shape, config.sane());
+        self.links_changed(now);
+    }
+
+    /// How far a neighbour's word counts, from 0 (not at all) to 1 (fully, as at first): the share of what it claimed that was delivered.
+    pub fn set_trust(&mut self, port: Port, share: f64) {
+        if let Some(Some(link)) = self.links.get_mut(port.0 as usize) {
+            link.plan.trust = share.clamp(0.0, 1.0);
+        }
+    }
+
+    /// What the node computes has changed.
+    pub fn set_compute(&mut self, compute: TaskRate) {
+        self.config.compute = compute;
+        self.config = self.config.clone().sane();
+        self.plan.measure(&self.config);
+    }
+
+    /// What the node sends and receives over all its links has changed.
+    pub fn set_capacity(&mut self, now: Duration, up: ByteRate, down: ByteRate) {
+        (self.config.up, self.config.down) = (up, down);
+        self.config = self.config.clone().sane();
+        self.plan.measure(&self.config);
+        for link in self.links.iter_mut().flatten() {
+            link.plan.rescale(&self.plan);
+        }
+        self.links_changed(now);
+    }
+
+    /// Whether a source has tasks to give out, as it has at first.
+    pub fn set_supply(&mut self, now: Duration, supply: bool) {
+        self.supply = supply && self.config.source;
+        self.pump(now.as_secs_f64());
+    }
+
     /// An item has been given to the node by its own user, or back from a link that has gone.
     pub fn handle_item(&mut self, now: Duration, item: Item) {
-        self.waiting[item] += 1;
+        self.put(now.as_secs_f64(), item);
         self.pump(now.as_secs_f64());
     }
 
@@ -189,21 +254,33 @@ impl Cell {
         port: Port,
         frame: &CellFrame,
     ) -> Result<(), CellViolation> {
-        let sink = self.config.source;
-        let Some(Some(link)) = self.links.get_mut(port.0 as usize) else {
+        let index = port.0 as usize;
+        let Some(Some(link)) = self.links.get_mut(index) else {
             return Ok(());
         };
         link.plan.neighbour.add(&frame.changes);
         link.heard = true;
         for item in Item::ALL {
+            let Some(Some(link)) = self.links.get_mut(index) else {
+                break;
+            };
             let receiving = &mut link.receiving[item];
-            receiving.ask(item, frame.wanted[item])?;
-            if !(sink && item == Item::Output) {
+            if receiving.ask(item, frame.wanted[item])? {
+                self.askers[item].push(port.0);
+            }
+            if !self.config.is_sink(item) {
                 receiving.use_up(item, frame.returned[item])?;
+                self.promised -= frame.returned[item];
             }
             let sending = &mut link.sending[item];
             if sending.grant(item, frame.granted[item])? {
+                let over = sending.transfer.is_some_and(|transfer| transfer.waiting);
+                self.release(port.0, item);
                 self.actions.push_back(Action::Release { port, item });
+                if over {
+                    self.end_transfer(port, item);
+                    self.make_ready(now.as_secs_f64(), port.0, item);
+                }
             }
         }
         self.pump(now.as_secs_f64());
@@ -221,11 +298,12 @@ impl Cell {
         port: Port,
         item: Item,
     ) -> Result<(), CellViolation> {
-        if !(self.config.source && item == Item::Output) {
+        if !self.config.is_sink(item) {
             if let Some(Some(link)) = self.links.get_mut(port.0 as usize) {
                 link.receiving[item].use_up(item, 1)?;
+                self.promised -= 1;
             }
-            self.waiting[item] += 1;
+            self.put(now.as_secs_f64(), item);
         }
         self.pump(now.as_secs_f64());
         Ok(())
@@ -233,10 +311,8 @@ impl Cell {
 
     /// What was being handed over has gone.
     pub fn handle_sent(&mut self, now: Duration, port: Port, item: Item) {
-        if let Some(Some(link)) = self.links.get_mut(port.0 as usize) {
-            let transfer = link.sending[item].transfer.take();
-            self.sending_rate -= transfer.map_or(0.0, |transfer| transfer.rate);
-        }
+        self.end_transfer(port, item);
+        self.make_ready(now.as_secs_f64(), port.0, item);
         self.pump(now.as_secs_f64());
     }
 
@@ -246,55 +322,39 @@ impl Cell {
             && let Some(transfer) = &mut link.sending[item].transfer
         {
             self.sending_rate -= transfer.rate;
-            transfer.rate = 0.0;
+            self.demand[item] -= transfer.demand;
+            (transfer.rate, transfer.demand) = (0.0, 0.0);
             transfer.waiting = true;
         }
         self.pump(now.as_secs_f64());
     }
 
-    /// The task that was computed has an output, which waits here now; at a source it is home.
+    /// A task that was computed is done. Its worker keeps the output until it is [collected](Action::Collect).
     pub fn handle_computed(&mut self, now: Duration) {
-        self.computing = false;
-        if !self.config.source {
-            self.waiting[Item::Output] += 1;
-        }
+        self.done = (self.done + 1).min(self.computing);
         self.pump(now.as_secs_f64());
     }
 
     /// The time has come that [`poll_timeout`](Self::poll_timeout) named.
     pub fn handle_timeout(&mut self, now: Duration) {
-        if now < self.next {
-            if now >= self.wake {
-                self.pump(now.as_secs_f64());
-            }
-            return;
+        if now >= self.next {
+            self.iterate(now);
         }
-        if !self
-            .plan
-            .seed(self.links.iter().flatten(), &self.config.tuning)
-        {
-            self.next = now + Duration::from_secs_f64(self.interval);
-            return;
-        }
-        let stranded = self.stranded(now.as_secs_f64());
-        let tuning = &self.config.tuning;
-        let links = self.links.iter_mut().flatten().map(|link| &mut link.plan);
-        let moved = self.plan.step(links, stranded, self.interval, tuning);
-        self.interval = if moved > tuning.calm {
-            (self.interval * 0.5).max(tuning.interval)
-        } else {
-            (self.interval * 1.02).min(tuning.calm_interval)
-        };
-        self.next = now + Duration::from_secs_f64(self.interval);
-        let now = now.as_secs_f64();
-        self.tell();
-        self.repace(now, false);
-        self.pump(now);
+        self.pump(now.as_secs_f64());
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout).
     pub fn poll_timeout(&self) -> Duration {
-        self.next.min(self.wake)
+        let mut wake = self.wake;
+        for item in Item::ALL {
+            if self.has(item)
+                && let Some(due) = self.ready[item].next_due()
+            {
+                wake = wake.min(due);
+            }
+        }
+        let wake = Duration::try_from_secs_f64(wake).unwrap_or(Duration::MAX);
+        self.next.min(wake.saturating_add(ROUNDING))
     }
 
     /// What is to be done next.
@@ -302,15 +362,29 @@ impl Cell {
         self.actions.pop_front()
     }
 
-    /// The tasks a second that the node plans to compute.
-    pub fn planned_work(&self) -> TaskRate {
-        TaskRate(self.plan.mean_work)
-    }
-
-    /// The items a second that the node plans to send over a link.
-    pub fn planned_flow(&self, port: Port, item: Item) -> TaskRate {
-        let link = self.links.get(port.0 as usize).and_then(Option::as_ref);
-        TaskRate(link.map_or(0.0, |link| link.plan.mean[item]))
+    /// One iteration of the plan, and what follows from it.
+    fn iterate(&mut self, now: Duration) {
+        let links = self.links.iter().flatten();
+        if !self.plan.seed(links, &self.config.tuning) {
+            self.next = now + Duration::from_secs_f64(self.interval);
+            return;
+        }
+        let stranded = self.stranded(now.as_secs_f64());
+        let tuning = &self.config.tuning;
+        let links = self.links.iter_mut().flatten().map(|link| &mut link.plan);
+        let moved = self.plan.step(links, stranded, self.interval, tuning);
+        self.tell();
+        let tuning = &self.config.tuning;
+        self.interval = if moved > tuning.calm {
+            (self.interval * 0.5).max(tuning.interval)
+        } else {
+            (self.interval * 1.02).min(tuning.calm_interval)
+        };
+        self.next = now + Duration::from_secs_f64(self.interval);
+        let now = now.as_secs_f64();
+        self.follow(now);
+        self.repace(now, false);
+        self.ask_ahead(now);
     }
 
     fn links_changed(&mut self, now: Duration) {
@@ -320,32 +394,31 @@ impl Cell {
         self.next = self.next.min(now + Duration::from_secs_f64(self.interval));
     }
 
-    /// Queues what neighbours no longer know well enough.
+    /// Puts into frames what neighbours no longer know well enough.
     fn tell(&mut self) {
         let tuning = &self.config.tuning;
-        for link in self.links.iter_mut().flatten() {
+        for (index, link) in self.links.iter_mut().enumerate() {
+            let Some(link) = link else { continue };
             let figures = self.plan.figures(&link.plan);
             link.silence += self.interval;
             let patience = 1.0 + (link.silence / tuning.tolerance_decay).powi(2);
             let flow = tuning.flow_tolerance * link.plan.scale / patience;
             let value = tuning.value_tolerance / patience;
-            if link
-                .told
-                .distance(&figures, &[flow, flow, value, value, value])
-                > 1.0
-            {
+            let limits = [flow, flow, value, value, value];
+            if link.told.distance(&figures, &limits) > 1.0 {
                 link.silence = 0.0;
                 let changes = link.told.update(&figures);
                 for (change, new) in link.frame.changes.iter_mut().zip(changes) {
                     *change += new;
                 }
+                link.will_send(index as u32, &mut self.unsent);
             }
         }
     }
 
     /// Begins what can be begun, asks for what will be needed, grants what there is room for, and sends the frames that say so.
     fn pump(&mut self, now: f64) {
-        self.credit(now);
+        self.collect(now);
         self.begin_work(now);
         // Results first: they are small, and what holds them up holds up work.
         for item in [Item::Output, Item::Input] {
@@ -353,20 +426,32 @@ impl Cell {
         }
         self.ask(now);
         self.grant();
-        for (index, link) in self.links.iter_mut().enumerate() {
-            let Some(link) = link else { continue };
-            if !link.frame.is_empty() || link.greet {
-                link.greet = false;
-                let port = Port(index as u32);
-                let frame = std::mem::take(&mut link.frame);
-                self.actions.push_back(Action::Send { port, frame });
-            }
+        while let Some(index) = self.unsent.pop() {
+            let Some(Some(link)) = self.links.get_mut(index as usize) else {
+                continue;
+            };
+            link.unsent = false;
+            let (port, frame) = (Port(index), std::mem::take(&mut link.frame));
+            self.actions.push_back(Action::Send { port, frame });
+        }
+    }
+
+    fn will_send(&mut self, index: u32) {
+        if let Some(Some(link)) = self.links.get_mut(index as usize) {
+            link.will_send(index, &mut self.unsent);
         }
     }
 
     /// Whether there is an item to hand over.
     fn has(&self, item: Item) -> bool {
-        self.waiting[item] > 0 || (item == Item::Input && self.config.source)
+        self.waiting[item] > 0 || (item == Item::Input && self.supply)
+    }
+
+    fn put(&mut self, now: f64, item: Item) {
+        if self.waiting[item] == 0 {
+            self.still[item] = now;
+        }
+        self.waiting[item] += 1;
     }
 
     fn take(&mut self, now: f64, item: Item) {

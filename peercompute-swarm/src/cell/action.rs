@@ -42,4 +42,6 @@ pub enum Action<F = CellFrame> {
     },
     /// Compute the input that has waited longest; at a source without any, one from its supply.
     Compute,
+    /// Take the output of the task that was done first from its worker, which has kept it until now: it waits here from now on; at a source it is home.
+    Collect,
 }

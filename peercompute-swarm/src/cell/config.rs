@@ -1,4 +1,4 @@
-use super::{ByteRate, TaskRate, TaskShape};
+use super::{ByteRate, Item, TaskRate, TaskShape};
 
 /// What a cell is told about its node when it begins.
 #[derive(Clone, Debug)]
@@ -6,8 +6,10 @@ use super::{ByteRate, TaskRate, TaskShape};
 pub struct CellConfig {
     /// The size of the tasks.
     pub shape: TaskShape,
-    /// How many tasks the node computes.
+    /// How many tasks the node computes, with all its workers.
     pub compute: TaskRate,
+    /// How many tasks it computes at a time. Default: 1.
+    pub workers: u32,
     /// What the node can send, over all links together.
     pub up: ByteRate,
     /// What it can receive.
@@ -26,12 +28,47 @@ impl CellConfig {
         Self {
             shape,
             compute,
+            workers: 1,
             up,
             down,
             source: false,
             buffer: Buffer::default(),
             tuning: CellTuning::default(),
         }
+    }
+
+    /// The same with rates that can be reckoned with: what is no number, or out of all bounds, becomes the nearest that is not.
+    pub(super) fn sane(self) -> Self {
+        Self {
+            compute: TaskRate(bounded(self.compute.0, 0.0)),
+            workers: self.workers.max(1),
+            up: self.up.sane(),
+            down: self.down.sane(),
+            ..self
+        }
+    }
+
+    /// Whether an item that arrives is home.
+    pub(super) fn is_sink(&self, item: Item) -> bool {
+        self.source && item == Item::Output
+    }
+}
+
+/// The highest rate that is believed, in bytes or tasks a second.
+const MAX_RATE: f64 = 1e15;
+
+fn bounded(value: f64, least: f64) -> f64 {
+    if value.is_nan() {
+        least
+    } else {
+        value.clamp(least, MAX_RATE)
+    }
+}
+
+impl ByteRate {
+    /// At least one byte a second, and finite.
+    pub(super) fn sane(self) -> Self {
+        Self(bounded(self.0, 1.0))
     }
 }
 
@@ -75,7 +112,7 @@ pub struct CellTuning {
     pub hop_cost: f64,
     /// Seconds over which planned flows are averaged, at most, before tasks follow them; while the plan moves it is a fraction of that. Default 8.
     pub memory: f64,
-    /// How much tasks run ahead of a plan that has yet to grow: the share of a link that they use for each completed task that its use would gain. Default 1.
+    /// How much tasks run ahead of a plan that has yet to grow: the share of a link that they use for each completed task that its use would gain. Default 2.5.
     pub eagerness: f64,
     /// From which gain on, in completed tasks, whatever waits is computed, whatever the plan says. Default 0.02.
     pub work_gain: f64,
@@ -83,15 +120,19 @@ pub struct CellTuning {
     pub first_value: f64,
     /// How much less a result is worth, and how much more an input, one hop further from a source at first. Default 0.02.
     pub first_slope: f64,
-    /// How much faster than the plan tasks may go, as a share: what keeps buffers filled before bottlenecks. Default 0.1.
+    /// How much faster than the plan tasks go where the buffer is well stocked, as a share: what keeps bottlenecks busy. Default 0.2.
     pub push: f64,
+    /// From which share of the buffer on there is enough of a kind for all that push; with less there is less of it. Default 0.3.
+    pub stock: f64,
     /// How much faster than that a transfer may go where the uplink has room. Default 1.3.
     pub boost: f64,
-    /// Seconds that a transfer should take at most where the uplink has room. Default 0.5.
+    /// Seconds that an input's transfer should take at most where the uplink has room; an output's, the less the smaller it is (by the square root). Default 0.5.
     pub patience: f64,
+    /// Transfers of a kind are begun until they would fill the uplink so many times. Default 3.
+    pub crowding: f64,
     /// Tasks that a link may be ahead of its plan. Default 0.25.
     pub lead: f64,
-    /// By how much a flow may differ from what the neighbour was told, as a share of its link. Default 0.02.
+    /// By how much a flow may differ from what the neighbour was told, as a share of its link. Default 0.002: coarser ones let plans swing, which costs more frames.
     pub flow_tolerance: f64,
     /// Likewise for values and prices, in completed tasks. Default 0.005.
     pub value_tolerance: f64,
@@ -111,15 +152,17 @@ impl Default for CellTuning {
             damping: 0.02,
             hop_cost: 0.003,
             memory: 8.0,
-            eagerness: 1.0,
+            eagerness: 2.5,
             work_gain: 0.02,
             first_value: 0.5,
             first_slope: 0.02,
-            push: 0.1,
+            push: 0.2,
+            stock: 0.3,
             boost: 1.3,
             patience: 0.5,
+            crowding: 3.0,
             lead: 0.25,
-            flow_tolerance: 0.02,
+            flow_tolerance: 0.002,
             value_tolerance: 0.005,
             tolerance_decay: 0.5,
             foresight: 0.1,

@@ -19,6 +19,11 @@ impl LinkConfig {
     pub fn new(up: ByteRate, down: ByteRate, latency: Duration) -> Self {
         Self { up, down, latency }
     }
+
+    pub(super) fn sane(self) -> Self {
+        let (up, down) = (self.up.sane(), self.down.sane());
+        Self { up, down, ..self }
+    }
 }
 
 /// One link of a cell.
@@ -26,16 +31,42 @@ impl LinkConfig {
 pub(super) struct Link {
     pub(super) plan: LinkPlan,
     pub(super) told: Told,
-    /// The neighbour has yet to hear that somebody is there.
-    pub(super) greet: bool,
     /// Whether the neighbour has told anything.
     pub(super) heard: bool,
     /// Seconds since the neighbour was told last.
     pub(super) silence: f64,
     pub(super) sending: PerItem<Sending>,
     pub(super) receiving: PerItem<Receiving>,
-    /// What goes out with the next frame.
+    /// What goes out with the next frame, and whether it is to be sent.
     pub(super) frame: CellFrame,
+    pub(super) unsent: bool,
+}
+
+impl Link {
+    pub(super) fn new(plan: LinkPlan, now: f64) -> Self {
+        let sending = Sending {
+            credited: now,
+            ..Sending::default()
+        };
+        Self {
+            plan,
+            told: Told::default(),
+            heard: false,
+            silence: 0.0,
+            sending: PerItem([sending; 2]),
+            receiving: PerItem::default(),
+            frame: CellFrame::default(),
+            unsent: false,
+        }
+    }
+
+    /// Puts the link on the list of those whose frame is to be sent.
+    pub(super) fn will_send(&mut self, index: u32, unsent: &mut Vec<u32>) {
+        if !self.unsent {
+            self.unsent = true;
+            unsent.push(index);
+        }
+    }
 }
 
 /// What goes to the neighbour.
@@ -45,8 +76,13 @@ pub(super) struct Sending {
     /// Slots asked for, and slots granted that no transfer has taken yet.
     pub(super) asked: u32,
     pub(super) granted: u32,
-    /// Tasks that the plan would have sent by now beyond those that were.
+    /// What is sent is home there, and needs no slot.
+    pub(super) unlimited: bool,
+    /// Tasks that the plan would have sent at `credited` beyond those that were.
     pub(super) credit: f64,
+    pub(super) credited: f64,
+    /// Tasks a second that are to go.
+    pub(super) pace: f64,
 }
 
 /// An item on its way to the neighbour.
@@ -54,21 +90,37 @@ pub(super) struct Sending {
 pub(super) struct Transfer {
     /// It may not end before a slot is granted.
     pub(super) held: bool,
+    /// A slot here is kept for it, should it come to its end before that.
+    pub(super) secured: bool,
+    /// No slot is left for that, either: it goes on ever more slowly until there is one. Seconds that the rest of it takes; 0 where it does not crawl.
+    pub(super) crawl: f64,
     /// All but its end is sent.
     pub(super) waiting: bool,
     /// Bytes a second, and the bytes that were left at `since`.
     pub(super) rate: f64,
     pub(super) left: f64,
     pub(super) since: f64,
+    /// The rate at which it would not take too long.
+    pub(super) demand: f64,
 }
 
 impl Transfer {
+    /// Whether it takes part in the division of the uplink.
+    pub(super) fn moves(&self) -> bool {
+        !self.waiting && self.crawl == 0.0
+    }
+
+    /// Bytes that are left.
+    pub(super) fn left(&self, now: f64) -> f64 {
+        (self.left - self.rate * (now - self.since)).max(0.0)
+    }
+
     /// Seconds until all is sent; infinite when it stands still.
     pub(super) fn remaining(&self, now: f64) -> f64 {
         if self.waiting {
             return 0.0;
         }
-        let left = (self.left - self.rate * (now - self.since)).max(0.0);
+        let left = self.left(now);
         if self.rate > 0.0 {
             left / self.rate
         } else {

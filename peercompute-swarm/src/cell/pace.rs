@@ -1,6 +1,8 @@
 //! How whole tasks follow the plan: credits say what may begin, rates how fast it goes.
 
-use super::{Action, ByteRate, Cell, Item, PerItem, Port, Transfer};
+use super::{
+    Action, ByteRate, Cell, CellTuning, Item, Link, PerItem, Port, Ready, Sending, Transfer,
+};
 
 /// The most tasks that a flow may be behind its plan and still make up for.
 const MAX_CREDIT: f64 = 1.5;
@@ -20,61 +22,112 @@ const STRANDED: f64 = 5.0;
 /// What a transfer keeps that the plan no longer wants, as a share of the rate at which it would not take too long: it ends some time.
 const LEAST_PACE: f64 = 0.1;
 
+/// The share of a link that an item gets at least beside one of the other kind.
+const LEAST_PART: f64 = 0.1;
+
+/// Seconds over which a gain is averaged before tasks run ahead of the plan for it: what swings gains nothing.
+const EAGER_MEAN: f64 = 1.0;
+
 impl Cell {
-    /// Credits what the plan would have moved since the last call.
-    pub(super) fn credit(&mut self, now: f64) {
-        let passed = (now - self.credited).max(0.0) * (1.0 + self.config.tuning.push);
-        self.credited = now;
+    /// Takes outputs from workers as far as there are slots.
+    pub(super) fn collect(&mut self, now: f64) {
+        let sink = self.config.is_sink(Item::Output);
+        while self.done > 0 && (sink || self.taken() < self.limit(Item::Output)) {
+            self.done -= 1;
+            self.computing -= 1;
+            if !sink {
+                self.put(now, Item::Output);
+            }
+            self.actions.push_back(Action::Collect);
+        }
+    }
+
+    /// Computes what is there if the plan says so, or if inputs pile up.
+    pub(super) fn begin_work(&mut self, now: f64) {
+        let pace = self.plan.mean_work * (1.0 + self.config.tuning.push);
+        self.work_credit = (self.work_credit + pace * (now - self.worked)).min(MAX_CREDIT);
+        self.worked = now;
+        let able = self.config.compute.0 > 0.0;
+        while able && self.computing < self.config.workers && self.has(Item::Input) {
+            let due = self.config.source
+                || self.work_credit > 0.0
+                || self.waiting[Item::Input] * 2 > self.config.buffer.slots(self.live)
+                || self.plan.work_gain() > self.config.tuning.work_gain;
+            if !due {
+                return;
+            }
+            self.computing += 1;
+            self.work_credit = (self.work_credit - 1.0).max(-1.0);
+            self.take(now, Item::Input);
+            self.actions.push_back(Action::Compute);
+        }
+    }
+
+    /// Has tasks follow the plan as it is now.
+    pub(super) fn follow(&mut self, now: f64) {
+        let until = self.next.as_secs_f64();
         let tuning = &self.config.tuning;
-        for link in self.links.iter_mut().flatten() {
+        for item in Item::ALL {
+            self.ready[item].clear();
+        }
+        let push = PerItem(Item::ALL.map(|item| 1.0 + tuning.push * self.stock(item)));
+        for (index, link) in self.links.iter_mut().enumerate() {
+            let Some(link) = link else { continue };
             for item in Item::ALL {
+                link.sending[item].earn(now);
                 let gain = self.plan.gain(&link.plan, item, tuning.hop_cost);
+                let mean = &mut link.plan.gain[item];
+                *mean += (self.interval / EAGER_MEAN).min(1.0) * (gain - *mean);
+                let gain = *mean;
                 let more = if gain > LEAST_GAIN && link.heard {
                     tuning.eagerness * gain * link.plan.scale
                 } else {
                     0.0
                 };
                 link.plan.follow[item] = link.plan.mean[item] + more;
-                let credit = &mut link.sending[item].credit;
-                *credit = (*credit + link.plan.follow[item] * passed).min(MAX_CREDIT);
+                link.sending[item].pace = link.plan.follow[item] * push[item];
+                link.offer(index as u32, item, until, tuning, &mut self.ready[item]);
             }
         }
-        self.work_credit = (self.work_credit + self.plan.mean_work * passed).min(MAX_CREDIT);
     }
 
-    /// Computes what is there if the plan says so, or if inputs pile up.
-    pub(super) fn begin_work(&mut self, now: f64) {
-        let slots = self.config.buffer.slots(self.live);
-        let due = self.config.source
-            || self.work_credit > 0.0
-            || self.waiting[Item::Input] * 2 > slots
-            || self.plan.work_gain() > self.config.tuning.work_gain;
-        if self.computing || !self.has(Item::Input) || !due {
+    /// How well the buffer is stocked with items of a kind, from 0 to 1.
+    fn stock(&self, item: Item) -> f64 {
+        if self.supply && item == Item::Input {
+            return 1.0;
+        }
+        let enough = self.config.tuning.stock * f64::from(self.config.buffer.slots(self.live));
+        (f64::from(self.waiting[item]) / enough.max(1.0)).min(1.0)
+    }
+
+    /// A transfer of the link has ended: another may follow.
+    pub(super) fn make_ready(&mut self, now: f64, index: u32, item: Item) {
+        let until = self.next.as_secs_f64();
+        let tuning = &self.config.tuning;
+        if let Some(Some(link)) = self.links.get_mut(index as usize) {
+            link.sending[item].earn(now);
+            link.offer(index, item, until, tuning, &mut self.ready[item]);
+        }
+    }
+
+    /// Hands items to the neighbours that the plan is most behind with, while the uplink has room for more.
+    pub(super) fn begin_transfers(&mut self, now: f64, item: Item) {
+        if !self.has(item) {
             return;
         }
-        self.computing = true;
-        self.work_credit = (self.work_credit - 1.0).max(-1.0);
-        self.take(now, Item::Input);
-        self.actions.push_back(Action::Compute);
-    }
-
-    /// Hands items to the neighbours that the plan is most behind with.
-    pub(super) fn begin_transfers(&mut self, now: f64, item: Item) {
-        while self.has(item) {
-            let lead = self.config.tuning.lead;
-            let mut best: Option<(usize, f64)> = None;
-            for (index, link) in self.links.iter().enumerate() {
-                let Some(link) = link else { continue };
-                let sending = &link.sending[item];
-                let may = sending.transfer.is_none()
-                    && link.plan.follow[item] >= LEAST_FLOW
-                    && sending.credit >= -lead;
-                if may && best.is_none_or(|(_, most)| sending.credit > most) {
-                    best = Some((index, sending.credit));
-                }
+        while let Some(index) = self.ready[item].pop_due(now) {
+            self.make_ready(now, index, item);
+        }
+        let room = self.config.tuning.crowding * self.config.up.0;
+        while self.has(item) && (self.demand[item] < room) {
+            let Some(index) = self.ready[item].pop() else {
+                return;
+            };
+            if let Some(Some(link)) = self.links.get(index as usize)
+                && link.sending[item].transfer.is_none()
+            {
+                self.begin_transfer(now, index, item);
             }
-            let Some((index, _)) = best else { return };
-            self.begin_transfer(now, index, item);
         }
     }
 
@@ -90,46 +143,93 @@ impl Cell {
         }))
     }
 
-    fn begin_transfer(&mut self, now: f64, index: usize, item: Item) {
-        let bytes = self.config.shape.bytes(item);
-        let link = self.links[index]
+    fn begin_transfer(&mut self, now: f64, index: u32, item: Item) {
+        let demand = self.demanded_rate(index, item);
+        let link = self.links[index as usize]
             .as_mut()
             .expect("the caller knows the link");
         let sending = &mut link.sending[item];
-        let held = sending.granted == 0;
-        sending.granted -= u32::from(!held);
+        let held = sending.granted == 0 && !sending.unlimited;
+        sending.granted = sending.granted.saturating_sub(1);
         sending.credit -= 1.0;
         sending.transfer = Some(Transfer {
             held,
+            secured: false,
+            crawl: 0.0,
             waiting: false,
             rate: 0.0,
-            left: bytes,
+            left: self.config.shape.bytes(item),
             since: now,
+            demand,
         });
+        self.demand[item] += demand;
+        self.active.push((index, item));
         self.take(now, item);
-        let port = Port(index as u32);
+        let port = Port(index);
         self.actions.push_back(Action::Begin { port, item, held });
-        self.admit(now, index, item);
+        if demand <= self.config.up.0 - self.sending_rate {
+            self.set_rate(now, index, item, demand);
+        } else {
+            self.repace(now, true);
+        }
+    }
+
+    /// Forgets what is in transfer.
+    pub(super) fn end_transfer(&mut self, port: Port, item: Item) {
+        let Some(Some(link)) = self.links.get_mut(port.0 as usize) else {
+            return;
+        };
+        let Some(transfer) = link.sending[item].transfer.take() else {
+            return;
+        };
+        self.active.retain(|active| *active != (port.0, item));
+        self.held -= u32::from(transfer.secured);
+        if self.active.is_empty() {
+            // Rounding does not add up for ever.
+            (self.sending_rate, self.demand) = (0.0, PerItem::default());
+        } else {
+            self.sending_rate -= transfer.rate;
+            self.demand[item] -= transfer.demand;
+        }
+    }
+
+    fn link(&self, index: u32) -> &Link {
+        self.links[index as usize]
+            .as_ref()
+            .expect("the caller knows the link")
     }
 
     /// The bytes a second that follow the plan, with some push.
-    fn planned_rate(&self, index: usize, item: Item) -> f64 {
-        let link = self.links[index]
-            .as_ref()
-            .expect("the caller knows the link");
-        let planned = link.plan.follow[item]
-            * (1.0 + self.config.tuning.push)
-            * self.config.shape.bytes(item);
+    fn planned_rate(&self, index: u32, item: Item) -> f64 {
+        let planned = self.link(index).sending[item].pace * self.config.shape.bytes(item);
         planned.max(LEAST_PACE * self.patient_rate(item))
     }
 
     /// The bytes a second with which a transfer takes no longer than it should.
     fn patient_rate(&self, item: Item) -> f64 {
-        self.config.shape.bytes(item) / self.config.tuning.patience
+        let shape = self.config.shape;
+        let size = shape.bytes(item) / shape.input_bytes;
+        let patience = self.config.tuning.patience * size.sqrt();
+        shape.bytes(item) / patience
     }
 
-    fn set_rate(&mut self, now: f64, index: usize, item: Item, rate: f64) {
-        let link = self.links[index]
+    /// The bytes a second that a transfer would take if it could: all that the link has left, but not much more than it needs.
+    fn demanded_rate(&self, index: u32, item: Item) -> f64 {
+        let link = self.link(index);
+        // Results do not wait for inputs.
+        let beside = match item {
+            Item::Input => link.sending[Item::Output]
+                .transfer
+                .map_or(0.0, |other| other.rate),
+            Item::Output => 0.0,
+        };
+        let most = link.plan.rate * self.config.shape.input_bytes;
+        let wanted = self.planned_rate(index, item).max(self.patient_rate(item));
+        (wanted * self.config.tuning.boost).min((most - beside).max(LEAST_PART * most))
+    }
+
+    pub(super) fn set_rate(&mut self, now: f64, index: u32, item: Item, rate: f64) {
+        let link = self.links[index as usize]
             .as_mut()
             .expect("the caller knows the link");
         let Some(transfer) = &mut link.sending[item].transfer else {
@@ -139,49 +239,28 @@ impl Cell {
         transfer.left -= transfer.rate * (now - transfer.since);
         transfer.since = now;
         transfer.rate = rate;
-        let (port, rate) = (Port(index as u32), ByteRate(rate));
+        let (port, rate) = (Port(index), ByteRate(rate));
         self.actions.push_back(Action::Pace { port, item, rate });
     }
 
-    /// Gives a transfer that begins its part of the uplink: what is free if that is enough, else a new division among all.
-    fn admit(&mut self, now: f64, index: usize, item: Item) {
-        let wanted = self.planned_rate(index, item).max(self.patient_rate(item));
-        let wanted = wanted * self.config.tuning.boost;
-        let link = self.links[index]
-            .as_ref()
-            .expect("the caller knows the link");
-        let beside = link.sending[item.other()]
-            .transfer
-            .map_or(0.0, |other| other.rate);
-        let free = link.plan.rate * self.config.shape.input_bytes - beside;
-        let wanted = wanted.min(free);
-        if wanted > 0.0 && wanted <= self.config.up.0 - self.sending_rate {
-            self.set_rate(now, index, item, wanted);
-        } else {
-            self.repace(now, true);
-        }
+    fn moves(&self, index: u32, item: Item) -> bool {
+        let transfer = self.link(index).sending[item].transfer;
+        transfer.is_some_and(|transfer| transfer.moves())
     }
 
     /// Divides the uplink anew: first by the plan, then what is left to the transfers that would take too long. Unless `force`d, only if the division is off.
     pub(super) fn repace(&mut self, now: f64, force: bool) {
         let up = self.config.up.0;
         let (mut planned, mut missing, mut any) = (0.0, 0.0, false);
-        for (index, link) in self.links.iter().enumerate() {
-            let Some(link) = link else { continue };
-            for item in Item::ALL {
-                if link.sending[item]
-                    .transfer
-                    .is_some_and(|transfer| !transfer.waiting)
-                {
-                    any = true;
-                    let rate = self.planned_rate(index, item);
-                    planned += rate;
-                    missing += (self.patient_rate(item) - rate).max(0.0);
-                }
+        for &(index, item) in &self.active {
+            if self.moves(index, item) {
+                any = true;
+                let rate = self.planned_rate(index, item);
+                planned += rate;
+                missing += (self.patient_rate(item) - rate).max(0.0);
             }
         }
         if !any {
-            self.sending_rate = 0.0;
             return;
         }
         let spare = (up - planned).max(0.0);
@@ -193,37 +272,63 @@ impl Cell {
         let factor = if planned > up {
             up / planned
         } else {
-            ((up - missing * raise) / planned.max(f64::MIN_POSITIVE)).min(self.config.tuning.boost)
+            ((up - missing * raise) / planned).min(self.config.tuning.boost)
         };
         let best = planned * factor + missing * raise;
         if !force && self.sending_rate >= (1.0 - SLACK) * best && self.sending_rate <= up {
             return;
         }
-        for index in 0..self.links.len() {
-            let Some(link) = &self.links[index] else {
+        let share = |cell: &Self, index: u32, item: Item| {
+            if !cell.moves(index, item) {
+                return 0.0;
+            }
+            let rate = cell.planned_rate(index, item);
+            rate * factor + (cell.patient_rate(item) - rate).max(0.0) * raise
+        };
+        for position in 0..self.active.len() {
+            let (index, item) = self.active[position];
+            if !self.moves(index, item) {
                 continue;
-            };
-            let mut rates = [0.0; 2];
-            for item in Item::ALL {
-                if link.sending[item]
-                    .transfer
-                    .is_some_and(|transfer| !transfer.waiting)
-                {
-                    let rate = self.planned_rate(index, item);
-                    let short = (self.patient_rate(item) - rate).max(0.0);
-                    rates[item as usize] = rate * factor + short * raise;
-                }
             }
+            let (rate, beside) = (share(self, index, item), share(self, index, item.other()));
+            let link = self.link(index);
             let most = link.plan.rate * self.config.shape.input_bytes;
-            let fit = (most / (rates[0] + rates[1])).min(1.0);
-            let transfers = Item::ALL.map(|item| link.sending[item].transfer);
-            for (item, transfer) in Item::ALL.into_iter().zip(transfers) {
-                let rate = rates[item as usize] * fit;
-                let off = |now: f64| rate < now || rate > (1.0 + SLACK) * now;
-                if transfer.is_some_and(|transfer| !transfer.waiting && off(transfer.rate)) {
-                    self.set_rate(now, index, item, rate);
-                }
+            let rate = rate * (most / (rate + beside)).min(1.0);
+            let before = link.sending[item]
+                .transfer
+                .map_or(0.0, |transfer| transfer.rate);
+            if rate < before || rate > (1.0 + SLACK) * before {
+                self.set_rate(now, index, item, rate);
             }
+        }
+    }
+}
+
+impl Sending {
+    /// Credits what the plan would have moved since it was done last.
+    fn earn(&mut self, now: f64) {
+        let earned = self.pace * (now - self.credited);
+        self.credit = (self.credit + earned).min(MAX_CREDIT);
+        self.credited = now;
+    }
+}
+
+impl Link {
+    /// Puts the link among those that may begin a transfer, now or before `until`.
+    fn offer(&self, index: u32, item: Item, until: f64, tuning: &CellTuning, ready: &mut Ready) {
+        let sending = &self.sending[item];
+        let flow = self.plan.follow[item];
+        if sending.transfer.is_some() || flow < LEAST_FLOW {
+            return;
+        }
+        let short = -tuning.lead - sending.credit;
+        if short <= 0.0 {
+            ready.insert(index, sending.credit);
+            return;
+        }
+        let at = sending.credited + short / sending.pace;
+        if at < until {
+            ready.insert_later(index, at);
         }
     }
 }

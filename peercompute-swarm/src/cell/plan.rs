@@ -1,6 +1,6 @@
 //! The plan of one cell: which flows it wants, found by the local half of a primal–dual method.
 
-use super::{CellTuning, Item, PerItem, link::Link};
+use super::{CellConfig, CellTuning, Item, LinkConfig, PerItem, TaskShape, link::Link};
 
 /// The steps in which figures are told to neighbours, in the order of [`peercompute_proto::v1::CellFrame::changes`].
 pub(super) const STEPS: [f64; 5] = [
@@ -41,7 +41,7 @@ impl Told {
         }
     }
 
-    fn down_price(&self) -> f64 {
+    pub(super) fn down_price(&self) -> f64 {
         self.figure(4).clamp(0.0, MAX_PRICE)
     }
 
@@ -106,6 +106,8 @@ pub(super) struct LinkPlan {
     /// What the link carries to the neighbour, and what of it this cell could use.
     pub(super) rate: f64,
     pub(super) scale: f64,
+    /// The same from there.
+    in_rate: f64,
     in_scale: f64,
     pub(super) latency: f64,
     pub(super) flow: PerItem<f64>,
@@ -114,18 +116,23 @@ pub(super) struct LinkPlan {
     /// The flow in the mean over the last seconds, and what tasks follow: that, and what eagerness adds.
     pub(super) mean: PerItem<f64>,
     pub(super) follow: PerItem<f64>,
+    /// The gain of moving an item, in the mean.
+    pub(super) gain: PerItem<f64>,
     pub(super) price: f64,
     pub(super) neighbour: Told,
+    /// How far the neighbour's word counts.
+    pub(super) trust: f64,
 }
 
 impl NodePlan {
-    pub(super) fn new(source: bool, compute: f64, up: f64, down: f64, ratio: f64) -> Self {
-        Self {
-            source,
-            compute,
-            up,
-            down,
-            ratio,
+    pub(super) fn new(config: &CellConfig) -> Self {
+        let shape = config.shape;
+        let mut plan = Self {
+            source: config.source,
+            compute: 0.0,
+            up: 0.0,
+            down: 0.0,
+            ratio: shape.output_bytes / shape.input_bytes,
             work: 0.0,
             mean_work: 0.0,
             value: PerItem::default(),
@@ -134,8 +141,17 @@ impl NodePlan {
             out_scale: 0.0,
             in_scale: 0.0,
             age: 0,
-            seeded: source,
-        }
+            seeded: config.source,
+        };
+        plan.measure(config);
+        plan
+    }
+
+    /// Takes over what is known of the node.
+    pub(super) fn measure(&mut self, config: &CellConfig) {
+        self.compute = config.compute.0;
+        self.up = config.up.0 / config.shape.input_bytes;
+        self.down = config.down.0 / config.shape.input_bytes;
     }
 
     /// What the bytes of an item weigh, in inputs.
@@ -189,7 +205,13 @@ impl NodePlan {
     /// What moving an item over `link` is worth beyond what it costs.
     pub(super) fn gain(&self, link: &LinkPlan, item: Item, hop_cost: f64) -> f64 {
         let bottleneck = self.up_price + link.neighbour.down_price() + link.price + hop_cost;
-        link.neighbour.value(item) - self.value[item] - self.weight(item) * bottleneck
+        link.value(item) - self.value[item] - self.weight(item) * bottleneck
+    }
+
+    /// What the neighbour says that it plans to send, as far as that is believed.
+    pub(super) fn told_flow(&self, link: &LinkPlan, item: Item) -> f64 {
+        let most = 2.0 * link.in_scale / self.weight(item);
+        link.trust * link.neighbour.flow(item, most)
     }
 
     /// One iteration, `interval` after the one before. Gives the largest change of a flow (as a share of its link) or of a value.
@@ -223,7 +245,7 @@ impl NodePlan {
                 link.mean[item] += blend * (after - link.mean[item]);
                 used += weight * link.ahead[item];
                 outflow[item] += link.ahead[item];
-                inflow[item] += link.neighbour.flow(item, 2.0 * link.in_scale / weight);
+                inflow[item] += self.told_flow(link, item);
             }
             let scale = link.scale * (1.0 + self.ratio) * stride;
             link.price = (link.price + (used - link.rate) / scale).max(0.0);
@@ -275,18 +297,46 @@ impl NodePlan {
 }
 
 impl LinkPlan {
-    pub(super) fn new(node: &NodePlan, rate: f64, in_rate: f64, latency: f64) -> Self {
-        Self {
-            rate,
-            scale: rate.min(node.up),
-            in_scale: in_rate.min(node.down),
-            latency,
+    pub(super) fn new(node: &NodePlan, shape: TaskShape, config: LinkConfig) -> Self {
+        let mut plan = Self {
+            rate: 0.0,
+            in_rate: 0.0,
+            scale: 0.0,
+            in_scale: 0.0,
+            latency: 0.0,
             flow: PerItem::default(),
             ahead: PerItem::default(),
             mean: PerItem::default(),
             follow: PerItem::default(),
+            gain: PerItem::default(),
             price: 0.0,
             neighbour: Told::default(),
+            trust: 1.0,
+        };
+        plan.measure(node, shape, config);
+        plan
+    }
+
+    /// Takes over what is known of the link.
+    pub(super) fn measure(&mut self, node: &NodePlan, shape: TaskShape, config: LinkConfig) {
+        self.rate = config.up.0 / shape.input_bytes;
+        self.in_rate = config.down.0 / shape.input_bytes;
+        self.latency = config.latency.as_secs_f64();
+        self.rescale(node);
+    }
+
+    /// Learns that its node has changed.
+    pub(super) fn rescale(&mut self, node: &NodePlan) {
+        self.scale = self.rate.min(node.up);
+        self.in_scale = self.in_rate.min(node.down);
+    }
+
+    /// What an item is worth at the neighbour, as far as that is believed.
+    fn value(&self, item: Item) -> f64 {
+        let told = self.neighbour.value(item);
+        match item {
+            Item::Input => self.trust * told,
+            Item::Output => self.trust * told - (1.0 - self.trust) * MAX_VALUE,
         }
     }
 }

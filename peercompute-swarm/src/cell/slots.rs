@@ -1,24 +1,37 @@
 //! Slots in a neighbour's buffer: asked for before they are needed, granted as there is room, so that no buffer ever overflows.
 
-use std::time::Duration;
+use super::{Cell, CellViolation, Item, Link, MAX_WANTED, PerItem, Receiving, Sending};
 
-use super::{Cell, CellViolation, Item, MAX_WANTED, Receiving, Sending};
+/// Seconds after which a cell that has had nothing of a kind to hand over gives its slots for it back.
+const IDLE: f64 = 0.25;
 
 /// One slot in so many is for results only, or two nodes could wait for each other for ever.
-const RESULT_PART: u32 = 10;
+const RESULT_PART: u32 = 4;
+
+/// From so many slots on some are kept for what is computed.
+const ENOUGH: u32 = 6;
+
+/// Seconds before its end at which a transfer without a slot begins to crawl, and how long the rest of it takes then at first; each time that half of that is over, the
+/// rest takes twice as long.
+const CRAWL_BEFORE: f64 = 0.02;
+const FIRST_CRAWL: f64 = 0.2;
 
 /// The longest that a cell sleeps while something is in transfer, in seconds.
 const LONGEST_SLEEP: f64 = 1.0;
 
+/// The shortest, likewise.
+const SHORTEST_SLEEP: f64 = 0.001;
+
 impl Receiving {
-    /// The neighbour asks for slots.
-    pub(super) fn ask(&mut self, item: Item, count: u32) -> Result<(), CellViolation> {
+    /// The neighbour asks for slots. Gives whether it had not been waiting for any.
+    pub(super) fn ask(&mut self, item: Item, count: u32) -> Result<bool, CellViolation> {
+        let before = self.wanted;
         let wanted = self.wanted.saturating_add(count);
         if wanted > MAX_WANTED {
             return Err(CellViolation::Greedy { item, wanted });
         }
         self.wanted = wanted;
-        Ok(())
+        Ok(before == 0 && wanted > 0)
     }
 
     /// The neighbour uses slots, or gives them back.
@@ -35,6 +48,17 @@ impl Sending {
     /// The neighbour grants slots. Gives whether a held transfer may end now.
     pub(super) fn grant(&mut self, item: Item, granted: u32) -> Result<bool, CellViolation> {
         let asked = self.asked;
+        if granted >= MAX_WANTED {
+            self.unlimited = true;
+        }
+        if self.unlimited {
+            self.asked = 0;
+            self.granted = 0;
+            let Some(transfer) = &mut self.transfer else {
+                return Ok(false);
+            };
+            return Ok(std::mem::take(&mut transfer.held));
+        }
         self.asked = asked.checked_sub(granted).ok_or(CellViolation::Unasked {
             item,
             granted,
@@ -49,10 +73,6 @@ impl Sending {
         }
         self.granted -= 1;
         transfer.held = false;
-        if transfer.waiting {
-            // It ends with the release.
-            self.transfer = None;
-        }
         Ok(true)
     }
 }
@@ -60,89 +80,173 @@ impl Sending {
 impl Cell {
     /// Asks for the slots that transfers will need by the time an answer can be here.
     pub(super) fn ask(&mut self, now: f64) {
-        let foresight = self.config.tuning.foresight;
         let mut soonest = f64::INFINITY;
         let most = self.config.buffer.slots(self.live);
-        for link in self.links.iter_mut().flatten() {
-            let ahead = 2.0 * link.plan.latency + foresight;
+        for position in 0..self.active.len() {
+            let (index, item) = self.active[position];
+            let Some(link) = &mut self.links[index as usize] else {
+                continue;
+            };
+            let Some(transfer) = link.sending[item].transfer else {
+                continue;
+            };
+            let ahead = link.ahead(self.config.tuning.foresight);
+            let left = transfer.remaining(now);
+            if left > ahead && transfer.crawl == 0.0 {
+                soonest = soonest.min(left - ahead);
+                continue;
+            }
+            if transfer.held && !transfer.secured {
+                soonest = soonest.min(self.secure(now, index, item, left));
+            }
+            let Some(link) = &mut self.links[index as usize] else {
+                continue;
+            };
+            let next = ((ahead - left).max(0.0) * link.plan.follow[item]).floor() as u32;
+            let needed = (u32::from(transfer.held) + next).min(most);
+            if link.request(item, needed) {
+                link.will_send(index, &mut self.unsent);
+            }
+        }
+        self.wake = now + soonest.clamp(SHORTEST_SLEEP, LONGEST_SLEEP);
+    }
+
+    /// Keeps a slot for a transfer that may come to its end before the neighbour has one for it. Where none is left the transfer slows down. Gives when to try again.
+    fn secure(&mut self, now: f64, index: u32, item: Item, left: f64) -> f64 {
+        let free = self.taken() < self.limit(item);
+        let link = self.links[index as usize]
+            .as_mut()
+            .expect("the caller knows the link");
+        let transfer = link.sending[item]
+            .transfer
+            .as_mut()
+            .expect("the caller knows the transfer");
+        if free {
+            transfer.secured = true;
+            self.held += 1;
+            if std::mem::take(&mut transfer.crawl) > 0.0 {
+                self.repace(now, true);
+            }
+            return f64::INFINITY;
+        }
+        let soon = (transfer.crawl / 2.0).max(CRAWL_BEFORE);
+        if left > soon {
+            return left - soon;
+        }
+        transfer.crawl = (2.0 * transfer.crawl).max(FIRST_CRAWL);
+        let (rate, again) = (transfer.left(now) / transfer.crawl, transfer.crawl / 2.0);
+        self.set_rate(now, index, item, rate);
+        again
+    }
+
+    /// A slot has been granted to a transfer.
+    pub(super) fn release(&mut self, index: u32, item: Item) {
+        if let Some(Some(link)) = self.links.get_mut(index as usize)
+            && let Some(transfer) = &mut link.sending[item].transfer
+        {
+            self.held -= u32::from(transfer.secured);
+            (transfer.secured, transfer.crawl) = (false, 0.0);
+        }
+    }
+
+    /// The most slots that may be taken while one more goes to an item of this kind.
+    pub(super) fn limit(&self, item: Item) -> u32 {
+        let slots = self.config.buffer.slots(self.live);
+        match item {
+            Item::Input => slots - slots.div_ceil(RESULT_PART),
+            Item::Output => slots,
+        }
+    }
+
+    /// Asks on behalf of links on which nothing is in transfer, and gives back what they will not need.
+    pub(super) fn ask_ahead(&mut self, now: f64) {
+        let most = self.config.buffer.slots(self.live);
+        // Who has had nothing to hand over for a while keeps no slots from others.
+        let idle = PerItem(Item::ALL.map(|item| !self.has(item) && now - self.still[item] > IDLE));
+        for (index, link) in self.links.iter_mut().enumerate() {
+            let Some(link) = link else { continue };
+            let ahead = link.ahead(self.config.tuning.foresight);
             for item in Item::ALL {
-                let flow = link.plan.follow[item];
-                let sending = &mut link.sending[item];
-                let needed = match &sending.transfer {
-                    Some(transfer) => {
-                        let left = transfer.remaining(now);
-                        if left > ahead {
-                            soonest = soonest.min(left - ahead);
-                        }
-                        if left <= ahead {
-                            f64::from(u8::from(transfer.held)) + ((ahead - left) * flow).floor()
-                        } else {
-                            0.0
-                        }
+                if link.sending[item].transfer.is_none() {
+                    let needed = if idle[item] {
+                        0
+                    } else {
+                        (ahead * link.plan.follow[item]).floor() as u32
+                    };
+                    if link.request(item, needed.min(most)) {
+                        link.will_send(index as u32, &mut self.unsent);
                     }
-                    None => (ahead * flow).floor(),
-                };
-                let needed = (needed as u32).min(most);
-                let have = sending.asked + sending.granted;
-                if have < needed {
-                    link.frame.wanted[item] += needed - have;
-                    sending.asked = needed - sending.granted;
-                } else if sending.granted > needed + 1 {
-                    sending.granted -= 1;
-                    link.frame.returned[item] += 1;
                 }
             }
         }
-        self.wake = Duration::from_secs_f64(now + soonest.clamp(0.001, LONGEST_SLEEP));
     }
 
     /// Grants the slots that are free to those neighbours that hold the fewest.
     pub(super) fn grant(&mut self) {
-        let slots = self.config.buffer.slots(self.live);
-        let mut taken = None;
         for item in [Item::Output, Item::Input] {
-            let sink = self.config.source && item == Item::Output;
-            let limit = match item {
-                Item::Input => slots - slots.div_ceil(RESULT_PART),
-                Item::Output => slots,
-            };
-            loop {
-                let mut best: Option<(usize, u32)> = None;
-                for (index, link) in self.links.iter().enumerate() {
-                    let Some(link) = link else { continue };
-                    let receiving = &link.receiving[item];
-                    let fewer = best.is_none_or(|(_, least)| receiving.promised < least);
-                    if receiving.wanted > 0 && fewer {
-                        best = Some((index, receiving.promised));
-                    }
-                }
-                let Some((index, _)) = best else { break };
-                let taken = taken.get_or_insert_with(|| self.taken());
-                if !sink && *taken >= limit {
+            let sink = self.config.is_sink(item);
+            let mut limit = self.limit(item);
+            // Where there are enough, workers find one when they are done.
+            if limit >= ENOUGH {
+                limit -= self.computing.min(limit / 4);
+            }
+            while !self.askers[item].is_empty() && (sink || self.taken() < limit) {
+                let promised = |index: u32| {
+                    let link = self.links[index as usize].as_ref();
+                    link.map_or(0, |link| link.receiving[item].promised)
+                };
+                let askers = self.askers[item].iter().enumerate();
+                let best = askers.min_by_key(|(_, index)| promised(**index));
+                let Some((position, &index)) = best else {
                     break;
-                }
-                let link = self.links[index].as_mut().expect("it was just found");
-                link.receiving[item].wanted -= 1;
+                };
+                let link = self.links[index as usize]
+                    .as_mut()
+                    .expect("a link that goes is no longer among those that ask");
+                let receiving = &mut link.receiving[item];
+                receiving.wanted -= 1;
                 if !sink {
-                    link.receiving[item].promised += 1;
-                    *taken += 1;
+                    receiving.promised += 1;
+                    self.promised += 1;
+                }
+                if receiving.wanted == 0 {
+                    self.askers[item].remove(position);
                 }
                 link.frame.granted[item] += 1;
+                link.will_send(index, &mut self.unsent);
             }
         }
     }
 
-    /// Slots that are taken, promised, or will be needed again: a held transfer may come to a stop, and what is computed leaves an output.
-    fn taken(&self) -> u32 {
-        let mut taken = self.waiting.0.iter().sum::<u32>() + u32::from(self.computing);
-        for link in self.links.iter().flatten() {
-            for item in Item::ALL {
-                let held = link.sending[item]
-                    .transfer
-                    .is_some_and(|transfer| transfer.held);
-                taken += link.receiving[item].promised + u32::from(held);
-            }
+    /// Slots that are taken, promised, or kept for a transfer that may come to a stop.
+    pub(super) fn taken(&self) -> u32 {
+        self.waiting.0.iter().sum::<u32>() + self.promised + self.held
+    }
+}
+
+impl Link {
+    /// Seconds before it needs a slot that it is asked for.
+    fn ahead(&self, foresight: f64) -> f64 {
+        2.0 * self.plan.latency + foresight
+    }
+
+    /// Asks for as many slots as are `needed`, or gives one back that is not. Gives whether there is something to send.
+    fn request(&mut self, item: Item, needed: u32) -> bool {
+        let sending = &mut self.sending[item];
+        if sending.unlimited {
+            return false;
         }
-        taken
+        let have = sending.asked + sending.granted;
+        if have < needed {
+            self.frame.wanted[item] += needed - have;
+            sending.asked = needed - sending.granted;
+        } else if sending.granted > needed + 1 || (needed == 0 && sending.granted > 0) {
+            let surplus = if needed == 0 { sending.granted } else { 1 };
+            sending.granted -= surplus;
+            self.frame.returned[item] += surplus;
+        } else {
+            return false;
+        }
+        true
     }
 }

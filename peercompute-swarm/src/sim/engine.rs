@@ -74,6 +74,8 @@ struct Node<R> {
     ports: Vec<u32>,
     waiting: PerItem<VecDeque<u32>>,
     computing: u32,
+    /// Tasks that it has computed.
+    computed: u64,
     /// Counts its lives and computed tasks, so that what was begun before is not taken for what goes on.
     life: u32,
     /// The rates that its transfers want, out and in, and how many there are.
@@ -83,6 +85,8 @@ struct Node<R> {
     held: u32,
     peak: u32,
     over: u32,
+    /// The most that may wait, with all its links.
+    bound: u32,
     most_links: u32,
     /// Items that waited, times how long, up to `counted`.
     area: f64,
@@ -108,6 +112,8 @@ struct Edge {
     port: Option<Port>,
     /// Counts how often the link went down.
     epoch: u32,
+    /// Items that it has carried.
+    carried: PerItem<u64>,
 }
 
 impl<R: Rule> Simulation<R> {
@@ -125,6 +131,7 @@ impl<R: Rule> Simulation<R> {
                     latency: link.latency.as_nanos() as u64,
                     port: None,
                     epoch: 0,
+                    carried: PerItem::default(),
                 });
             }
         }
@@ -135,7 +142,12 @@ impl<R: Rule> Simulation<R> {
             .zip(edges_of)
             .map(|(spec, edges)| {
                 sources += u32::from(spec.source);
-                Node::new(*spec, spec.source.then(|| sources - 1), edges)
+                Node::new(
+                    *spec,
+                    spec.source.then(|| sources - 1),
+                    edges,
+                    config.buffer,
+                )
             })
             .collect();
         let transfers = vec![PerItem::default(); edges.len()];
@@ -212,6 +224,12 @@ impl<R: Rule> Simulation<R> {
             lost_tasks: self.ledger.lost(),
             events: self.handled,
             rate: self.completions.samples(length, SAMPLES),
+            computed: self.nodes.iter().map(|node| node.computed).collect(),
+            carried: self
+                .edges
+                .chunks_exact(2)
+                .map(|edges| [edges[0].carried, edges[1].carried])
+                .collect(),
         }
     }
 
@@ -291,8 +309,10 @@ impl<R: Rule> Simulation<R> {
                     self.release(edge as usize, item);
                 }
                 Action::Compute => self.compute(node),
+                Action::Collect => self.collect(node),
             }
         }
+        self.nodes[node].judge();
         let Some(rule) = &self.nodes[node].rule else {
             return;
         };
@@ -353,18 +373,22 @@ impl<R: Rule> Simulation<R> {
     }
 
     fn computed(&mut self, node: usize, life: u32) {
+        if self.nodes[node].life == life {
+            self.tell(node, Input::Computed);
+        }
+    }
+
+    fn collect(&mut self, node: usize) {
         let now = self.now;
         let state = &mut self.nodes[node];
-        if state.life != life {
-            return;
-        }
         let task = std::mem::replace(&mut state.computing, NOTHING);
+        debug_assert_ne!(task, NOTHING, "a rule collects what is computed");
+        state.computed += 1;
         if state.spec.source {
             self.home(task);
         } else {
             state.change(now, |state| state.waiting[Item::Output].push_back(task));
         }
-        self.tell(node, Input::Computed);
     }
 
     fn home(&mut self, task: u32) {
@@ -466,8 +490,9 @@ impl<R: Rule> Simulation<R> {
 }
 
 impl<R> Node<R> {
-    fn new(spec: NodeSpec, source: Option<u32>, edges: Vec<u32>) -> Self {
+    fn new(spec: NodeSpec, source: Option<u32>, edges: Vec<u32>, buffer: Buffer) -> Self {
         Self {
+            bound: buffer.slots(edges.len()),
             spec,
             rule: None,
             source,
@@ -475,6 +500,7 @@ impl<R> Node<R> {
             ports: Vec::new(),
             waiting: PerItem::default(),
             computing: NOTHING,
+            computed: 0,
             life: 0,
             out: Load::default(),
             inward: Load::default(),
@@ -502,8 +528,13 @@ impl<R> Node<R> {
     fn change<T>(&mut self, now: u64, change: impl FnOnce(&mut Self) -> T) -> T {
         self.area = self.area_until(now);
         self.counted = now;
-        let output = change(self);
-        self.peak = self.peak.max(self.buffered());
-        output
+        change(self)
+    }
+
+    /// Looks whether more waits than may, now that the rule has had its say.
+    fn judge(&mut self) {
+        let buffered = self.buffered();
+        self.peak = self.peak.max(buffered);
+        self.over = self.over.max(buffered.saturating_sub(self.bound));
     }
 }

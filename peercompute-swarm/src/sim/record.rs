@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::cell::TaskRate;
+use crate::cell::{PerItem, TaskRate};
 
 /// The width of the bins in which completions are counted over time.
 const BIN: Duration = Duration::from_millis(100);
@@ -41,6 +41,10 @@ pub struct Report {
     pub events: u64,
     /// Completions a second over the run, for plots.
     pub rate: Vec<Sample>,
+    /// Tasks that each node computed.
+    pub computed: Vec<u64>,
+    /// Items that each link carried: from its first to its second end, and back.
+    pub carried: Vec<[PerItem<u64>; 2]>,
 }
 
 /// The rate of completions at one time.

@@ -50,7 +50,7 @@ pub enum Input<F> {
         /// Which kind.
         item: Item,
     },
-    /// The task that was computed has an output.
+    /// A task is done; its worker keeps the output until a [`Collect`](Action::Collect).
     Computed,
     /// The time that [`Rule::poll_timeout`] named has come.
     Timeout,

@@ -209,6 +209,7 @@ impl<R: Rule> Simulation<R> {
     fn hand_over(&mut self, edge: usize, item: Item) {
         let task = std::mem::replace(&mut self.transfers[edge][item].task, NOTHING);
         self.payload_bytes += self.shape.bytes(item);
+        self.edges[edge].carried[item] += 1;
         let epoch = self.edges[edge].epoch;
         let at = self.now + self.edges[edge].latency;
         let edge = edge as u32;
@@ -247,10 +248,8 @@ impl<R: Rule> Simulation<R> {
         if item == Item::Output && self.nodes[node].spec.source {
             self.home(task);
         } else {
-            let bound = self.config.buffer.slots(self.nodes[node].edges.len());
             let state = &mut self.nodes[node];
             state.change(now, |state| state.waiting[item].push_back(task));
-            state.over = state.over.max(state.buffered().saturating_sub(bound));
         }
         self.tell(node, Input::Arrived { port, item });
     }

@@ -265,6 +265,7 @@ impl Node {
 
     pub(super) fn computed(&mut self) {
         self.computing = false;
+        self.actions.push_back(Action::Collect);
         if !self.source() {
             self.waiting[Item::Output] += 1;
         }
