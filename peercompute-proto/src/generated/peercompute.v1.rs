@@ -692,6 +692,9 @@ pub struct FlowEcho {
     /// Bytes of chunks that came from the receiver since the start of the stream.
     #[prost(uint64, tag = "4")]
     pub received: u64,
+    /// What the sender takes the link to carry to the receiver, in bytes a second.
+    #[prost(uint64, tag = "5")]
+    pub rate: u64,
 }
 /// Names a job everywhere.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -151,6 +151,7 @@ fn flow_frame() -> v1::FlowFrame {
             echo_us: 999_000,
             delay_us: 300,
             received: 1 << 33,
+            rate: 12_500_000,
         }),
         jobs: vec![v1::FlowJob {
             job: 1,

@@ -301,12 +301,16 @@ fn flow_chunk() -> impl Strategy<Value = v1::FlowChunk> {
 }
 
 pub(crate) fn flow_frame() -> impl Strategy<Value = v1::FlowFrame> {
-    let echo = any::<[u64; 4]>().prop_map(|[sent_us, echo_us, delay_us, received]| v1::FlowEcho {
-        sent_us,
-        echo_us,
-        delay_us,
-        received,
-    });
+    let echo =
+        any::<[u64; 5]>().prop_map(
+            |[sent_us, echo_us, delay_us, received, rate]| v1::FlowEcho {
+                sent_us,
+                echo_us,
+                delay_us,
+                received,
+                rate,
+            },
+        );
     let cell =
         (any::<u32>(), of(cell_frame())).prop_map(|(job, frame)| v1::FlowCell { job, frame });
     let renewal = (any::<u32>(), vec(any::<u64>(), 0..8), 0..40_u32)
