@@ -34,6 +34,9 @@ const MAX_SHAPE: u32 = peercompute_proto::limits::MAX_FLOW_BUNDLE as u32;
 /// How many times as much as has come at a time a node is taken to be able to receive: whoever sends cannot find out.
 const GROWTH: f64 = 2.0;
 
+/// Seconds between two iterations of a plan that moves: items are small here, and many.
+const INTERVAL: f64 = 0.01;
+
 /// Operations whose results are as large as their inputs.
 const AS_LARGE: [&str; 2] = ["xor", "add"];
 
@@ -118,8 +121,9 @@ impl Exchange {
         let mut config = CellConfig::new(shape, TaskRate(0.0), ByteRate(up), ByteRate(down));
         config.source = source;
         config.workers = self.config.workers;
-        config.tuning.interval = 0.01;
-        config.tuning.foresight = 0.01;
+        config.tuning.interval = INTERVAL;
+        // Plans of many small items would ask for all the slots that there are.
+        config.tuning.foresight = 0.0;
         if shape.input_bytes.max(shape.output_bytes) > LARGE_ITEM {
             config.buffer = Buffer::Tight;
         }

@@ -51,6 +51,21 @@ fn short_tasks_keep_a_near_worker_busy() {
 }
 
 #[test]
+fn a_node_in_between_does_not_hold_short_tasks_up() {
+    let mut world = World::new(12);
+    let a = world.node(Spec::idle());
+    let b = world.node(Spec::idle());
+    let c = world.node(Spec::worker(2, MS / 100));
+    world.link(a, b, 1e9, 0);
+    world.link(b, c, 1e9, 0);
+    let all = tasks(900, 65_536);
+    let job = world.give(a, &all);
+    assert!(world.run(MINUTE, |world| world.is_done(a, job)));
+    assert!(world.now < 4 * SECOND, "it took {:?}", world.now);
+    world.assert_all_right(a, job, &all);
+}
+
+#[test]
 fn large_tasks_fill_a_slow_link() {
     let mut world = World::new(3);
     let a = world.node(Spec::idle());
