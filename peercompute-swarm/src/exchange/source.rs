@@ -33,6 +33,10 @@ const MAX_GIVEN_UP: usize = 256;
 /// What is left of the longest time of late with every bundle that comes home.
 const FORGET: f64 = 0.99;
 
+/// After so many leases, or so many times as long as any bundle took of late, one that somebody still holds is given out again, which is not held against its tasks.
+const SLOW_LEASES: u32 = 20;
+const SLOW_TIMES: u32 = 4;
+
 /// The weight of a new bundle in means.
 const SMOOTHING: f64 = 0.2;
 
@@ -66,6 +70,7 @@ struct Bundle {
     /// Whom it was given to; nobody for what is computed here.
     to: Option<NeighbourId>,
     /// When it was given out, and when there was a sign of it last.
+    issued: Duration,
     seen: Duration,
 }
 
@@ -232,6 +237,7 @@ impl Source {
             Bundle {
                 members,
                 to,
+                issued: now,
                 seen: now,
             },
         );
@@ -260,7 +266,9 @@ impl Source {
         events: &mut VecDeque<ExchangeEvent>,
     ) -> Option<Verdict> {
         let (members, verdict) = match self.bundles.remove(&bundle) {
-            Some(Bundle { members, to, seen }) => {
+            Some(Bundle {
+                members, to, seen, ..
+            }) => {
                 let took = now.saturating_sub(seen);
                 self.slowest = self.slowest.mul_f64(FORGET).max(took);
                 (members, Some(to))
@@ -405,6 +413,20 @@ impl Source {
         }
         self.checked = now;
         let lease = self.lease.max(self.slowest * 2);
+        // Somebody holds it, and it does not move: others may be faster. Whoever brings it home first has done it.
+        let slow = (self.lease * SLOW_LEASES).max(self.slowest * SLOW_TIMES);
+        let stuck: Vec<u64> = self
+            .bundles
+            .iter()
+            .filter(|(_, bundle)| bundle.to.is_some() && now.saturating_sub(bundle.issued) >= slow)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in stuck.into_iter().rev() {
+            if let Some(to) = self.bundles.get(&id).and_then(|bundle| bundle.to) {
+                self.windows.entry(to).or_default().home(now, false);
+            }
+            self.give_up(id, None, events);
+        }
         // What is computed here is known to be.
         let late: Vec<u64> = self
             .bundles
