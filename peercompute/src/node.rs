@@ -1,5 +1,6 @@
 //! `peercompute node`: lends this machine.
 
+mod cell;
 mod status;
 mod troubles;
 
