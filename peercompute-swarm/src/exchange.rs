@@ -75,7 +75,8 @@ const SMOOTHING: f64 = 0.1;
 /// # What comes of a task
 ///
 /// Every task that was pushed ends in exactly one event. A bundle that is out for a whole lease without a sign of life is given out again; whoever holds one for
-/// longer than a third of the lease says so, hop by hop. A neighbour that goes gives its bundles back at once. One that is held for twenty leases is given
+/// longer than a third of the lease says so, hop by hop. A neighbour that goes gives its bundles back at once, and a node
+/// in between tells which went with one of its own. One that is held for twenty leases is given
 /// out again, too, which does not count as an attempt. The first result of a task counts; later ones are
 /// dropped. After `max_attempts` a task fails with the reason of its last attempt.
 ///

@@ -783,6 +783,9 @@ pub struct FlowRenewal {
     /// The hops that it may still make.
     #[prost(uint32, tag = "3")]
     pub hops: u32,
+    /// Instead: whoever held them has gone, and the submitter need not wait for them.
+    #[prost(bool, tag = "4")]
+    pub lost: bool,
 }
 /// The sender does not take part in a job any more. Its number for it is not used again; the receiver answers with its own end.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

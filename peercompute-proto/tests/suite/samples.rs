@@ -201,6 +201,7 @@ fn flow_frame() -> v1::FlowFrame {
             job: 1,
             bundles: vec![70, 71, 300],
             hops: 31,
+            lost: true,
         }],
         ends: vec![v1::FlowEnd { job: 2, over: true }],
         refused: vec![3, 300],

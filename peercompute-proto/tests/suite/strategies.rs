@@ -313,8 +313,18 @@ pub(crate) fn flow_frame() -> impl Strategy<Value = v1::FlowFrame> {
         );
     let cell =
         (any::<u32>(), of(cell_frame())).prop_map(|(job, frame)| v1::FlowCell { job, frame });
-    let renewal = (any::<u32>(), vec(any::<u64>(), 0..8), 0..40_u32)
-        .prop_map(|(job, bundles, hops)| v1::FlowRenewal { job, bundles, hops });
+    let renewal = (
+        any::<u32>(),
+        vec(any::<u64>(), 0..8),
+        0..40_u32,
+        any::<bool>(),
+    )
+        .prop_map(|(job, bundles, hops, lost)| v1::FlowRenewal {
+            job,
+            bundles,
+            hops,
+            lost,
+        });
     let end = (any::<u32>(), any::<bool>()).prop_map(|(job, over)| v1::FlowEnd { job, over });
     (
         of(echo),

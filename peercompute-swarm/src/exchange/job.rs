@@ -1,7 +1,7 @@
 //! One job at one node: its cell, its links, and the items that are here.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -13,7 +13,7 @@ use super::{
     JobKey, NeighbourId,
     claims::Claims,
     compute::{self, Load},
-    hops::{Hops, Told},
+    hops::{Hops, MAX_HOPS, Told},
     source::Source,
     store::Parcel,
     transfer::{Incoming, Outgoing, Sending},
@@ -26,6 +26,9 @@ use crate::{
 
 /// Bundles whose renewals wait to be sent on. What comes on top is left out: it comes again.
 const MAX_RENEWALS: usize = 4 * MAX_FLOW_RENEWALS;
+
+/// Bundles that one neighbour was handed and that are remembered. Of the others a submitter learns by their lease.
+const MAX_HANDED: usize = 1024;
 
 /// The weight of a new item in the mean size.
 const SMOOTHING: f64 = 0.1;
@@ -80,6 +83,8 @@ pub(super) struct Job {
     pub(super) spent: f64,
     pub(super) orphan_since: Option<Duration>,
     pub(super) renewals: BTreeMap<u64, u32>,
+    /// Bundles that went with a neighbour, of which the submitter is to be told.
+    pub(super) lost: BTreeMap<u64, u32>,
     pub(super) renew_at: Duration,
     /// Neighbours for which there is something to send.
     pub(super) wakes: Vec<NeighbourId>,
@@ -106,6 +111,8 @@ pub(super) struct JobLink {
     pub(super) sending: PerItem<Sending>,
     pub(super) incoming: PerItem<Option<Incoming>>,
     pub(super) claims: Claims,
+    /// Bundles of tasks that the neighbour was handed, and whose results have not come by.
+    pub(super) handed: BTreeSet<u64>,
     /// Bytes sent and received since the last tick.
     pub(super) sent: u64,
     pub(super) received: u64,
@@ -128,9 +135,21 @@ impl JobLink {
             sending: PerItem::default(),
             incoming: PerItem::default(),
             claims: Claims::default(),
+            handed: BTreeSet::new(),
             sent: 0,
             received: 0,
             figures,
+        }
+    }
+}
+
+impl JobLink {
+    /// The neighbour has been handed a bundle of tasks.
+    pub(super) fn hand_over(&mut self, bundle: u64) {
+        self.handed.insert(bundle);
+        if self.handed.len() > MAX_HANDED {
+            // The oldest has most likely come home by another way.
+            self.handed.pop_first();
         }
     }
 }
@@ -181,6 +200,7 @@ impl Job {
             spent: 0.0,
             orphan_since: None,
             renewals: BTreeMap::new(),
+            lost: BTreeMap::new(),
             renew_at: now + lease / 3,
             wakes: Vec::new(),
             changed: true,
@@ -369,6 +389,7 @@ impl Job {
         if let Some(source) = &mut self.source {
             source.lose(neighbour, events);
         } else {
+            self.lose(link.handed, MAX_HOPS);
             for (item, sending) in Item::ALL.into_iter().zip(link.sending.0) {
                 let (current, tails) = sending.into_parcels();
                 for parcel in tails.chain(current) {
@@ -416,6 +437,18 @@ impl Job {
     /// Whether so little waits here that more could come.
     pub(super) fn has_room(&self) -> bool {
         self.waiting.0.iter().map(VecDeque::len).sum::<usize>() < FEW
+    }
+
+    /// The submitter is to be told that bundles are lost.
+    pub(super) fn lose(&mut self, bundles: impl IntoIterator<Item = u64>, hops: u32) {
+        for bundle in bundles {
+            if self.lost.len() < MAX_RENEWALS {
+                self.lost.insert(bundle, hops);
+            }
+        }
+        if !self.lost.is_empty() {
+            self.wakes.extend(self.upstream());
+        }
     }
 
     /// Items that are here.

@@ -61,7 +61,7 @@ impl Exchange {
         }
         for renewal in frame.renewals {
             if let Some(id) = self.resolve(from, renewal.job)? {
-                self.pass_on(now, id, &renewal);
+                self.pass_on(now, from, id, &renewal);
             }
         }
         for end in frame.ends {
@@ -156,6 +156,11 @@ impl Exchange {
             self.come_home(now, from, id, parcel);
             Ok(outcome?)
         } else {
+            if item == Item::Output {
+                for link in job.links.values_mut() {
+                    link.handed.remove(&parcel.bundle);
+                }
+            }
             job.waiting[item].push_back(parcel);
             let outcome = job.cell.handle_arrived(now, port, item);
             if outcome.is_err() {
@@ -182,16 +187,26 @@ impl Exchange {
         self.end_if_done(now, id);
     }
 
-    /// Somebody holds these bundles.
-    fn pass_on(&mut self, now: Duration, id: JobId, renewal: &v1::FlowRenewal) {
+    /// Somebody holds these bundles, or has lost them.
+    fn pass_on(&mut self, now: Duration, from: NeighbourId, id: JobId, renewal: &v1::FlowRenewal) {
         let Some(hops) = renewal.hops.min(MAX_HOPS).checked_sub(1) else {
             return;
         };
         let Some(job) = self.jobs.get_mut(&id) else {
             return;
         };
-        for bundle in &renewal.bundles {
-            job.renew(now, *bundle, hops);
+        if !renewal.lost {
+            for bundle in &renewal.bundles {
+                job.renew(now, *bundle, hops);
+            }
+        } else if let Some(source) = &mut job.source {
+            source.lose_some(now, from, &renewal.bundles, &mut self.events);
+            self.act(now, id);
+            return;
+        } else if let Some(link) = job.links.get_mut(&from) {
+            let handed = |bundle: &&u64| link.handed.remove(bundle);
+            let lost: Vec<u64> = renewal.bundles.iter().filter(handed).copied().collect();
+            job.lose(lost, hops);
         }
         let upstream = job.upstream();
         if let Some(upstream) = upstream {

@@ -383,6 +383,32 @@ impl Source {
         self.windows.remove(&to);
     }
 
+    /// A neighbour says that bundles which it was given are lost behind it. That it says so for itself alone is seen to here, and it costs it some trust, or it could
+    /// say so of all.
+    pub(super) fn lose_some(
+        &mut self,
+        now: Duration,
+        from: NeighbourId,
+        bundles: &[u64],
+        events: &mut VecDeque<ExchangeEvent>,
+    ) {
+        let mut good = Some(false);
+        for id in bundles.iter().rev() {
+            if self
+                .bundles
+                .get(id)
+                .is_some_and(|bundle| bundle.to == Some(from))
+            {
+                let window = self.windows.entry(from).or_default();
+                match good.take() {
+                    Some(good) => window.home(now, good),
+                    None => window.back(),
+                }
+                self.give_up(*id, None, events);
+            }
+        }
+    }
+
     /// Gives the tasks of one bundle out again.
     fn give_up(&mut self, id: u64, failure: Option<Failure>, events: &mut VecDeque<ExchangeEvent>) {
         let Some(bundle) = self.bundles.remove(&id) else {

@@ -54,6 +54,7 @@ pub(super) enum Piece {
     /// This; and whether it was the last.
     Chunk {
         begin: Option<v1::FlowBegin>,
+        bundle: u64,
         data: Bytes,
         last: bool,
     },
@@ -125,6 +126,7 @@ impl Outgoing {
         self.sent += count;
         Piece::Chunk {
             begin,
+            bundle: parcel.bundle,
             data,
             last: self.sent == size,
         }

@@ -66,7 +66,8 @@ impl Exchange {
     /// Puts into a frame what the neighbour does not know of jobs.
     fn tell_jobs(&mut self, to: NeighbourId, frame: &mut v1::FlowFrame) {
         for job in self.jobs.values_mut() {
-            let upstream = !job.renewals.is_empty() && job.upstream() == Some(to);
+            let says = !job.renewals.is_empty() || !job.lost.is_empty();
+            let upstream = says && job.upstream() == Some(to);
             let Some(link) = job.links.get_mut(&to) else {
                 continue;
             };
@@ -100,13 +101,17 @@ impl Exchange {
                     frame: Some((&cell).into()),
                 });
             }
-            if upstream && frame.renewals.len() < MAX_FLOW_PARTS {
+            for (lost, bundles) in [(false, &mut job.renewals), (true, &mut job.lost)] {
+                if !upstream || bundles.is_empty() || frame.renewals.len() >= MAX_FLOW_PARTS {
+                    continue;
+                }
                 let mut renewal = v1::FlowRenewal {
                     job: number,
+                    lost,
                     ..v1::FlowRenewal::default()
                 };
                 while renewal.bundles.len() < MAX_FLOW_RENEWALS
-                    && let Some((bundle, hops)) = job.renewals.pop_first()
+                    && let Some((bundle, hops)) = bundles.pop_first()
                 {
                     renewal.hops = renewal.hops.max(hops);
                     renewal.bundles.push(bundle);
@@ -164,7 +169,15 @@ impl Exchange {
                             item,
                             held,
                         }),
-                        Piece::Chunk { begin, data, last } => {
+                        Piece::Chunk {
+                            begin,
+                            bundle,
+                            data,
+                            last,
+                        } => {
+                            if last && item == Item::Input {
+                                link.hand_over(bundle);
+                            }
                             let bytes = data.len();
                             sent += bytes as u64;
                             link.sent += bytes as u64;

@@ -47,6 +47,11 @@ impl Window {
         self.out += 1;
     }
 
+    /// One is out no more, through nobody's fault.
+    pub(super) fn back(&mut self) {
+        self.out = self.out.saturating_sub(1);
+    }
+
     /// One has ended.
     pub(super) fn home(&mut self, now: Duration, good: bool) {
         self.out = self.out.saturating_sub(1);

@@ -245,8 +245,14 @@ fn frame() -> impl Strategy<Value = FlowFrame> {
             data: vec![8; bytes].into(),
         },
     );
-    let renewal = (number(), vec(0..9_u64, 0..4), any::<u32>())
-        .prop_map(|(job, bundles, hops)| FlowRenewal { job, bundles, hops });
+    let renewal = (number(), vec(0..9_u64, 0..4), any::<u32>(), any::<bool>()).prop_map(
+        |(job, bundles, hops, lost)| FlowRenewal {
+            job,
+            bundles,
+            hops,
+            lost,
+        },
+    );
     let end = (number(), any::<bool>()).prop_map(|(job, over)| FlowEnd { job, over });
     (
         option::of(echo),

@@ -52,7 +52,7 @@ fn the_loss_of_the_only_way_is_noticed_and_own_compute_can_take_over() {
 }
 
 #[test]
-fn a_worker_that_dies_behind_another_node_costs_a_lease_and_no_task() {
+fn a_worker_that_dies_behind_another_node_costs_no_task_and_no_lease() {
     let mut world = World::new(51);
     let a = world.node(Spec::idle());
     let b = world.node(Spec::idle());
@@ -61,13 +61,14 @@ fn a_worker_that_dies_behind_another_node_costs_a_lease_and_no_task() {
     for (from, to) in [(a, b), (b, c), (b, d)] {
         world.link(from, to, 1e7, 5);
     }
-    let all = tasks(1500, 1000);
+    let all = tasks(800, 1000);
     let job = world.give(a, &all);
     world.run(2 * SECOND, |_| false);
     world.kill(c);
+    // What it held would be missed after ten seconds only.
     assert!(world.run(MINUTE, |world| world.is_done(a, job)));
     world.assert_all_right(a, job, &all);
-    assert!(world.now < 30 * SECOND, "it took {:?}", world.now);
+    assert!(world.now < 8 * SECOND, "it took {:?}", world.now);
 }
 
 #[test]
