@@ -34,6 +34,8 @@ impl Exchange {
             return Ok(());
         };
         let is_new = neighbour.greet(&self.config.binding, frame.hello)?;
+        // The answer to its hello tells it how long the way is.
+        neighbour.ping |= is_new;
         let blocked = neighbour.meter.room() == 0;
         if let Some(echo) = &frame.echo {
             neighbour.meter.hear(now, echo)?;
