@@ -56,6 +56,9 @@ targets! {
         clock_sync: ClockSync,
         node_metrics: NodeMetrics,
         cell_frame: CellFrame,
+        flow_frame: FlowFrame,
+        flow_inputs: FlowInputs,
+        flow_outputs: FlowOutputs,
         rendezvous_frame: RendezvousFrame,
         task_frame: TaskFrame,
         blob_request: BlobRequest,
@@ -70,6 +73,8 @@ targets! {
         rendezvous_stream = stream::<v1::RendezvousFrame>,
         /// Cuts a stream of the cellular automaton's frames, as [`task_stream`] does.
         cell_stream = stream::<v1::CellFrame>,
+        /// Cuts a stream of the frames between neighbours, as [`task_stream`] does.
+        flow_stream = stream::<v1::FlowFrame>,
         /// Reads a relay configuration in JSON.
         relay_config_json = relay_config_text,
     }

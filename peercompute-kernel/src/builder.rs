@@ -7,6 +7,7 @@ use peercompute_rt::Runtime;
 use peercompute_swarm::SubmitterConfig;
 
 use crate::{
+    Topology,
     error::BuildError,
     node::{NodeKernel, Parts},
     submit::LocalFallback,
@@ -27,6 +28,7 @@ pub struct NodeBuilder {
     cooperative: bool,
     serves: bool,
     fallback: LocalFallback,
+    topology: Topology,
 }
 
 impl Default for NodeBuilder {
@@ -44,6 +46,7 @@ impl Default for NodeBuilder {
             cooperative: false,
             serves: true,
             fallback: LocalFallback::default(),
+            topology: Topology::default(),
         }
     }
 }
@@ -121,6 +124,12 @@ impl NodeBuilder {
         Self { fallback, ..self }
     }
 
+    /// How work gets to those who do it. A node takes part in the work of others whatever topology they have; it is [`Topology::Emergent`] itself unless it is told
+    /// otherwise, or has no transport.
+    pub fn topology(self, topology: Topology) -> Self {
+        Self { topology, ..self }
+    }
+
     /// The node, which does nothing until [`NodeKernel::start`].
     ///
     /// # Errors
@@ -156,6 +165,7 @@ impl NodeBuilder {
             cooperative: self.cooperative,
             serves: self.serves,
             fallback: self.fallback,
+            topology: self.topology,
         }))
     }
 }

@@ -110,6 +110,12 @@ pub(crate) enum LinkError {
     NotAdded(#[from] peercompute_swarm::AddWorkerError),
     #[error("the peer broke the protocol: {0}")]
     Violation(#[from] peercompute_swarm::ProtocolViolation),
+    #[error("there is another stream to the same peer")]
+    Doubled,
+    #[error(transparent)]
+    NotANeighbour(#[from] peercompute_swarm::AddNeighbourError),
+    #[error("the neighbour broke the protocol: {0}")]
+    FlowViolation(#[from] peercompute_swarm::FlowViolation),
     #[error(transparent)]
     Open(#[from] peercompute_net::OpenError),
     #[error(transparent)]
@@ -120,7 +126,7 @@ impl LinkError {
     /// Whether the other end is at fault, and not the network.
     pub(crate) fn is_violation(&self) -> bool {
         match self {
-            Self::Violation(_) => true,
+            Self::Violation(_) | Self::FlowViolation(_) => true,
             Self::Read(error) => error.is_violation(),
             _ => false,
         }

@@ -9,12 +9,14 @@ use peercompute_compute::{Executors, PoolConfig, SpawnError, Throttle};
 use peercompute_net::{Incoming, NetworkConfig, NetworkManager, Transport};
 use peercompute_proto::v1::{StreamBinding, TaskSpec};
 use peercompute_rt::{Instant, Runtime, Task};
-use peercompute_swarm::SubmitterConfig;
+use peercompute_swarm::{ExchangeConfig, SubmitterConfig};
 
 use crate::{
-    NodeBuilder, NodeStatus, PeerStatus, StatusStream, TASK_PROTOCOL, TaskCounts,
+    FLOW_PROTOCOL, NodeBuilder, NodeStatus, PeerStatus, StatusStream, TASK_PROTOCOL, TaskCounts,
+    Topology,
     error::{StartError, SubmitError},
     link,
+    mesh::{Mesh, MeshSupervisor, peer_bytes},
     serve::{MAX_SESSIONS, Workshop},
     submit::{Engine, Job, LocalFallback, Supervisor},
 };
@@ -26,6 +28,8 @@ pub struct NodeKernel {
     parts: Parts,
     engine: Arc<Engine>,
     workshop: Arc<Workshop>,
+    /// In a node with a network.
+    mesh: Option<Arc<Mesh>>,
     state: Mutex<State>,
 }
 
@@ -40,6 +44,7 @@ pub(crate) struct Parts {
     pub(crate) cooperative: bool,
     pub(crate) serves: bool,
     pub(crate) fallback: LocalFallback,
+    pub(crate) topology: Topology,
 }
 
 #[derive(Default)]
@@ -66,10 +71,22 @@ impl NodeKernel {
             parts.executors.clone(),
             parts.binding.clone(),
         ));
+        let mesh = parts.transport.as_ref().map(|transport| {
+            let peer = peer_bytes(transport.local_peer());
+            let mut config = ExchangeConfig::new(parts.binding.clone(), peer);
+            config.serves = parts.serves;
+            let capabilities = workshop.capabilities();
+            config.workers = capabilities.workers;
+            if parts.serves {
+                config.capabilities = capabilities;
+            }
+            Mesh::new(parts.runtime.clone(), config, workshop.clone())
+        });
         Self {
             parts,
             engine,
             workshop,
+            mesh,
             state: Mutex::default(),
         }
     }
@@ -120,10 +137,29 @@ impl NodeKernel {
         } else {
             None
         };
+        let flows = transport.accept(FLOW_PROTOCOL)?;
         let runtime = self.parts.runtime.clone();
         let net = Arc::new(NetworkManager::start(runtime, transport, config).await?);
         let mut state = self.state();
         state.net = Some(net.clone());
+        if let Some(mesh) = &self.mesh {
+            // It may lend nothing from the start.
+            mesh.follow_workshop();
+            let supervisor = MeshSupervisor {
+                runtime: self.parts.runtime.clone(),
+                mesh: mesh.clone(),
+                net: net.clone(),
+                incoming: flows,
+                topology: self.parts.topology,
+                fallback: self.parts.fallback,
+            };
+            let runtime = &self.parts.runtime;
+            state.tasks.extend([
+                runtime.spawn(supervisor.run()),
+                runtime.spawn(mesh.clone().keep_time()),
+                runtime.spawn(mesh.clone().collect()),
+            ]);
+        }
         if let Some(incoming) = incoming {
             let serve = serve(
                 incoming,
@@ -153,7 +189,10 @@ impl NodeKernel {
         if self.state().started.is_none() {
             return Err(SubmitError::NotRunning);
         }
-        self.engine.open(spec)
+        match &self.mesh {
+            Some(mesh) if self.parts.topology != Topology::Distributed => mesh.open(spec),
+            _ => self.engine.open(spec),
+        }
     }
 
     /// The network, for those who want to open streams of their own or to publish; absent before the start and in a node without a transport.
@@ -164,11 +203,13 @@ impl NodeKernel {
     /// Starts no more tasks and claims none, until [`resume`](Self::resume). What runs goes on to its end; what waits goes back to its submitters.
     pub fn pause(&self) {
         self.workshop.set_paused(true);
+        self.follow_workshop();
     }
 
     /// Ends a pause.
     pub fn resume(&self) {
         self.workshop.set_paused(false);
+        self.follow_workshop();
     }
 
     /// Changes the share of the machine that the node lends. None at all is like a [`pause`](Self::pause).
@@ -177,7 +218,15 @@ impl NodeKernel {
     ///
     /// [`SpawnError`] when the system refuses a thread.
     pub fn set_throttle(&self, throttle: Throttle) -> Result<(), SpawnError> {
-        self.workshop.set_throttle(throttle)
+        let outcome = self.workshop.set_throttle(throttle);
+        self.follow_workshop();
+        outcome
+    }
+
+    fn follow_workshop(&self) {
+        if let Some(mesh) = &self.mesh {
+            mesh.follow_workshop();
+        }
     }
 
     /// What the node is doing now.
@@ -209,9 +258,11 @@ impl NodeKernel {
                 failed: stats.failed,
             },
             sessions: self.workshop.sessions(),
-            jobs: self.engine.open_jobs(),
+            jobs: self.engine.open_jobs() + self.mesh.as_ref().map_or(0, |mesh| mesh.open_jobs()),
             throttle: self.workshop.throttle(),
             paused: self.workshop.is_paused(),
+            topology: self.parts.topology,
+            mesh: self.mesh.as_ref().map(|mesh| mesh.status()),
         }
     }
 
@@ -245,6 +296,9 @@ impl NodeKernel {
             (state.net.take(), std::mem::take(&mut state.tasks))
         };
         self.engine.stop();
+        if let Some(mesh) = &self.mesh {
+            mesh.stop();
+        }
         self.workshop.stop().await;
         drop(tasks);
         match (net, &self.parts.transport) {

@@ -11,7 +11,7 @@ use peercompute_compute::{
     Completion, Completions, Executor as _, Executors, Limits, Pool, PoolClient, PoolConfig,
     PoolStats, Program, SpawnError, TaskError, TaskInput, Throttle, Work, worker_limit,
 };
-use peercompute_proto::v1::{Capabilities, StreamBinding};
+use peercompute_proto::v1::{Capabilities, StreamBinding, TaskSpec};
 use peercompute_rt::{BoxFuture, Runtime};
 use peercompute_swarm::{
     Assignment, Failure, FailureReason, JobId, Ticket, Worker, WorkerConfig, WorkerEvent,
@@ -150,6 +150,19 @@ impl Workshop {
         };
         self.announce(&state);
         outcome
+    }
+
+    /// Whether nothing is started.
+    pub(crate) fn is_halted(&self) -> bool {
+        let state = self.state();
+        state.paused || self.throttle_in(&state) == Throttle::NONE
+    }
+
+    /// What runs the tasks of a job.
+    pub(crate) fn prepare(&self, spec: &TaskSpec) -> Result<Arc<dyn Program>, Failure> {
+        self.executors
+            .prepare(spec)
+            .map_err(|error| Failure::new(FailureReason::Unsupported, error.to_string()))
     }
 
     /// How many tasks each stream claims: none while nothing is started.
@@ -308,14 +321,11 @@ impl Workshop {
 
     fn handle_event(&self, state: &mut SessionState, event: WorkerEvent) {
         match event {
-            WorkerEvent::JobOpened { job, spec } => match self.executors.prepare(&spec) {
+            WorkerEvent::JobOpened { job, spec } => match self.prepare(&spec) {
                 Ok(program) => {
                     state.programs.insert(job, (program, Limits::from(&*spec)));
                 }
-                Err(error) => {
-                    let failure = Failure::new(FailureReason::Unsupported, error.to_string());
-                    state.core.reject_job(job, failure);
-                }
+                Err(failure) => state.core.reject_job(job, failure),
             },
             WorkerEvent::JobClosed { job } => {
                 state.programs.remove(&job);
@@ -400,6 +410,6 @@ impl Session {
     }
 }
 
-fn failure(error: &TaskError) -> Failure {
+pub(crate) fn failure(error: &TaskError) -> Failure {
     Failure::new(error.reason().into(), error.to_string())
 }

@@ -10,6 +10,8 @@ use peercompute_compute::Throttle;
 use peercompute_net::{Multiaddr, Path, PeerId};
 use peercompute_rt::BoxStream;
 
+use crate::{Role, Topology};
+
 /// What a node is doing.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -32,6 +34,110 @@ pub struct NodeStatus {
     pub throttle: Throttle,
     /// Whether it starts no tasks at the moment.
     pub paused: bool,
+    /// How its own work gets to others.
+    pub topology: Topology,
+    /// Its part in the work that moves hop by hop; absent in a node without a network.
+    pub mesh: Option<MeshStatus>,
+}
+
+/// A node's part in the work that moves hop by hop. Rates are in bytes or in bundles a second, values and prices in completed bundles.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct MeshStatus {
+    /// What it is among its neighbours.
+    pub role: Role,
+    /// What it is taken to send over all links, in bytes a second.
+    pub up: f64,
+    /// What it is taken to receive.
+    pub down: f64,
+    /// Bytes of items that are stored here on their way.
+    pub stored_bytes: u64,
+    /// Its neighbours.
+    pub neighbours: Vec<MeshNeighbour>,
+    /// The jobs that it takes part in.
+    pub jobs: Vec<MeshJob>,
+}
+
+/// A neighbour, and the link to it as it was measured.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct MeshNeighbour {
+    /// The neighbour.
+    pub peer: PeerId,
+    /// The way to it.
+    pub path: Option<Path>,
+    /// Whether it has said hello.
+    pub ready: bool,
+    /// Bundles that it says it computes at once.
+    pub workers: u32,
+    /// The smoothed round trip, once it was measured.
+    pub round_trip: Option<Duration>,
+    /// What the link carries to it, in bytes a second.
+    pub up: f64,
+    /// What it carries from there.
+    pub down: f64,
+    /// Bytes of items sent to it.
+    pub sent: u64,
+    /// Bytes of items received from it.
+    pub received: u64,
+    /// The link is kept because this node chose it; otherwise because the neighbour did.
+    pub opened: bool,
+}
+
+/// A job at this node.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct MeshJob {
+    /// Its submitter.
+    pub submitter: Option<PeerId>,
+    /// The submitter's number for it.
+    pub number: u64,
+    /// Whether it is this node's own.
+    pub own: bool,
+    /// Whether it is computed here.
+    pub computes: bool,
+    /// Hops to its submitter, if there is a way to it.
+    pub hops: Option<u32>,
+    /// Bundles of tasks that wait here.
+    pub inputs: usize,
+    /// Bundles of results that wait here.
+    pub outputs: usize,
+    /// Tasks that have not ended, of an own job.
+    pub unfinished: usize,
+    /// Bundles a second that the node plans to compute.
+    pub work: f64,
+    /// Bundles a second that it could compute.
+    pub compute: f64,
+    /// What a bundle of tasks is worth here.
+    pub input_value: f64,
+    /// What a bundle of results is worth here; at most 0, which is its worth at the submitter.
+    pub output_value: f64,
+    /// The price of the uplink, for the bytes of a bundle of tasks.
+    pub up_price: f64,
+    /// The price of the downlink.
+    pub down_price: f64,
+    /// What flows over each link.
+    pub flows: Vec<MeshFlow>,
+}
+
+/// What flows over one link in one job.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct MeshFlow {
+    /// The neighbour.
+    pub peer: PeerId,
+    /// Bundles of tasks a second that the node plans to send to it.
+    pub inputs: f64,
+    /// Bundles of results a second.
+    pub outputs: f64,
+    /// The price of the link.
+    pub price: f64,
+    /// How far the neighbour's word counts, from 0 to 1.
+    pub trust: f64,
+    /// Hops to the submitter through it, if there is a way.
+    pub source_hops: Option<u32>,
+    /// Hops to the nearest node that computes through it.
+    pub worker_hops: Option<u32>,
 }
 
 /// A peer of the room as this node sees it.

@@ -5,7 +5,9 @@ mod engine;
 mod job;
 mod supervise;
 
+pub(crate) use alone::{Alone, Sight, Verdict};
 pub(crate) use engine::Engine;
+pub(crate) use job::{Desk, JobShared};
 pub use job::{
     Host, HostShare, JOB_BACKLOG_BYTES, JOB_BACKLOG_TASKS, Job, JobResults, JobSender, JobWatch,
     NewTask, Outcome,

@@ -23,6 +23,13 @@ pub const MAX_NODE_METRICS: usize = 64 * 1024;
 pub const MAX_RELAY_CONFIG: usize = 64 * 1024;
 /// Bytes of a [`CellFrame`](crate::v1::CellFrame): more than one can have that sets every field.
 pub const MAX_CELL_FRAME: usize = 128;
+/// Bytes of a [`FlowFrame`](crate::v1::FlowFrame): a few chunks, and what the cells of many jobs have to say.
+pub const MAX_FLOW_FRAME: usize = 256 * 1024;
+/// Bytes of data in one [`FlowChunk`](crate::v1::FlowChunk).
+pub const MAX_FLOW_CHUNK: usize = 64 * 1024;
+/// Bytes of a bundle of tasks or of results, [`FlowInputs`](crate::v1::FlowInputs) or [`FlowOutputs`](crate::v1::FlowOutputs): the largest input or value of one
+/// task, and as much again as a batch of small ones needs.
+pub const MAX_FLOW_BUNDLE: usize = 9 * 1024 * 1024;
 /// Bytes of a [`RendezvousFrame`](crate::v1::RendezvousFrame). A list of members is cut by its bytes as well as by their number.
 pub const MAX_RENDEZVOUS_FRAME: usize = 256 * 1024;
 /// Bytes of a [`TaskFrame`](crate::v1::TaskFrame): the largest input of one task, and as much again as a batch of small ones needs.
@@ -65,6 +72,14 @@ pub const MAX_ADDRESSES: usize = 16;
 pub const MAX_METADATA: usize = 32;
 /// Figures of a cell that one frame tells of.
 pub const MAX_CELL_CHANGES: usize = 5;
+/// Jobs, messages of cells, renewals, ends or refusals in one frame of a flow.
+pub const MAX_FLOW_PARTS: usize = 64;
+/// Chunks in one frame of a flow.
+pub const MAX_FLOW_CHUNKS: usize = 256;
+/// Bundles that one renewal names.
+pub const MAX_FLOW_RENEWALS: usize = 256;
+/// Tasks in one bundle.
+pub const MAX_FLOW_TASKS: usize = 1024;
 /// Presences in one frame of members.
 pub const MAX_MEMBERS: usize = 256;
 /// Tasks, results, failures, renewals or cancellations in one frame.

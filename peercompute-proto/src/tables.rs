@@ -149,6 +149,58 @@ rules! {
         failures = 7 One(&TASK_FAILURES),
         cancel = 8 One(&TASK_CANCEL),
     }
+    FLOW_HELLO: FlowHello {
+        binding = 1 One(&STREAM_BINDING),
+        capabilities = 2 One(&CAPABILITIES),
+    }
+    FLOW_ECHO: FlowEcho {}
+    FLOW_KEY: FlowKey {
+        peer = 1 Length(MAX_PEER_ID),
+    }
+    FLOW_JOB: FlowJob {
+        key = 2 One(&FLOW_KEY),
+        spec = 3 One(&TASK_SPEC),
+        refusal = 9 Length(MAX_TEXT),
+    }
+    FLOW_CELL: FlowCell {
+        frame = 2 One(&CELL_FRAME),
+    }
+    FLOW_BEGIN: FlowBegin {}
+    FLOW_CHUNK: FlowChunk {
+        begin = 3 One(&FLOW_BEGIN),
+        data = 4 Length(MAX_FLOW_CHUNK),
+    }
+    FLOW_RENEWAL: FlowRenewal {
+        bundles = 2 Numbers(MAX_FLOW_RENEWALS),
+    }
+    FLOW_END: FlowEnd {}
+    FLOW_FRAME: FlowFrame {
+        hello = 1 One(&FLOW_HELLO),
+        echo = 2 One(&FLOW_ECHO),
+        jobs = 3 Many(MAX_FLOW_PARTS, &FLOW_JOB),
+        cells = 4 Many(MAX_FLOW_PARTS, &FLOW_CELL),
+        chunks = 5 Many(MAX_FLOW_CHUNKS, &FLOW_CHUNK),
+        renewals = 6 Many(MAX_FLOW_PARTS, &FLOW_RENEWAL),
+        ends = 7 Many(MAX_FLOW_PARTS, &FLOW_END),
+        refused = 8 Numbers(MAX_FLOW_PARTS),
+    }
+    FLOW_INPUT: FlowInput {
+        input = 2 Length(MAX_TASK_INPUT),
+    }
+    FLOW_INPUTS: FlowInputs {
+        tasks = 1 Many(MAX_FLOW_TASKS, &FLOW_INPUT),
+    }
+    FLOW_FAILURE: FlowFailure {
+        message = 2 Length(MAX_TEXT),
+    }
+    FLOW_OUTPUT: FlowOutput {
+        value = 1 Length(MAX_TASK_VALUE),
+        failure = 3 One(&FLOW_FAILURE),
+    }
+    FLOW_OUTPUTS: FlowOutputs {
+        peer = 1 Length(MAX_PEER_ID),
+        results = 2 Many(MAX_FLOW_TASKS, &FLOW_OUTPUT),
+    }
     BLOB_REF: BlobRef {
         hash = 1 Exactly(HASH_SIZE),
     }

@@ -105,6 +105,9 @@ wire! {
     CellFrame, limits::MAX_CELL_FRAME, tables::CELL_FRAME;
     RendezvousFrame, limits::MAX_RENDEZVOUS_FRAME, tables::RENDEZVOUS_FRAME;
     TaskFrame, limits::MAX_TASK_FRAME, tables::TASK_FRAME;
+    FlowFrame, limits::MAX_FLOW_FRAME, tables::FLOW_FRAME;
+    FlowInputs, limits::MAX_FLOW_BUNDLE, tables::FLOW_INPUTS;
+    FlowOutputs, limits::MAX_FLOW_BUNDLE, tables::FLOW_OUTPUTS;
     BlobRequest, limits::MAX_BLOB_MESSAGE, tables::BLOB_REQUEST;
     BlobChunk, limits::MAX_BLOB_MESSAGE, tables::BLOB_CHUNK;
     BlobMissing, limits::MAX_BLOB_MESSAGE, tables::BLOB_MISSING;

@@ -28,6 +28,7 @@
 
 pub mod cell;
 mod detach;
+mod exchange;
 mod failure;
 mod hello;
 mod ids;
@@ -39,6 +40,11 @@ mod violation;
 mod worker;
 
 pub use detach::detach_payloads;
+pub use exchange::{
+    AddNeighbourError, Exchange, ExchangeConfig, ExchangeEvent, ExchangeStatus, FlowAssignment,
+    FlowJobStatus, FlowStatus, FlowViolation, JobKey, MAX_JOBS, NeighbourId, NeighbourStatus,
+    RunBy,
+};
 pub use failure::{Failure, FailureReason};
 pub use ids::{JobId, TaskId, Ticket, WorkerId};
 pub use submitter::{

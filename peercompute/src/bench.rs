@@ -24,6 +24,7 @@ struct TasksReport {
     tasks_per_s: f64,
     rtt_us: RoundTrip,
     transport: &'static str,
+    topology: &'static str,
     bulk: Bulk,
     cores: usize,
 }
@@ -75,9 +76,9 @@ async fn bench_tasks(args: &BenchTasksArgs, json: bool) -> Result<(), Failure> {
         let control = place.path().join(format!("{number}.sock"));
         workers.push(Node::start(listen, &control).await?);
     }
-    let rate = tasks::rate(&workers, args.tasks, args.payload).await?;
-    let rtt_us = tasks::round_trips(&workers[..1], args.round_trips).await?;
-    let crc32c = bulk::crc32c(&workers[..1], args.bulk).await?;
+    let rate = tasks::rate(&workers, args.topology, args.tasks, args.payload).await?;
+    let rtt_us = tasks::round_trips(&workers[..1], args.topology, args.round_trips).await?;
+    let crc32c = bulk::crc32c(&workers[..1], args.topology, args.bulk).await?;
     for worker in workers {
         worker.stop().await?;
     }
@@ -92,6 +93,7 @@ async fn bench_tasks(args: &BenchTasksArgs, json: bool) -> Result<(), Failure> {
         tasks_per_s: per_second(args.tasks, rate),
         rtt_us,
         transport: args.transport.name(),
+        topology: args.topology.name(),
         bulk: Bulk {
             bytes: args.bulk,
             crc32c_bytes_per_s: per_second(args.bulk, crc32c),
@@ -121,10 +123,13 @@ impl TasksReport {
             rtt_us: RoundTrip { p50, p99 },
             transport,
             bulk,
+            topology,
             cores,
         } = self;
         [
-            format!("{workers} worker processes over {transport} on loopback, {cores} cores"),
+            format!(
+                "{workers} worker processes over {transport} on loopback, {cores} cores, {topology}"
+            ),
             format!(
                 "no-op tasks    {tasks_per_s:>12.0} a second  ({tasks} tasks of {payload_bytes} bytes)"
             ),

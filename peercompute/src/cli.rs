@@ -2,7 +2,11 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{ArgAction, Args, Parser, Subcommand, builder::RangedI64ValueParser};
+use clap::{
+    ArgAction, Args, Parser, Subcommand,
+    builder::{PossibleValuesParser, RangedI64ValueParser, TypedValueParser},
+};
+use peercompute_kernel::Topology;
 use peercompute_net::Multiaddr;
 
 use crate::{address, sim::SimArgs, units};
@@ -98,6 +102,11 @@ pub(crate) struct NodeArgs {
     #[arg(long, value_name = "ADDR|none")]
     pub(crate) listen: Vec<String>,
 
+    /// How work gets to those who do it: emergent: hop by hop between neighbours, each of which decides by what it sees; hierarchy: the same along a tree;
+    /// distributed: straight from the submitter. A node takes part in the work of others whatever they choose.
+    #[arg(long, value_name = "NAME", default_value_t, value_parser = topology())]
+    pub(crate) topology: Topology,
+
     /// Per cent of this machine to lend: 0 to 100.
     #[arg(long, value_name = "PERCENT", default_value_t = 100, value_parser = clap::value_parser!(u8).range(0..=100), allow_negative_numbers = true)]
     pub(crate) throttle: u8,
@@ -151,6 +160,11 @@ pub(crate) struct RunArgs {
     /// Bytes in a task.
     #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = units::chunk)]
     pub(crate) chunk: usize,
+
+    /// How the work gets to the nodes: distributed: straight from here to every node that this one reaches; emergent: hop by hop between neighbours, also to nodes
+    /// that only others reach; hierarchy: the same along a tree.
+    #[arg(long, value_name = "NAME", default_value_t = Topology::Distributed, value_parser = topology())]
+    pub(crate) topology: Topology,
 
     /// Never run a task here: fail with status 1 if no node is there.
     #[arg(long)]
@@ -219,6 +233,10 @@ pub(crate) struct BenchTasksArgs {
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64), allow_negative_numbers = true)]
     pub(crate) workers: u32,
 
+    /// How the tasks get to the workers.
+    #[arg(long, value_name = "NAME", default_value_t = Topology::Distributed, value_parser = topology())]
+    pub(crate) topology: Topology,
+
     /// No-op tasks for the rate.
     #[arg(long, default_value_t = 1_000_000, value_parser = RangedI64ValueParser::<u64>::new().range(1..=1_000_000_000), allow_negative_numbers = true)]
     pub(crate) tasks: u64,
@@ -238,6 +256,10 @@ pub(crate) struct BenchTasksArgs {
     /// tcp, quic or ws.
     #[arg(long, value_enum, default_value_t = BenchTransport::Tcp)]
     pub(crate) transport: BenchTransport,
+}
+
+fn topology() -> impl TypedValueParser<Value = Topology> {
+    PossibleValuesParser::new(Topology::NAMES).try_map(|name| name.parse::<Topology>())
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

@@ -3,7 +3,9 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use peercompute_compute::{PoolConfig, Throttle};
-use peercompute_kernel::{BuildError, LocalFallback, NodeBuilder, NodeKernel, StartError};
+use peercompute_kernel::{
+    BuildError, LocalFallback, NodeBuilder, NodeKernel, StartError, Topology,
+};
 use peercompute_net::{
     Identity, IdentityFileError, Libp2pConfig, Libp2pTransport, ListenError, Multiaddr,
     NetworkStartError, PeerId, multiaddr::Protocol,
@@ -35,6 +37,7 @@ pub(crate) fn worker(args: &NodeArgs) -> Result<NodeKernel, Failure> {
     let throttle = Throttle::percent(args.throttle).map_err(Failure::usage)?;
     let addresses = listen_addresses(&args.listen, identity.peer())?;
     let mut builder = builder(&args.meet, identity)?
+        .topology(args.topology)
         .pool(PoolConfig::new().with_throttle(throttle))
         .local_fallback(LocalFallback::Never {
             patience: Duration::ZERO,
@@ -42,16 +45,23 @@ pub(crate) fn worker(args: &NodeArgs) -> Result<NodeKernel, Failure> {
     for address in addresses {
         builder = builder.listen(address);
     }
-    if args.listen.iter().any(|address| address == NOWHERE) && args.meet.relay.is_empty() {
+    if args.listen.iter().any(|address| address == NOWHERE)
+        && args.meet.relay.is_empty()
+        && args.meet.peer.is_empty()
+    {
         return Err(Failure::usage(
-            "--listen none: nobody could reach the node; add --relay ADDR",
+            "--listen none: nobody could reach the node; add --relay ADDR, or --peer ADDR of a node that it reaches itself",
         ));
     }
     build(builder)
 }
 
 /// A node that hands out tasks and runs none for others.
-pub(crate) fn submitter(args: &MeetArgs, fallback: LocalFallback) -> Result<NodeKernel, Failure> {
+pub(crate) fn submitter(
+    args: &MeetArgs,
+    topology: Topology,
+    fallback: LocalFallback,
+) -> Result<NodeKernel, Failure> {
     if args.relay.is_empty() && args.peer.is_empty() && !args.lan {
         // Nobody to meet: the node is alone from the start.
         return build(
@@ -64,6 +74,7 @@ pub(crate) fn submitter(args: &MeetArgs, fallback: LocalFallback) -> Result<Node
     build(
         builder(args, identity)?
             .serves(false)
+            .topology(topology)
             .local_fallback(fallback),
     )
 }

@@ -1,5 +1,6 @@
 //! `peercompute node`: lends this machine.
 
+mod cell;
 mod status;
 mod troubles;
 
@@ -109,6 +110,8 @@ async fn run(
     if args.listens_nowhere() {
         // Its addresses are at relays: print them when one is known, or when it is clear that none will be soon.
         network.ready().await;
+    }
+    if args.listens_nowhere() && !args.meet.relay.is_empty() {
         let _ = tokio::time::timeout(RESERVATION_WAIT, first_reservation(node, &network)).await;
     }
     printer.listening(&node.status(), socket);

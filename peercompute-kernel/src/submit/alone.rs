@@ -3,24 +3,24 @@
 use std::time::Duration;
 
 /// How long a job waits for another node when the last one has gone, unless its patience is shorter.
-pub(super) const GRACE: Duration = Duration::from_secs(2);
+pub(crate) const GRACE: Duration = Duration::from_secs(2);
 
 /// What is known of the others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Sight {
+pub(crate) struct Sight {
     /// Jobs are open.
-    pub(super) jobs: bool,
+    pub(crate) jobs: bool,
     /// Every job has somebody who runs it.
-    pub(super) served: bool,
+    pub(crate) served: bool,
     /// Every relay and bootstrap node has answered or failed.
-    pub(super) search_done: bool,
+    pub(crate) search_done: bool,
     /// There are nodes, relays or bootstrap nodes of which it is not yet known whether they can be reached, or that are tried again.
-    pub(super) trying: bool,
+    pub(crate) trying: bool,
 }
 
 /// Follows how long the node has been alone with a job.
 #[derive(Debug)]
-pub(super) struct Alone {
+pub(crate) struct Alone {
     patience: Duration,
     since: Option<Duration>,
     /// Whether this job had company before.
@@ -29,7 +29,7 @@ pub(super) struct Alone {
 
 /// What to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// All is well, or there is nothing to do.
     Fine,
     /// Look again at this time, or when something changes.
@@ -39,7 +39,7 @@ pub(super) enum Verdict {
 }
 
 impl Alone {
-    pub(super) fn new(patience: Duration) -> Self {
+    pub(crate) fn new(patience: Duration) -> Self {
         Self {
             patience,
             since: None,
@@ -47,7 +47,7 @@ impl Alone {
         }
     }
 
-    pub(super) fn look(&mut self, now: Duration, sight: Sight) -> Verdict {
+    pub(crate) fn look(&mut self, now: Duration, sight: Sight) -> Verdict {
         if !sight.jobs {
             self.since = None;
             self.had_company = false;

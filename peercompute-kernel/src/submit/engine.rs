@@ -13,7 +13,7 @@ use peercompute_swarm::{
 };
 use tokio::sync::Notify;
 
-use super::job::{Host, Job, JobShared, Outcome};
+use super::job::{Desk, Host, Job, JobShared, Outcome};
 use crate::{
     clock::now,
     error::{JobError, LinkError, PushError, SubmitError},
@@ -71,7 +71,7 @@ impl Engine {
             let id = state.core.open_job(spec)?;
             let shared = Arc::new(JobShared::new(id));
             state.jobs.insert(id, shared.clone());
-            Ok(Job::new(shared, self.clone()))
+            Ok(Job::new(shared, Desk::Engine(self.clone())))
         })
         .inspect(|_| self.changed.notify_waiters())
     }
@@ -297,7 +297,8 @@ impl State {
                     run,
                 };
                 if let Some(shared) = self.jobs.get(&job) {
-                    shared.put(outcome, input_bytes, link.and_then(|link| link.path));
+                    let hops = u32::from(host != Some(Host::Local));
+                    shared.put(outcome, input_bytes, link.and_then(|link| link.path), hops);
                 }
             }
             SubmitterEvent::TaskFailed {
@@ -313,7 +314,7 @@ impl State {
                     run: Duration::ZERO,
                 };
                 if let Some(shared) = self.jobs.get(&job) {
-                    shared.put(outcome, input_bytes, None);
+                    shared.put(outcome, input_bytes, None, 0);
                 }
             }
             SubmitterEvent::JobDone { job } => {

@@ -14,7 +14,10 @@ use peercompute_swarm::{Failure, JobId, TaskId};
 use tokio::sync::Semaphore;
 
 use super::Engine;
-use crate::error::{JobError, PushError};
+use crate::{
+    error::{JobError, PushError},
+    mesh::Mesh,
+};
 
 /// Tasks of one job that are pushed and whose results the application has not taken yet. More wait in [`JobSender::push`].
 pub const JOB_BACKLOG_TASKS: usize = 32_768;
@@ -30,15 +33,15 @@ pub struct Job {
 }
 
 impl Job {
-    pub(super) fn new(shared: Arc<JobShared>, engine: Arc<Engine>) -> Self {
+    pub(crate) fn new(shared: Arc<JobShared>, desk: Desk) -> Self {
         let sender = JobSender {
             shared: shared.clone(),
-            engine: engine.clone(),
+            desk: desk.clone(),
             finished: false,
         };
         Self {
             sender,
-            results: JobResults { shared, engine },
+            results: JobResults { shared, desk },
         }
     }
 
@@ -51,14 +54,14 @@ impl Job {
 /// Where a job's tasks go in. Dropping it finishes the job: no more tasks come.
 pub struct JobSender {
     shared: Arc<JobShared>,
-    engine: Arc<Engine>,
+    desk: Desk,
     finished: bool,
 }
 
 /// Where a job's results come out, in the order they arrive. Dropping it cancels what is not done.
 pub struct JobResults {
     shared: Arc<JobShared>,
-    engine: Arc<Engine>,
+    desk: Desk,
 }
 
 /// What came of one task.
@@ -102,13 +105,56 @@ pub struct HostShare {
     pub tasks: u64,
     /// Bytes of input in them.
     pub bytes: u64,
-    /// The way to it; absent for this process.
+    /// The way to it, or to the neighbour through which its results come; absent for this process.
     pub path: Option<Path>,
+    /// Hops that its last results made: 1 if they came straight, 0 for this process.
+    pub hops: u32,
+}
+
+/// Where a job's tasks go.
+#[derive(Clone)]
+pub(crate) enum Desk {
+    /// Straight to those who run them.
+    Engine(Arc<Engine>),
+    /// To the neighbours.
+    Mesh(Arc<Mesh>),
+}
+
+impl Desk {
+    fn push(&self, job: JobId, tasks: Vec<NewTask>) -> Result<Option<TaskId>, PushError> {
+        match self {
+            Self::Engine(engine) => engine.push(job, tasks),
+            Self::Mesh(mesh) => mesh.push(job, tasks),
+        }
+    }
+
+    fn finish(&self, job: JobId) {
+        match self {
+            Self::Engine(engine) => engine.finish(job),
+            Self::Mesh(mesh) => mesh.finish(job),
+        }
+    }
+
+    fn cancel(&self, job: JobId) {
+        match self {
+            Self::Engine(engine) => engine.cancel(job),
+            Self::Mesh(mesh) => mesh.cancel(job),
+        }
+    }
+}
+
+impl fmt::Debug for Desk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Engine(engine) => engine.fmt(f),
+            Self::Mesh(mesh) => mesh.fmt(f),
+        }
+    }
 }
 
 /// What the two ends of a job and the engine share.
-pub(super) struct JobShared {
-    pub(super) id: JobId,
+pub(crate) struct JobShared {
+    pub(crate) id: JobId,
     tasks: Semaphore,
     bytes: Semaphore,
     state: Mutex<JobState>,
@@ -126,7 +172,7 @@ struct JobState {
 }
 
 impl JobShared {
-    pub(super) fn new(id: JobId) -> Self {
+    pub(crate) fn new(id: JobId) -> Self {
         Self {
             id,
             tasks: Semaphore::new(JOB_BACKLOG_TASKS),
@@ -140,13 +186,14 @@ impl JobShared {
     }
 
     /// Queues an outcome whose task had `input` bytes.
-    pub(super) fn put(&self, outcome: Outcome, input: usize, path: Option<Path>) {
+    pub(crate) fn put(&self, outcome: Outcome, input: usize, path: Option<Path>, hops: u32) {
         let mut state = self.state();
         if let (Some(host), Ok(_)) = (outcome.host, &outcome.result) {
             let share = state.shares.entry(host).or_default();
             share.tasks += 1;
             share.bytes += input as u64;
             share.path = path;
+            share.hops = hops;
         }
         state.outcomes.push(outcome);
         state.bytes += input;
@@ -156,7 +203,7 @@ impl JobShared {
         }
     }
 
-    pub(super) fn end(&self, end: Result<(), JobError>) {
+    pub(crate) fn end(&self, end: Result<(), JobError>) {
         self.state().end.get_or_insert(end);
         // Whoever waits for room in the backlog waits in vain.
         self.tasks.close();
@@ -199,7 +246,7 @@ impl JobSender {
             .acquire_many(permits(bytes))
             .await
             .map_err(ended)?;
-        let first = self.engine.push(self.shared.id, tasks)?;
+        let first = self.desk.push(self.shared.id, tasks)?;
         // They come back when the application takes the outcomes.
         tasks_permit.forget();
         bytes_permit.forget();
@@ -213,7 +260,7 @@ impl JobSender {
 
     fn finish_once(&mut self) {
         if !std::mem::replace(&mut self.finished, true) {
-            self.engine.finish(self.shared.id);
+            self.desk.finish(self.shared.id);
         }
     }
 }
@@ -283,7 +330,7 @@ impl JobWatch {
 
 impl Drop for JobResults {
     fn drop(&mut self) {
-        self.engine.cancel(self.shared.id);
+        self.desk.cancel(self.shared.id);
     }
 }
 

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod frozen;
+mod mesh;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -10,7 +11,7 @@ use futures::{AsyncReadExt as _, AsyncWriteExt as _, StreamExt as _};
 use peercompute_compute::{Operation, Throttle};
 use peercompute_kernel::{
     Host, JobError, LocalFallback, NewTask, NodeBuilder, NodeKernel, NodeStatus, Outcome,
-    SubmitError,
+    SubmitError, Topology,
 };
 use peercompute_net::{
     Multiaddr, Transport as _,
@@ -26,18 +27,25 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A world of nodes that repeats from its seed.
 struct World {
+    topology: Topology,
     simulation: Simulation,
     runtime: Runtime,
     network: MemoryNetwork,
 }
 
 impl World {
+    /// One whose submitters lease their tasks themselves.
     fn new(seed: u64) -> Self {
+        Self::of(Topology::Distributed, seed)
+    }
+
+    fn of(topology: Topology, seed: u64) -> Self {
         let simulation = Simulation::new(seed);
         let runtime = simulation.runtime();
         let network = MemoryNetwork::new(runtime.clone(), seed);
         network.set_default_link(LinkConfig::default().with_latency(Duration::from_millis(5)));
         Self {
+            topology,
             simulation,
             runtime,
             network,
@@ -52,6 +60,7 @@ impl World {
         let transport = Arc::new(self.network.transport(name));
         NodeKernel::builder()
             .transport(transport)
+            .topology(self.topology)
             .cooperative_pool()
     }
 

@@ -248,53 +248,6 @@ impl Kind {
         }
     }
 }
-/// How a node sees its link to one neighbour.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct LinkMetrics {
-    /// Multihash bytes (at most 64).
-    #[prost(bytes = "bytes", tag = "1")]
-    pub peer: ::prost::bytes::Bytes,
-    #[prost(uint32, tag = "2")]
-    pub rtt_us: u32,
-    #[prost(uint32, tag = "3")]
-    pub jitter_us: u32,
-    /// Lost messages in a million.
-    #[prost(uint32, tag = "4")]
-    pub loss_ppm: u32,
-    /// Measured payload, bytes a second.
-    #[prost(uint64, tag = "5")]
-    pub up_bytes_per_s: u64,
-    #[prost(uint64, tag = "6")]
-    pub down_bytes_per_s: u64,
-    /// True where the bytes go through a relay.
-    #[prost(bool, tag = "7")]
-    pub relayed: bool,
-}
-/// How a node is doing, as it says itself.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct NodeMetrics {
-    #[prost(uint64, tag = "1")]
-    pub uptime_ms: u64,
-    /// Tasks that wait, and tasks in work.
-    #[prost(uint32, tag = "2")]
-    pub tasks_queued: u32,
-    #[prost(uint32, tag = "3")]
-    pub tasks_running: u32,
-    #[prost(uint64, tag = "4")]
-    pub tasks_done: u64,
-    #[prost(uint64, tag = "5")]
-    pub tasks_failed: u64,
-    /// Thousandths of a task a second, over the last ten seconds.
-    #[prost(uint64, tag = "6")]
-    pub task_rate_milli: u64,
-    #[prost(uint64, tag = "7")]
-    pub bytes_sent: u64,
-    #[prost(uint64, tag = "8")]
-    pub bytes_received: u64,
-    /// At most 256.
-    #[prost(message, repeated, tag = "9")]
-    pub links: ::prost::alloc::vec::Vec<LinkMetrics>,
-}
 /// What a peer's machine can do, as it says itself. Checked against what it delivers.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Capabilities {
@@ -450,56 +403,6 @@ impl RendezvousRefusalReason {
             _ => None,
         }
     }
-}
-/// How to reach a relay, and how a relay listens. As JSON the names are in camelCase (relayHost), and ports may be numbers or strings.
-/// Texts have at most 2048 bytes.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct RelayConfig {
-    #[prost(string, tag = "1")]
-    pub relay_host: ::prost::alloc::string::String,
-    #[prost(uint32, tag = "2")]
-    pub relay_port: u32,
-    /// "ws" or "wss".
-    #[prost(string, tag = "3")]
-    pub relay_protocol: ::prost::alloc::string::String,
-    /// In base58, as in multiaddresses.
-    #[prost(string, tag = "4")]
-    pub relay_peer_id: ::prost::alloc::string::String,
-    #[prost(string, tag = "5")]
-    pub relay_identity_file: ::prost::alloc::string::String,
-    #[prost(string, tag = "6")]
-    pub relay_config_url: ::prost::alloc::string::String,
-    #[prost(string, tag = "7")]
-    pub relay_config_file: ::prost::alloc::string::String,
-    #[prost(string, tag = "8")]
-    pub listen_host: ::prost::alloc::string::String,
-    #[prost(uint32, tag = "9")]
-    pub listen_port: u32,
-    #[prost(string, tag = "10")]
-    pub public_host: ::prost::alloc::string::String,
-    #[prost(uint32, tag = "11")]
-    pub public_port: u32,
-    /// Full multiaddresses (at most 64 of at most 512 bytes); if there are any, they win over host and port.
-    #[prost(string, repeated, tag = "12")]
-    pub bootstrap_peers: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-}
-/// State as it is at one moment, of one provider; at most 1 MiB less 4 KiB.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Snapshot {
-    /// The provider's id (at most 64 bytes of UTF-8).
-    #[prost(string, tag = "1")]
-    pub provider: ::prost::alloc::string::String,
-    /// Counts up with every snapshot of this provider.
-    #[prost(uint64, tag = "2")]
-    pub version: u64,
-    /// The version that the payload is a delta against; absent for a full snapshot.
-    #[prost(uint64, optional, tag = "3")]
-    pub baseline: ::core::option::Option<u64>,
-    #[prost(bytes = "bytes", tag = "4")]
-    pub payload: ::prost::bytes::Bytes,
-    /// A hash of the state after the snapshot has been applied, for those who check.
-    #[prost(fixed64, optional, tag = "5")]
-    pub state_hash: ::core::option::Option<u64>,
 }
 /// Frames of the protocol /peercompute/task/1: a long-lived stream that a submitter opens to a worker. Each end sends TaskHello first. Then the submitter offers
 /// jobs, the worker claims a window in them, the submitter leases tasks inside the window, the worker renews, and answers each task with exactly one result
@@ -733,4 +636,308 @@ impl TaskFailureReason {
             _ => None,
         }
     }
+}
+/// Frames of the protocol /peercompute/flow/1: one long-lived stream between two neighbours, over which the work of many jobs moves hop by hop. Both ends say the
+/// same: each sends a hello first, then names the jobs that it takes part in, each by a number of its own that is used once on a stream, and then tells what its
+/// cell for the job has to say and hands items over. An item is a bundle of tasks on its way out or of results on its way to the job's submitter.
+///
+/// The parts of a frame take effect in the order of their fields. Every frame is a length (varint) followed by that many bytes of one FlowFrame, at most 256 KiB.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct FlowFrame {
+    /// In the first frame of each end, and in no other.
+    #[prost(message, optional, tag = "1")]
+    pub hello: ::core::option::Option<FlowHello>,
+    /// In every frame that carries chunks; otherwise as the sender likes.
+    #[prost(message, optional, tag = "2")]
+    pub echo: ::core::option::Option<FlowEcho>,
+    /// At most 64.
+    #[prost(message, repeated, tag = "3")]
+    pub jobs: ::prost::alloc::vec::Vec<FlowJob>,
+    /// At most 64.
+    #[prost(message, repeated, tag = "4")]
+    pub cells: ::prost::alloc::vec::Vec<FlowCell>,
+    /// At most 256.
+    #[prost(message, repeated, tag = "5")]
+    pub chunks: ::prost::alloc::vec::Vec<FlowChunk>,
+    /// At most 64.
+    #[prost(message, repeated, tag = "6")]
+    pub renewals: ::prost::alloc::vec::Vec<FlowRenewal>,
+    /// At most 64.
+    #[prost(message, repeated, tag = "7")]
+    pub ends: ::prost::alloc::vec::Vec<FlowEnd>,
+    /// Jobs that the sender does not take part in, by the numbers that the receiver gave them; at most 64. The receiver answers with their ends.
+    #[prost(uint32, repeated, tag = "8")]
+    pub refused: ::prost::alloc::vec::Vec<u32>,
+}
+/// Opens the stream, in both directions.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FlowHello {
+    #[prost(message, optional, tag = "1")]
+    pub binding: ::core::option::Option<StreamBinding>,
+    /// The sender's.
+    #[prost(message, optional, tag = "2")]
+    pub capabilities: ::core::option::Option<Capabilities>,
+}
+/// What a link is measured by.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FlowEcho {
+    /// The sender's clock, in microseconds since any moment; at least 1.
+    #[prost(uint64, tag = "1")]
+    pub sent_us: u64,
+    /// The sent_us of the last frame with one that came from the receiver, and how long ago it came.
+    #[prost(uint64, tag = "2")]
+    pub echo_us: u64,
+    #[prost(uint64, tag = "3")]
+    pub delay_us: u64,
+    /// Bytes of chunks that came from the receiver since the start of the stream.
+    #[prost(uint64, tag = "4")]
+    pub received: u64,
+    /// What the sender takes the link to carry to the receiver, in bytes a second.
+    #[prost(uint64, tag = "5")]
+    pub rate: u64,
+}
+/// Names a job everywhere.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FlowKey {
+    /// The submitter (at most 64 bytes).
+    #[prost(bytes = "bytes", tag = "1")]
+    pub peer: ::prost::bytes::Bytes,
+    /// The submitter's number for it, never used twice.
+    #[prost(uint64, tag = "2")]
+    pub number: u64,
+}
+/// The sender takes part in a job. With a key it introduces the job, without one it tells what has changed.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FlowJob {
+    /// The sender's number for it on this stream.
+    #[prost(uint32, tag = "1")]
+    pub job: u32,
+    #[prost(message, optional, tag = "2")]
+    pub key: ::core::option::Option<FlowKey>,
+    /// What follows comes with the key.
+    #[prost(message, optional, tag = "3")]
+    pub spec: ::core::option::Option<TaskSpec>,
+    /// How long the submitter waits for a bundle, or a sign of who holds it, before it gives the tasks out again.
+    #[prost(uint32, tag = "4")]
+    pub lease_ms: u32,
+    /// Of the items that the cells plan with. Those that come may be larger or smaller.
+    #[prost(uint32, tag = "5")]
+    pub input_bytes: u32,
+    #[prost(uint32, tag = "6")]
+    pub output_bytes: u32,
+    /// What follows comes always. How many hops beyond the sender the submitter is, not counting ways back through the receiver: 0 where there is none, 1 for the
+    /// submitter itself, at most 32.
+    #[prost(uint32, tag = "7")]
+    pub source_hops: u32,
+    /// Likewise the nearest node that computes the job.
+    #[prost(uint32, tag = "8")]
+    pub worker_hops: u32,
+    /// Where nobody does, why; for people (at most 512 bytes of UTF-8).
+    #[prost(string, tag = "9")]
+    pub refusal: ::prost::alloc::string::String,
+}
+/// What the sender's cell for a job tells the receiver's.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FlowCell {
+    #[prost(uint32, tag = "1")]
+    pub job: u32,
+    #[prost(message, optional, tag = "2")]
+    pub frame: ::core::option::Option<CellFrame>,
+}
+/// A piece of an item. Of each job and kind one item is in transfer at a time, and its pieces come in order.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FlowChunk {
+    #[prost(uint32, tag = "1")]
+    pub job: u32,
+    /// It is a bundle of results.
+    #[prost(bool, tag = "2")]
+    pub output: bool,
+    /// Comes with the first piece.
+    #[prost(message, optional, tag = "3")]
+    pub begin: ::core::option::Option<FlowBegin>,
+    /// At most 64 KiB.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub data: ::prost::bytes::Bytes,
+}
+/// What is known of an item before it has come.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FlowBegin {
+    /// The submitter's number for the bundle.
+    #[prost(uint64, tag = "1")]
+    pub bundle: u64,
+    /// Bytes of the whole, at most 9 MiB: a FlowInputs or a FlowOutputs. None for a bundle whose content was lost.
+    #[prost(uint32, tag = "2")]
+    pub size: u32,
+    /// The hops that it has made since it was packed, this one included.
+    #[prost(uint32, tag = "3")]
+    pub hops: u32,
+}
+/// Bundles that the sender or somebody behind it holds for longer than a third of the lease. It goes on from node to node towards the submitter.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FlowRenewal {
+    #[prost(uint32, tag = "1")]
+    pub job: u32,
+    /// At most 256.
+    #[prost(uint64, repeated, tag = "2")]
+    pub bundles: ::prost::alloc::vec::Vec<u64>,
+    /// The hops that it may still make.
+    #[prost(uint32, tag = "3")]
+    pub hops: u32,
+    /// Instead: whoever held them has gone, and the submitter need not wait for them.
+    #[prost(bool, tag = "4")]
+    pub lost: bool,
+}
+/// The sender does not take part in a job any more. Its number for it is not used again; the receiver answers with its own end.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FlowEnd {
+    #[prost(uint32, tag = "1")]
+    pub job: u32,
+    /// The submitter has ended it.
+    #[prost(bool, tag = "2")]
+    pub over: bool,
+}
+/// A bundle of tasks, at most 9 MiB.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct FlowInputs {
+    /// At most 1024.
+    #[prost(message, repeated, tag = "1")]
+    pub tasks: ::prost::alloc::vec::Vec<FlowInput>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FlowInput {
+    /// The starting state of an operation that hands its state from chunk to chunk (fnv64).
+    #[prost(fixed64, optional, tag = "1")]
+    pub state: ::core::option::Option<u64>,
+    /// At most 8 MiB.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub input: ::prost::bytes::Bytes,
+}
+/// What came of a bundle of tasks, in their order, at most 9 MiB. Tasks that are missing at its end were not run.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct FlowOutputs {
+    /// Who ran them (at most 64 bytes).
+    #[prost(bytes = "bytes", tag = "1")]
+    pub peer: ::prost::bytes::Bytes,
+    /// At most 1024.
+    #[prost(message, repeated, tag = "2")]
+    pub results: ::prost::alloc::vec::Vec<FlowOutput>,
+}
+/// What came of one task.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FlowOutput {
+    /// At most 8 MiB.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub value: ::prost::bytes::Bytes,
+    /// How long it ran.
+    #[prost(uint32, tag = "2")]
+    pub run_us: u32,
+    /// Instead of a value.
+    #[prost(message, optional, tag = "3")]
+    pub failure: ::core::option::Option<FlowFailure>,
+}
+/// Why a task has no result.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FlowFailure {
+    #[prost(enumeration = "TaskFailureReason", tag = "1")]
+    pub reason: i32,
+    /// For people (at most 512 bytes of UTF-8).
+    #[prost(string, tag = "2")]
+    pub message: ::prost::alloc::string::String,
+}
+/// How a node sees its link to one neighbour.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LinkMetrics {
+    /// Multihash bytes (at most 64).
+    #[prost(bytes = "bytes", tag = "1")]
+    pub peer: ::prost::bytes::Bytes,
+    #[prost(uint32, tag = "2")]
+    pub rtt_us: u32,
+    #[prost(uint32, tag = "3")]
+    pub jitter_us: u32,
+    /// Lost messages in a million.
+    #[prost(uint32, tag = "4")]
+    pub loss_ppm: u32,
+    /// Measured payload, bytes a second.
+    #[prost(uint64, tag = "5")]
+    pub up_bytes_per_s: u64,
+    #[prost(uint64, tag = "6")]
+    pub down_bytes_per_s: u64,
+    /// True where the bytes go through a relay.
+    #[prost(bool, tag = "7")]
+    pub relayed: bool,
+}
+/// How a node is doing, as it says itself.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct NodeMetrics {
+    #[prost(uint64, tag = "1")]
+    pub uptime_ms: u64,
+    /// Tasks that wait, and tasks in work.
+    #[prost(uint32, tag = "2")]
+    pub tasks_queued: u32,
+    #[prost(uint32, tag = "3")]
+    pub tasks_running: u32,
+    #[prost(uint64, tag = "4")]
+    pub tasks_done: u64,
+    #[prost(uint64, tag = "5")]
+    pub tasks_failed: u64,
+    /// Thousandths of a task a second, over the last ten seconds.
+    #[prost(uint64, tag = "6")]
+    pub task_rate_milli: u64,
+    #[prost(uint64, tag = "7")]
+    pub bytes_sent: u64,
+    #[prost(uint64, tag = "8")]
+    pub bytes_received: u64,
+    /// At most 256.
+    #[prost(message, repeated, tag = "9")]
+    pub links: ::prost::alloc::vec::Vec<LinkMetrics>,
+}
+/// How to reach a relay, and how a relay listens. As JSON the names are in camelCase (relayHost), and ports may be numbers or strings.
+/// Texts have at most 2048 bytes.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RelayConfig {
+    #[prost(string, tag = "1")]
+    pub relay_host: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub relay_port: u32,
+    /// "ws" or "wss".
+    #[prost(string, tag = "3")]
+    pub relay_protocol: ::prost::alloc::string::String,
+    /// In base58, as in multiaddresses.
+    #[prost(string, tag = "4")]
+    pub relay_peer_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub relay_identity_file: ::prost::alloc::string::String,
+    #[prost(string, tag = "6")]
+    pub relay_config_url: ::prost::alloc::string::String,
+    #[prost(string, tag = "7")]
+    pub relay_config_file: ::prost::alloc::string::String,
+    #[prost(string, tag = "8")]
+    pub listen_host: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "9")]
+    pub listen_port: u32,
+    #[prost(string, tag = "10")]
+    pub public_host: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "11")]
+    pub public_port: u32,
+    /// Full multiaddresses (at most 64 of at most 512 bytes); if there are any, they win over host and port.
+    #[prost(string, repeated, tag = "12")]
+    pub bootstrap_peers: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// State as it is at one moment, of one provider; at most 1 MiB less 4 KiB.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Snapshot {
+    /// The provider's id (at most 64 bytes of UTF-8).
+    #[prost(string, tag = "1")]
+    pub provider: ::prost::alloc::string::String,
+    /// Counts up with every snapshot of this provider.
+    #[prost(uint64, tag = "2")]
+    pub version: u64,
+    /// The version that the payload is a delta against; absent for a full snapshot.
+    #[prost(uint64, optional, tag = "3")]
+    pub baseline: ::core::option::Option<u64>,
+    #[prost(bytes = "bytes", tag = "4")]
+    pub payload: ::prost::bytes::Bytes,
+    /// A hash of the state after the snapshot has been applied, for those who check.
+    #[prost(fixed64, optional, tag = "5")]
+    pub state_hash: ::core::option::Option<u64>,
 }

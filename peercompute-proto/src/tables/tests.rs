@@ -35,7 +35,7 @@ fn suits(rule: Option<&Rule>, field: &FieldDescriptor) -> bool {
         (Kind::String, Some(Rule::Texts(..))) => many,
         (Kind::String, Some(Rule::Length(_))) => !many,
         (Kind::Bytes, Some(Rule::Length(_) | Rule::Exactly(_))) => !many,
-        (Kind::Uint64 | Kind::Sint32, Some(Rule::Numbers(_))) => many,
+        (Kind::Uint32 | Kind::Uint64 | Kind::Sint32, Some(Rule::Numbers(_))) => many,
         (Kind::Message(_) | Kind::String | Kind::Bytes, _) => false,
         (_, rule) => !many && rule.is_none(),
     }

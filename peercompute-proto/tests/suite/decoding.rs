@@ -274,6 +274,11 @@ pub(crate) fn bad_ones() -> Vec<Bad> {
             "too_large",
             empty().raw(&[0]).raw(&[0x81, 0x01, 0x0a]),
         ),
+        bad_frames::<v1::FlowFrame>(
+            "flow_frame_too_large",
+            "too_large",
+            empty().raw(&[0]).raw(&[0x81, 0x80, 0x10, 0x12]),
+        ),
         bad_frames::<v1::TaskFrame>(
             "frame_too_large",
             "too_large",
@@ -348,6 +353,51 @@ pub(crate) fn bad_ones() -> Vec<Bad> {
             empty()
                 .bytes(1, &[1; limits::MAX_CELL_CHANGES])
                 .number(1, 1),
+        ),
+        bad::<v1::FlowFrame>(
+            "flow_jobs",
+            "too_many",
+            empty().repeat(limits::MAX_FLOW_PARTS + 1, empty().message(3, empty())),
+        ),
+        bad::<v1::FlowFrame>(
+            "flow_cells",
+            "too_many",
+            empty().repeat(limits::MAX_FLOW_PARTS + 1, empty().message(4, empty())),
+        ),
+        bad::<v1::FlowFrame>(
+            "flow_chunks",
+            "too_many",
+            empty().repeat(limits::MAX_FLOW_CHUNKS + 1, empty().message(5, empty())),
+        ),
+        bad::<v1::FlowFrame>(
+            "flow_renewals",
+            "too_many",
+            empty().repeat(limits::MAX_FLOW_PARTS + 1, empty().message(6, empty())),
+        ),
+        bad::<v1::FlowFrame>(
+            "flow_renewed_bundles",
+            "too_many",
+            empty().message(6, empty().bytes(2, &[1; limits::MAX_FLOW_RENEWALS + 1])),
+        ),
+        bad::<v1::FlowFrame>(
+            "flow_ends",
+            "too_many",
+            empty().repeat(limits::MAX_FLOW_PARTS + 1, empty().message(7, empty())),
+        ),
+        bad::<v1::FlowFrame>(
+            "flow_refused",
+            "too_many",
+            empty().bytes(8, &[1; limits::MAX_FLOW_PARTS + 1]),
+        ),
+        bad::<v1::FlowInputs>(
+            "flow_tasks",
+            "too_many",
+            empty().repeat(limits::MAX_FLOW_TASKS + 1, empty().message(1, empty())),
+        ),
+        bad::<v1::FlowOutputs>(
+            "flow_results",
+            "too_many",
+            empty().repeat(limits::MAX_FLOW_TASKS + 1, empty().message(2, empty())),
         ),
         bad::<v1::RendezvousFrame>(
             "members",

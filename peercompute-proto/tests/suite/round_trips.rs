@@ -104,6 +104,9 @@ every_message! {
     ClockSync clock_sync;
     NodeMetrics node_metrics;
     CellFrame cell_frame;
+    FlowFrame flow_frame;
+    FlowInputs flow_inputs;
+    FlowOutputs flow_outputs;
     RendezvousFrame rendezvous_frame;
     TaskFrame task_frame;
     BlobRequest blob_request;

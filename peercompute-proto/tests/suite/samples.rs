@@ -77,6 +77,7 @@ pub(crate) fn visit(visitor: &mut impl Visitor) {
         "BlobMissing.empty" v1::BlobMissing::default();
     }
     cells(visitor);
+    flows(visitor);
     rendezvous(visitor);
     tasks(visitor);
 }
@@ -97,6 +98,113 @@ fn cells(visitor: &mut impl Visitor) {
             inputs_returned: u32::MAX,
             outputs_returned: u32::MAX,
         };
+    }
+}
+
+fn flows(visitor: &mut impl Visitor) {
+    visit! { visitor:
+        "FlowFrame" flow_frame();
+        "FlowFrame.empty" v1::FlowFrame::default();
+        "FlowFrame.hello" v1::FlowFrame {
+            hello: Some(v1::FlowHello { binding: Some(v1::StreamBinding::new(scope())), capabilities: Some(v1::Capabilities { workers: 4, ..v1::Capabilities::default() }) }),
+            ..v1::FlowFrame::default()
+        };
+        "FlowFrame.update" v1::FlowFrame {
+            jobs: vec![v1::FlowJob { job: 300, source_hops: 2, refusal: "no node knows the operation".to_owned(), ..v1::FlowJob::default() }],
+            ..v1::FlowFrame::default()
+        };
+        "FlowInputs" v1::FlowInputs {
+            tasks: vec![
+                v1::FlowInput { state: Some(0xcbf2_9ce4_8422_2325), input: (&b"chunk"[..]).into() },
+                v1::FlowInput::default(),
+            ],
+        };
+        "FlowInputs.empty" v1::FlowInputs::default();
+        "FlowOutputs" v1::FlowOutputs {
+            peer: vec![0x12; 34].into(),
+            results: vec![
+                v1::FlowOutput { value: vec![1, 2, 3, 4].into(), run_us: 1500, failure: None },
+                v1::FlowOutput {
+                    failure: Some(v1::FlowFailure {
+                        reason: v1::TaskFailureReason::Trap.into(),
+                        message: "the program broke off".to_owned(),
+                    }),
+                    ..v1::FlowOutput::default()
+                },
+            ],
+        };
+        "FlowOutputs.empty" v1::FlowOutputs::default();
+    }
+}
+
+fn flow_frame() -> v1::FlowFrame {
+    v1::FlowFrame {
+        hello: Some(v1::FlowHello {
+            binding: Some(binding()),
+            capabilities: Some(v1::Capabilities {
+                workers: 4,
+                ..v1::Capabilities::default()
+            }),
+        }),
+        echo: Some(v1::FlowEcho {
+            sent_us: 1_000_001,
+            echo_us: 999_000,
+            delay_us: 300,
+            received: 1 << 33,
+            rate: 12_500_000,
+        }),
+        jobs: vec![v1::FlowJob {
+            job: 1,
+            key: Some(v1::FlowKey {
+                peer: vec![0x12; 34].into(),
+                number: 1 << 40,
+            }),
+            spec: Some(v1::TaskSpec {
+                program: Some(v1::Program {
+                    program: Some(v1::program::Program::Builtin(v1::BuiltinProgram {
+                        operation: "xor".to_owned(),
+                        immediate: 255,
+                    })),
+                }),
+                limits: None,
+            }),
+            lease_ms: 10_000,
+            input_bytes: 65_536,
+            output_bytes: 128,
+            source_hops: 1,
+            worker_hops: 3,
+            refusal: "paused".to_owned(),
+        }],
+        cells: vec![v1::FlowCell {
+            job: 1,
+            frame: Some(cell_frame()),
+        }],
+        chunks: vec![
+            v1::FlowChunk {
+                job: 1,
+                output: false,
+                begin: Some(v1::FlowBegin {
+                    bundle: 77,
+                    size: 6,
+                    hops: 1,
+                }),
+                data: (&b"begin"[..]).into(),
+            },
+            v1::FlowChunk {
+                job: 1,
+                output: true,
+                begin: None,
+                data: (&b"e"[..]).into(),
+            },
+        ],
+        renewals: vec![v1::FlowRenewal {
+            job: 1,
+            bundles: vec![70, 71, 300],
+            hops: 31,
+            lost: true,
+        }],
+        ends: vec![v1::FlowEnd { job: 2, over: true }],
+        refused: vec![3, 300],
     }
 }
 

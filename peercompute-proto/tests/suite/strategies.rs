@@ -257,6 +257,120 @@ pub(crate) fn cell_frame() -> impl Strategy<Value = v1::CellFrame> {
         })
 }
 
+fn flow_job() -> impl Strategy<Value = v1::FlowJob> {
+    let key = (peer(), any::<u64>()).prop_map(|(peer, number)| v1::FlowKey { peer, number });
+    (
+        (any::<u32>(), of(key), any::<u32>()),
+        (any::<u32>(), any::<u32>(), 0..40_u32, 0..40_u32),
+        "[a-z ]{0,40}",
+    )
+        .prop_map(
+            |(
+                (job, key, lease_ms),
+                (input_bytes, output_bytes, source_hops, worker_hops),
+                refusal,
+            )| v1::FlowJob {
+                job,
+                spec: key.is_some().then(v1::TaskSpec::default),
+                key,
+                lease_ms,
+                input_bytes,
+                output_bytes,
+                source_hops,
+                worker_hops,
+                refusal,
+            },
+        )
+}
+
+fn flow_chunk() -> impl Strategy<Value = v1::FlowChunk> {
+    let begin = (any::<u64>(), any::<u32>(), 0..40_u32)
+        .prop_map(|(bundle, size, hops)| v1::FlowBegin { bundle, size, hops });
+    (
+        any::<u32>(),
+        any::<bool>(),
+        of(begin),
+        vec(any::<u8>(), 0..200),
+    )
+        .prop_map(|(job, output, begin, data)| v1::FlowChunk {
+            job,
+            output,
+            begin,
+            data: data.into(),
+        })
+}
+
+pub(crate) fn flow_frame() -> impl Strategy<Value = v1::FlowFrame> {
+    let echo =
+        any::<[u64; 5]>().prop_map(
+            |[sent_us, echo_us, delay_us, received, rate]| v1::FlowEcho {
+                sent_us,
+                echo_us,
+                delay_us,
+                received,
+                rate,
+            },
+        );
+    let cell =
+        (any::<u32>(), of(cell_frame())).prop_map(|(job, frame)| v1::FlowCell { job, frame });
+    let renewal = (
+        any::<u32>(),
+        vec(any::<u64>(), 0..8),
+        0..40_u32,
+        any::<bool>(),
+    )
+        .prop_map(|(job, bundles, hops, lost)| v1::FlowRenewal {
+            job,
+            bundles,
+            hops,
+            lost,
+        });
+    let end = (any::<u32>(), any::<bool>()).prop_map(|(job, over)| v1::FlowEnd { job, over });
+    (
+        of(echo),
+        vec(flow_job(), 0..3),
+        vec(cell, 0..4),
+        vec(flow_chunk(), 0..4),
+        vec(renewal, 0..3),
+        vec(end, 0..3),
+        vec(any::<u32>(), 0..4),
+    )
+        .prop_map(
+            |(echo, jobs, cells, chunks, renewals, ends, refused)| v1::FlowFrame {
+                hello: None,
+                echo,
+                jobs,
+                cells,
+                chunks,
+                renewals,
+                ends,
+                refused,
+            },
+        )
+}
+
+pub(crate) fn flow_inputs() -> impl Strategy<Value = v1::FlowInputs> {
+    let input =
+        (of(any::<u64>()), vec(any::<u8>(), 0..100)).prop_map(|(state, input)| v1::FlowInput {
+            state,
+            input: input.into(),
+        });
+    vec(input, 0..8).prop_map(|tasks| v1::FlowInputs { tasks })
+}
+
+pub(crate) fn flow_outputs() -> impl Strategy<Value = v1::FlowOutputs> {
+    let failure = (0..9_i32, "[a-z ]{0,40}")
+        .prop_map(|(reason, message)| v1::FlowFailure { reason, message });
+    let output = (vec(any::<u8>(), 0..100), any::<u32>(), of(failure)).prop_map(
+        |(value, run_us, failure)| v1::FlowOutput {
+            value: value.into(),
+            run_us,
+            failure,
+        },
+    );
+    (peer(), vec(output, 0..8)).prop_map(|(peer, results)| v1::FlowOutputs { peer, results })
+}
+
 pub(crate) fn rendezvous_frame() -> impl Strategy<Value = v1::RendezvousFrame> {
     use v1::rendezvous_frame::Frame;
 

@@ -33,10 +33,14 @@ const BLOCK: usize = 256 << 10;
 const READ_AHEAD: usize = 4;
 
 /// `crc32c` over a file of so many bytes by one worker, which must give what a local pass gives.
-pub(super) async fn crc32c(workers: &[Node], bytes: u64) -> Result<Duration, Failure> {
+pub(super) async fn crc32c(
+    workers: &[Node],
+    topology: peercompute_kernel::Topology,
+    bytes: u64,
+) -> Result<Duration, Failure> {
     let failed = |error: std::io::Error| Failure::run(format!("the file to measure with: {error}"));
     let (file, expected) = make_file(bytes).map_err(failed)?;
-    let node = submitter(workers).await?;
+    let node = submitter(workers, topology).await?;
     let begun = Instant::now();
     let (mut sender, mut results) = node
         .submit(Operation::Crc32c.into())

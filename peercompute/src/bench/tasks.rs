@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use peercompute_compute::Operation;
-use peercompute_kernel::{JOB_BACKLOG_BYTES, LocalFallback, NewTask, NodeKernel};
+use peercompute_kernel::{JOB_BACKLOG_BYTES, LocalFallback, NewTask, NodeKernel, Topology};
 use peercompute_net::{Identity, Libp2pConfig, Libp2pTransport};
 use peercompute_rt::Runtime;
 
@@ -24,7 +24,7 @@ const WARM_UP: u64 = 50_000;
 const WARM_UPS: u32 = 100;
 
 /// A submitter that knows these workers, with links to all of them.
-pub(super) async fn submitter(workers: &[Node]) -> Result<NodeKernel, Failure> {
+pub(super) async fn submitter(workers: &[Node], topology: Topology) -> Result<NodeKernel, Failure> {
     let config = Libp2pConfig::new(Identity::generate(&Runtime::tokio()));
     let transport = Libp2pTransport::start(config, &Runtime::tokio()).map_err(Failure::run)?;
     let fallback = LocalFallback::Never {
@@ -33,6 +33,7 @@ pub(super) async fn submitter(workers: &[Node]) -> Result<NodeKernel, Failure> {
     let mut builder = NodeKernel::builder()
         .transport(std::sync::Arc::new(transport))
         .serves(false)
+        .topology(topology)
         .local_fallback(fallback);
     for worker in workers {
         builder = builder.peer(worker.address().clone());
@@ -51,10 +52,11 @@ pub(super) async fn submitter(workers: &[Node]) -> Result<NodeKernel, Failure> {
 
 pub(super) async fn rate(
     workers: &[Node],
+    topology: Topology,
     tasks: u64,
     payload: usize,
 ) -> Result<Duration, Failure> {
-    let node = submitter(workers).await?;
+    let node = submitter(workers, topology).await?;
     let payload = Bytes::from(vec![0; payload]);
     let begun = Instant::now();
     run_noops(&node, tasks, &payload).await?;
@@ -103,8 +105,12 @@ async fn run_noops(node: &NodeKernel, tasks: u64, payload: &Bytes) -> Result<usi
     Ok(tokio::try_join!(feed, collect)?.1)
 }
 
-pub(super) async fn round_trips(workers: &[Node], count: u64) -> Result<RoundTrip, Failure> {
-    let node = submitter(workers).await?;
+pub(super) async fn round_trips(
+    workers: &[Node],
+    topology: Topology,
+    count: u64,
+) -> Result<RoundTrip, Failure> {
+    let node = submitter(workers, topology).await?;
     let (mut sender, mut results) = node
         .submit(Operation::Noop.into())
         .map_err(Failure::run)?

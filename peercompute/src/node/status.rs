@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use peercompute_kernel::NodeStatus;
 use serde::{Deserialize, Serialize};
 
-use super::path_name;
+use super::{cell::JsonCell, path_name};
 use crate::output;
 
 /// A node's status as the program prints it.
@@ -20,6 +20,12 @@ pub(crate) struct JsonStatus {
     tasks: JsonTasks,
     /// Who is connected.
     peers: Vec<JsonPeer>,
+    /// How its own work gets to others.
+    #[serde(default)]
+    topology: String,
+    /// Its part in the work that moves hop by hop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cell: Option<JsonCell>,
     /// Who is not, though a relay or another node lists them, or did until it was lost.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     unreached: Vec<String>,
@@ -69,6 +75,8 @@ impl JsonStatus {
                     metadata: peer.metadata.clone(),
                 })
                 .collect(),
+            topology: status.topology.to_string(),
+            cell: status.mesh.as_ref().map(JsonCell::new),
             unreached: unreached
                 .into_iter()
                 .map(|peer| peer.peer.to_string())
@@ -102,6 +110,10 @@ impl JsonStatus {
             let workers = output::count(u64::from(peer.workers), "worker");
             format!("  {}  {path}  {workers}", peer.peer_id)
         }));
+        if let Some(cell) = &self.cell {
+            lines.push(format!("topology  {}", self.topology));
+            cell.add_text(&mut lines);
+        }
         if !self.unreached.is_empty() {
             lines.push(format!(
                 "unreached {}, listed by a relay or node",

@@ -47,6 +47,8 @@ struct JsonShare {
     tasks: u64,
     bytes: u64,
     path: &'static str,
+    /// Hops that its results made: 1 straight, 0 here.
+    hops: u32,
 }
 
 #[derive(Serialize)]
@@ -109,6 +111,7 @@ impl Report {
             sum.tasks += share.tasks;
             sum.bytes += share.bytes;
             sum.path = share.path;
+            sum.hops = share.hops;
         }
     }
 
@@ -179,6 +182,7 @@ impl Report {
                         tasks: share.tasks,
                         bytes: share.bytes,
                         path: path_name(share),
+                        hops: share.hops,
                     };
                     (host.to_string(), share)
                 })
@@ -260,6 +264,7 @@ impl Report {
 
 fn path_name(share: &HostShare) -> &'static str {
     match share.path {
+        _ if share.hops > 1 => "via",
         None => "local",
         Some(Path::Relayed) => "relayed",
         Some(_) => "direct",

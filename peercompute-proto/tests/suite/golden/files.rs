@@ -158,6 +158,16 @@ const STREAMS: &[(&str, &str, &[&str])] = &[
             "CellFrame.largest",
         ],
     ),
+    (
+        "flow_neighbour",
+        "FlowFrame",
+        &[
+            "FlowFrame.hello",
+            "FlowFrame",
+            "FlowFrame.empty",
+            "FlowFrame.update",
+        ],
+    ),
 ];
 
 fn streams(folder: &mut Folder, messages: &BTreeMap<&'static str, Bytes>) {
@@ -165,6 +175,7 @@ fn streams(folder: &mut Folder, messages: &BTreeMap<&'static str, Bytes>) {
         let bytes = match *message {
             "TaskFrame" => stream::<v1::TaskFrame>(messages, parts),
             "CellFrame" => stream::<v1::CellFrame>(messages, parts),
+            "FlowFrame" => stream::<v1::FlowFrame>(messages, parts),
             _ => stream::<v1::RendezvousFrame>(messages, parts),
         };
         let text: String = parts

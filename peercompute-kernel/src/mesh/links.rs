@@ -1,0 +1,152 @@
+//! One stream of frames to each neighbour.
+
+use std::sync::Arc;
+
+use peercompute_net::{FrameReader, FrameWriter, Path, PeerId, Stream, frames};
+use peercompute_proto::v1::FlowFrame;
+use peercompute_swarm::NeighbourId;
+use tokio::sync::Notify;
+
+use super::{Link, Mesh, peer_bytes};
+use crate::{clock::now, error::LinkError};
+
+/// How a link has ended.
+pub(crate) type LinkEnd = (PeerId, Result<(), LinkError>);
+
+impl Mesh {
+    /// Runs the link to one neighbour until either end ends it.
+    ///
+    /// Of two streams between the same two nodes both ends keep the same one: that which the lower peer id has opened, or, if one end has opened both, the newer.
+    pub(crate) async fn drive(
+        self: Arc<Self>,
+        local: PeerId,
+        peer: PeerId,
+        path: Option<Path>,
+        opened: bool,
+        stream: Stream,
+    ) -> LinkEnd {
+        let end = self.drive_link(local, peer, path, opened, stream).await;
+        self.changed.notify_waiters();
+        (peer, end)
+    }
+
+    async fn drive_link(
+        self: &Arc<Self>,
+        local: PeerId,
+        peer: PeerId,
+        path: Option<Path>,
+        opened: bool,
+        stream: Stream,
+    ) -> Result<(), LinkError> {
+        let ready = Arc::new(Notify::new());
+        let end = Arc::new(Notify::new());
+        let by_lower = |opened: bool| opened == (local < peer);
+        let neighbour = self.step(|state, now| {
+            if state.stopped {
+                return Err(LinkError::Ended);
+            }
+            let before = state.links.iter().find(|(_, link)| link.peer == peer);
+            if let Some((old, link)) = before.map(|(id, link)| (*id, link)) {
+                if by_lower(link.opened) && !by_lower(opened) {
+                    return Err(LinkError::Doubled);
+                }
+                link.end.notify_one();
+                state.core.remove_neighbour(now, old);
+                state.links.remove(&old);
+            }
+            let neighbour = NeighbourId(state.next_link);
+            state.core.add_neighbour(now, neighbour, peer_bytes(peer))?;
+            state.next_link += 1;
+            state.links.insert(
+                neighbour,
+                Link {
+                    peer,
+                    path,
+                    opened,
+                    ready: ready.clone(),
+                    end: end.clone(),
+                },
+            );
+            Ok(neighbour)
+        })?;
+        self.changed.notify_waiters();
+        // Also when this future is dropped, the link is gone.
+        let _gone = Gone {
+            mesh: self,
+            neighbour,
+        };
+        let (mut reader, mut writer) = frames::<FlowFrame, FlowFrame>(stream);
+        tokio::select! {
+            // In this order, so that a simulation repeats.
+            biased;
+            outcome = self.read(neighbour, &mut reader) => outcome,
+            outcome = self.write(neighbour, &ready, &mut writer) => outcome,
+            () = end.notified() => Err(LinkError::Doubled),
+        }
+    }
+
+    async fn read(
+        &self,
+        neighbour: NeighbourId,
+        reader: &mut FrameReader<FlowFrame>,
+    ) -> Result<(), LinkError> {
+        let mut was_served = false;
+        while let Some(frame) = reader.next().await? {
+            self.step(|state, now| state.core.handle_frame(now, neighbour, frame))?;
+            let is_served = self.is_served();
+            if std::mem::replace(&mut was_served, is_served) != is_served {
+                self.changed.notify_waiters();
+            }
+        }
+        Ok(())
+    }
+
+    async fn write(
+        &self,
+        neighbour: NeighbourId,
+        ready: &Notify,
+        writer: &mut FrameWriter<FlowFrame>,
+    ) -> Result<(), LinkError> {
+        loop {
+            while let Some(frame) = self.transmit(neighbour) {
+                writer.feed(&frame);
+                if writer.is_full() {
+                    writer.flush().await?;
+                }
+            }
+            writer.flush().await?;
+            ready.notified().await;
+        }
+    }
+
+    fn transmit(&self, neighbour: NeighbourId) -> Option<FlowFrame> {
+        let mut state = self.lock();
+        let before = state.core.poll_timeout();
+        let frame = state.core.poll_transmit(now(&self.runtime), neighbour);
+        // What has been sent may have consequences for others.
+        self.hand_out(&mut state);
+        self.note_timeout(before, &state);
+        frame
+    }
+
+    /// The neighbours that there are.
+    pub(super) fn linked(&self) -> Vec<PeerId> {
+        self.lock().links.values().map(|link| link.peer).collect()
+    }
+}
+
+/// Takes a neighbour out of the mesh when its link ends, however that happens.
+struct Gone<'a> {
+    mesh: &'a Mesh,
+    neighbour: NeighbourId,
+}
+
+impl Drop for Gone<'_> {
+    fn drop(&mut self) {
+        self.mesh.step(|state, now| {
+            state.core.remove_neighbour(now, self.neighbour);
+            state.links.remove(&self.neighbour);
+        });
+        self.mesh.changed.notify_waiters();
+    }
+}

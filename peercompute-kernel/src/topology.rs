@@ -1,0 +1,249 @@
+//! Which peers a node works with, and how. Pure: no I/O, no clock.
+
+use std::{collections::BTreeSet, fmt, str::FromStr};
+
+use peercompute_net::PeerId;
+
+/// The most neighbours that a node looks for.
+pub(crate) const DEGREE: usize = 8;
+
+/// Children of a node in a hierarchy: with its parent it has as many neighbours as it looks for.
+const CHILDREN: usize = DEGREE - 1;
+
+/// How work gets from the nodes that have it to those that do it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Topology {
+    /// Over links between neighbours, hop by hop: each node decides by what it and its neighbours see. A node keeps up to eight neighbours.
+    #[default]
+    Emergent,
+    /// The same over the links of a tree.
+    Hierarchy,
+    /// The submitter leases its tasks straight to every peer that it is connected to.
+    Distributed,
+}
+
+impl Topology {
+    /// All of them, by name.
+    pub const NAMES: [&'static str; 3] = ["emergent", "hierarchy", "distributed"];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Emergent => "emergent",
+            Self::Hierarchy => "hierarchy",
+            Self::Distributed => "distributed",
+        }
+    }
+}
+
+impl fmt::Display for Topology {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// There is no topology of this name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no topology `{name}`; known are emergent, hierarchy and distributed")]
+pub struct UnknownTopology {
+    /// The name.
+    pub name: String,
+}
+
+impl FromStr for Topology {
+    type Err = UnknownTopology;
+
+    fn from_str(name: &str) -> Result<Self, UnknownTopology> {
+        let all = [Self::Emergent, Self::Hierarchy, Self::Distributed];
+        all.into_iter()
+            .find(|topology| topology.name() == name)
+            .ok_or_else(|| UnknownTopology {
+                name: name.to_owned(),
+            })
+    }
+}
+
+/// A node's part in a hierarchy; everywhere else all are peers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Role {
+    /// The node at the top.
+    Root,
+    /// A node with others below it.
+    Parent,
+    /// A node among equals.
+    #[default]
+    Peer,
+    /// A node with nobody below it.
+    Child,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Root => "root",
+            Self::Parent => "parent",
+            Self::Peer => "peer",
+            Self::Child => "child",
+        })
+    }
+}
+
+/// A peer that could be a neighbour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Candidate {
+    pub(crate) peer: PeerId,
+    /// It is connected.
+    pub(crate) reached: bool,
+    /// It is a neighbour already.
+    pub(crate) linked: bool,
+}
+
+/// Whom a node wants for neighbours, and what it is among them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Choice {
+    pub(crate) neighbours: BTreeSet<PeerId>,
+    pub(crate) role: Role,
+}
+
+/// Says which links carry flow. This is the seam for those who choose better.
+pub(crate) fn choose(topology: Topology, local: PeerId, candidates: &[Candidate]) -> Choice {
+    match topology {
+        Topology::Distributed => Choice::default(),
+        Topology::Emergent => {
+            let mut reached: Vec<_> = candidates.iter().filter(|it| it.reached).collect();
+            // Whoever is a neighbour stays one. Among the others, those of whom not everybody thinks first.
+            reached.sort_by_key(|it| (!it.linked, distance(local, it.peer)));
+            Choice {
+                neighbours: reached.iter().take(DEGREE).map(|it| it.peer).collect(),
+                role: Role::Peer,
+            }
+        }
+        Topology::Hierarchy => tree(local, candidates),
+    }
+}
+
+/// Peer ids in their order are the places of a tree in which each node has as many children as it can. Those who see the same peers see the same tree.
+fn tree(local: PeerId, candidates: &[Candidate]) -> Choice {
+    let mut places: Vec<PeerId> = candidates.iter().map(|it| it.peer).collect();
+    places.push(local);
+    places.sort();
+    places.dedup();
+    let own = places.iter().position(|peer| *peer == local).unwrap_or(0);
+    let reached = |place: usize| {
+        let peer = places[place];
+        candidates
+            .iter()
+            .any(|candidate| candidate.peer == peer && candidate.reached)
+            .then_some(peer)
+    };
+    let above = std::iter::successors(Some(own), |place| Some(place.checked_sub(1)? / CHILDREN));
+    let parent = above.skip(1).find_map(reached);
+    let first = own * CHILDREN + 1;
+    let children = first..(first + CHILDREN).min(places.len());
+    let has_children = !children.is_empty();
+    Choice {
+        neighbours: children.filter_map(reached).chain(parent).collect(),
+        role: match (own, has_children) {
+            (0, _) => Role::Root,
+            (_, true) => Role::Parent,
+            (_, false) => Role::Child,
+        },
+    }
+}
+
+/// How far two peers are from each other in a space that has nothing to do with where they are: it spreads the links over all.
+fn distance(a: PeerId, b: PeerId) -> Vec<u8> {
+    let (a, b) = (a.to_bytes(), b.to_bytes());
+    a.iter()
+        .rev()
+        .zip(b.iter().rev())
+        .map(|(a, b)| a ^ b)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn candidates(peers: &[PeerId]) -> Vec<Candidate> {
+        let candidate = |peer: &PeerId| Candidate {
+            peer: *peer,
+            reached: true,
+            linked: false,
+        };
+        peers.iter().map(candidate).collect()
+    }
+
+    fn peers(count: usize) -> Vec<PeerId> {
+        let mut peers: Vec<_> = (0..count).map(|_| PeerId::random()).collect();
+        peers.sort();
+        peers
+    }
+
+    fn others(peers: &[PeerId], own: usize) -> Vec<Candidate> {
+        let mut others = candidates(peers);
+        others.remove(own);
+        others
+    }
+
+    #[test]
+    fn names_are_read_as_they_are_written() {
+        for name in Topology::NAMES {
+            assert_eq!(name.parse::<Topology>().unwrap().to_string(), name);
+        }
+        assert!("star".parse::<Topology>().is_err());
+    }
+
+    #[test]
+    fn an_emergent_node_keeps_the_neighbours_that_it_has() {
+        let peers = peers(20);
+        let mut others = others(&peers, 0);
+        for candidate in others.iter_mut().skip(12) {
+            candidate.linked = true;
+        }
+        let choice = choose(Topology::Emergent, peers[0], &others);
+        assert_eq!(choice.neighbours.len(), DEGREE);
+        for candidate in &others {
+            assert!(!candidate.linked || choice.neighbours.contains(&candidate.peer));
+        }
+    }
+
+    #[test]
+    fn the_links_of_a_hierarchy_are_a_tree_that_both_ends_want() {
+        let peers = peers(60);
+        let choices: Vec<_> = (0..peers.len())
+            .map(|own| choose(Topology::Hierarchy, peers[own], &others(&peers, own)))
+            .collect();
+        let mut links = 0;
+        for (peer, choice) in peers.iter().zip(&choices) {
+            assert!(choice.neighbours.len() <= DEGREE);
+            for other in &choice.neighbours {
+                let place = peers.binary_search(other).unwrap();
+                assert!(choices[place].neighbours.contains(peer));
+                links += 1;
+            }
+        }
+        assert_eq!(links, 2 * (peers.len() - 1));
+        let roots = choices.iter().filter(|choice| choice.role == Role::Root);
+        assert_eq!(roots.count(), 1);
+    }
+
+    #[test]
+    fn a_parent_out_of_reach_is_passed_over() {
+        let peers = peers(60);
+        let mut others = others(&peers, 59);
+        // (59 - 1) / 7 is its parent, (8 - 1) / 7 its parent's.
+        others[8].reached = false;
+        let choice = choose(Topology::Hierarchy, peers[59], &others);
+        assert_eq!(choice.neighbours, BTreeSet::from([peers[1]]));
+    }
+
+    #[test]
+    fn in_a_distributed_topology_nobody_is_a_neighbour() {
+        let peers = peers(3);
+        let choice = choose(Topology::Distributed, peers[0], &others(&peers, 0));
+        assert!(choice.neighbours.is_empty());
+    }
+}

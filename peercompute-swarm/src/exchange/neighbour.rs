@@ -1,0 +1,141 @@
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use peercompute_proto::v1;
+
+use super::{AddNeighbourError, Exchange, FlowViolation, NeighbourId, meter::LinkMeter};
+use crate::JobId;
+
+/// A node at the other end of a stream.
+#[derive(Debug)]
+pub(super) struct Neighbour {
+    /// Its peer id.
+    pub(super) peer: Bytes,
+    pub(super) hello_sent: bool,
+    pub(super) hello_received: bool,
+    pub(super) capabilities: v1::Capabilities,
+    /// Its numbers for jobs. Those of jobs that this end has left stay until it answers with their end.
+    pub(super) numbers: BTreeMap<u32, Option<JobId>>,
+    /// This end's last number.
+    pub(super) last_number: u32,
+    pub(super) ends: VecDeque<v1::FlowEnd>,
+    pub(super) refused: VecDeque<u32>,
+    pub(super) meter: LinkMeter,
+    /// It is in the queue of those for whom there is something.
+    pub(super) woken: bool,
+    /// When a transfer may go on.
+    pub(super) pace_at: Option<Duration>,
+    /// A frame is to go even if it says nothing but the time.
+    pub(super) ping: bool,
+}
+
+impl Neighbour {
+    fn new(now: Duration, peer: Bytes) -> Self {
+        Self {
+            peer,
+            hello_sent: false,
+            hello_received: false,
+            capabilities: v1::Capabilities::default(),
+            numbers: BTreeMap::new(),
+            last_number: 0,
+            ends: VecDeque::new(),
+            refused: VecDeque::new(),
+            meter: LinkMeter::new(now),
+            woken: false,
+            pace_at: None,
+            ping: false,
+        }
+    }
+
+    pub(super) fn greet(
+        &mut self,
+        ours: &v1::StreamBinding,
+        hello: Option<v1::FlowHello>,
+    ) -> Result<bool, FlowViolation> {
+        let Some(hello) = hello else {
+            return if self.hello_received {
+                Ok(false)
+            } else {
+                Err(FlowViolation::Hello { what: "missing" })
+            };
+        };
+        if self.hello_received {
+            return Err(FlowViolation::Hello { what: "repeated" });
+        }
+        let theirs = hello.binding.ok_or(FlowViolation::MissingBinding)?;
+        if theirs.version != ours.version {
+            return Err(FlowViolation::Version {
+                theirs: theirs.version,
+                ours: ours.version,
+            });
+        }
+        if theirs.scope != ours.scope {
+            return Err(FlowViolation::Scope);
+        }
+        self.capabilities = hello.capabilities.unwrap_or_default();
+        self.hello_received = true;
+        Ok(true)
+    }
+
+    pub(super) fn next_number(&mut self) -> u32 {
+        self.last_number = self.last_number.wrapping_add(1);
+        self.last_number
+    }
+}
+
+impl Exchange {
+    /// A node at the other end of a fresh stream. `peer` is its peer id, as the connection proves it.
+    ///
+    /// # Errors
+    ///
+    /// [`AddNeighbourError`] if the id is in use or there are too many.
+    pub fn add_neighbour(
+        &mut self,
+        now: Duration,
+        id: NeighbourId,
+        peer: Bytes,
+    ) -> Result<(), AddNeighbourError> {
+        if self.neighbours.contains_key(&id) {
+            return Err(AddNeighbourError::Exists { neighbour: id });
+        }
+        if self.neighbours.len() >= self.config.max_neighbours {
+            return Err(AddNeighbourError::TooMany {
+                max: self.config.max_neighbours,
+            });
+        }
+        self.neighbours.insert(id, Neighbour::new(now, peer));
+        self.wake(id);
+        Ok(())
+    }
+
+    /// Forgets a neighbour whose stream is gone. What had not gone to it waits here again, and an own job's bundles that it was given are given to others. One that
+    /// is not there is ignored.
+    pub fn remove_neighbour(&mut self, now: Duration, id: NeighbourId) {
+        if self.neighbours.remove(&id).is_none() {
+            return;
+        }
+        let jobs: Vec<JobId> = self.jobs.keys().copied().collect();
+        for job in jobs {
+            if let Some(entry) = self.jobs.get_mut(&job)
+                && entry.remove_link(now, id, &mut self.events).is_some()
+            {
+                self.act(now, job);
+            }
+        }
+    }
+
+    /// A neighbour's peer id; `None` where it is not there.
+    pub fn peer_of(&self, id: NeighbourId) -> Option<&Bytes> {
+        self.neighbours.get(&id).map(|neighbour| &neighbour.peer)
+    }
+
+    /// Whether a neighbour has said hello.
+    pub fn is_ready(&self, id: NeighbourId) -> bool {
+        self.neighbours
+            .get(&id)
+            .is_some_and(|neighbour| neighbour.hello_received)
+    }
+}

@@ -1,0 +1,192 @@
+//! A node's cell as it is printed: its neighbours, what the links to them carry, and what flows.
+
+use std::time::Duration;
+
+use peercompute_kernel::{MeshFlow, MeshJob, MeshNeighbour, MeshStatus};
+use serde::{Deserialize, Serialize};
+
+use super::path_name;
+use crate::output;
+
+/// A node's part in the work that moves hop by hop. Rates are in bytes or in bundles of tasks a second, values and prices in completed bundles.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct JsonCell {
+    role: String,
+    up_bytes_per_s: u64,
+    down_bytes_per_s: u64,
+    stored_bytes: u64,
+    neighbours: Vec<JsonNeighbour>,
+    jobs: Vec<JsonJob>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+struct JsonNeighbour {
+    peer_id: String,
+    path: Option<String>,
+    workers: u32,
+    rtt_us: Option<u64>,
+    up_bytes_per_s: u64,
+    down_bytes_per_s: u64,
+    sent_bytes: u64,
+    received_bytes: u64,
+    /// Why the link is kept: who has chosen it.
+    kept: String,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+struct JsonJob {
+    submitter: Option<String>,
+    number: u64,
+    own: bool,
+    computes: bool,
+    hops: Option<u32>,
+    waiting_inputs: usize,
+    waiting_outputs: usize,
+    unfinished_tasks: usize,
+    work_per_s: f64,
+    compute_per_s: f64,
+    /// What a bundle of tasks is worth here: how much the node wants one, from 0 to 1 and somewhat more.
+    input_value: f64,
+    /// What a bundle of results is worth here: how far it is from home, 0 or less.
+    output_value: f64,
+    up_price: f64,
+    down_price: f64,
+    flows: Vec<JsonFlow>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+struct JsonFlow {
+    peer_id: String,
+    inputs_per_s: f64,
+    outputs_per_s: f64,
+    price: f64,
+    trust: f64,
+    source_hops: Option<u32>,
+    worker_hops: Option<u32>,
+}
+
+impl JsonCell {
+    pub(super) fn new(mesh: &MeshStatus) -> Self {
+        Self {
+            role: mesh.role.to_string(),
+            up_bytes_per_s: mesh.up as u64,
+            down_bytes_per_s: mesh.down as u64,
+            stored_bytes: mesh.stored_bytes,
+            neighbours: mesh.neighbours.iter().map(JsonNeighbour::new).collect(),
+            jobs: mesh.jobs.iter().map(JsonJob::new).collect(),
+        }
+    }
+
+    /// Adds lines for people.
+    pub(super) fn add_text(&self, lines: &mut Vec<String>) {
+        lines.push(format!(
+            "cell      {}, sends {}/s, receives {}/s",
+            self.role,
+            output::bytes(self.up_bytes_per_s),
+            output::bytes(self.down_bytes_per_s)
+        ));
+        for neighbour in &self.neighbours {
+            let round_trip = neighbour.rtt_us.map_or_else(
+                || "not measured yet".to_owned(),
+                |us| humantime::format_duration(Duration::from_micros(us)).to_string(),
+            );
+            lines.push(format!(
+                "  {}  {}  round trip {round_trip}, up {}/s, down {}/s, kept: {}",
+                neighbour.peer_id,
+                neighbour.path.as_deref().unwrap_or_default(),
+                output::bytes(neighbour.up_bytes_per_s),
+                output::bytes(neighbour.down_bytes_per_s),
+                neighbour.kept
+            ));
+        }
+        for job in &self.jobs {
+            lines.extend(job.to_text());
+        }
+    }
+}
+
+impl JsonNeighbour {
+    fn new(neighbour: &MeshNeighbour) -> Self {
+        let round_trip = neighbour.round_trip;
+        Self {
+            peer_id: neighbour.peer.to_string(),
+            path: neighbour.path.map(|path| path_name(path).to_owned()),
+            workers: neighbour.workers,
+            rtt_us: round_trip.map(|it| u64::try_from(it.as_micros()).unwrap_or(u64::MAX)),
+            up_bytes_per_s: neighbour.up as u64,
+            down_bytes_per_s: neighbour.down as u64,
+            sent_bytes: neighbour.sent,
+            received_bytes: neighbour.received,
+            kept: if neighbour.opened {
+                "chosen by this node"
+            } else {
+                "chosen by the neighbour"
+            }
+            .to_owned(),
+        }
+    }
+}
+
+impl JsonJob {
+    fn new(job: &MeshJob) -> Self {
+        Self {
+            submitter: job.submitter.map(|peer| peer.to_string()),
+            number: job.number,
+            own: job.own,
+            computes: job.computes,
+            hops: job.hops,
+            waiting_inputs: job.inputs,
+            waiting_outputs: job.outputs,
+            unfinished_tasks: job.unfinished,
+            work_per_s: job.work,
+            compute_per_s: job.compute,
+            input_value: job.input_value,
+            output_value: job.output_value,
+            up_price: job.up_price,
+            down_price: job.down_price,
+            flows: job.flows.iter().map(JsonFlow::new).collect(),
+        }
+    }
+
+    fn to_text(&self) -> Vec<String> {
+        let of = self.submitter.as_deref().unwrap_or("nobody known");
+        let hops = match self.hops {
+            Some(0) => "its own".to_owned(),
+            Some(hops) => format!("{} away", output::count(hops.into(), "hop")),
+            None => "out of reach".to_owned(),
+        };
+        let mut lines = vec![format!(
+            "  job {} of {of}, {hops}: {} and {} wait, computes {:.1} of {:.1}/s, pressure {:.3} and {:.3}, prices up {:.3} down {:.3}",
+            self.number,
+            output::count(self.waiting_inputs as u64, "bundle"),
+            output::count(self.waiting_outputs as u64, "result"),
+            self.work_per_s,
+            self.compute_per_s,
+            self.input_value,
+            self.output_value,
+            self.up_price,
+            self.down_price
+        )];
+        lines.extend(self.flows.iter().map(|flow| {
+            format!(
+                "    {}  sends {:.1} bundles and {:.1} results/s, price {:.3}, trust {:.2}",
+                flow.peer_id, flow.inputs_per_s, flow.outputs_per_s, flow.price, flow.trust
+            )
+        }));
+        lines
+    }
+}
+
+impl JsonFlow {
+    fn new(flow: &MeshFlow) -> Self {
+        Self {
+            peer_id: flow.peer.to_string(),
+            inputs_per_s: flow.inputs,
+            outputs_per_s: flow.outputs,
+            price: flow.price,
+            trust: flow.trust,
+            source_hops: flow.source_hops,
+            worker_hops: flow.worker_hops,
+        }
+    }
+}

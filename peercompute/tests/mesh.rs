@@ -1,0 +1,153 @@
+//! Work that moves hop by hop, between real processes over loopback.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::{
+    io::{BufRead as _, BufReader},
+    process::Stdio,
+};
+
+use common::{Running, command, crc, file, finish, run, wait_until};
+use serde_json::Value;
+
+/// A node that listens nowhere: only those whom it dials can give it work.
+fn hidden(behind: &Running) -> Running {
+    Running::start(&["node", "--listen", "none", "--peer", behind.address()])
+}
+
+fn status(node: &Running) -> Value {
+    run(&["status", "--json", "--control", node.control()])
+        .expect(0)
+        .json()
+}
+
+/// Waits until a node has so many neighbours that have said hello.
+fn wait_for_neighbours(node: &Running, count: usize) {
+    wait_until("neighbours", || {
+        let status = status(node);
+        let neighbours = status["cell"]["neighbours"].as_array().unwrap();
+        let measured = neighbours.iter().filter(|it| it["rtt_us"].is_u64());
+        measured.count() >= count
+    });
+}
+
+#[test]
+fn a_node_that_only_the_one_in_between_knows_does_the_work() {
+    let dir = tempfile::tempdir().unwrap();
+    let a = file(dir.path(), "a", 20_000_000);
+    let between = Running::node(&["--throttle", "0"]);
+    let far = hidden(&between);
+    wait_for_neighbours(&far, 1);
+    let report = run(&[
+        "run",
+        "--op",
+        "crc32c",
+        "--op",
+        "fnv64",
+        "--json",
+        "--no-local",
+        "--chunk",
+        "256KiB",
+        "--topology",
+        "emergent",
+        "--peer",
+        between.address(),
+        &a,
+    ]);
+    let report = report.expect(0).json();
+    assert_eq!(report["results"][0]["value"], crc(&a));
+    assert_eq!(report["verified"], true);
+    assert_eq!(report["local_fallback"], false);
+    assert_eq!(report["by_node"].as_object().unwrap().len(), 1);
+    let share = &report["by_node"][&far.peer];
+    assert_eq!(share["tasks"], 154);
+    assert_eq!((&share["path"], &share["hops"]), (&"via".into(), &2.into()));
+    let cell = &status(&between)["cell"];
+    assert_eq!(cell["role"], "peer");
+    assert!(cell["neighbours"][0]["sent_bytes"].as_u64().unwrap() > 20_000_000);
+    assert_eq!(far.interrupt(), 0);
+    assert_eq!(between.interrupt(), 0);
+}
+
+#[test]
+fn a_neighbour_that_is_killed_midway_costs_no_result() {
+    let dir = tempfile::tempdir().unwrap();
+    let a = file(dir.path(), "a", 64_000_000);
+    for topology in ["emergent", "hierarchy"] {
+        let between = Running::node(&["--throttle", "0"]);
+        let mut far = [hidden(&between), hidden(&between)];
+        for node in &far {
+            wait_for_neighbours(node, 1);
+        }
+        let mut job = command(&[
+            "run",
+            "--op",
+            "crc32c",
+            "--op",
+            "counteq",
+            "--imm",
+            "7",
+            "--json",
+            "--events",
+            "--no-local",
+            "--chunk",
+            "64KiB",
+            "--topology",
+            topology,
+            "--peer",
+            between.address(),
+            &a,
+        ])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+        let events = BufReader::new(job.stderr.take().unwrap());
+        let mut killed = false;
+        for line in events.lines() {
+            let event: Value = serde_json::from_str(&line.unwrap()).unwrap_or_default();
+            if !killed
+                && event["done"]
+                    .as_u64()
+                    .is_some_and(|bytes| bytes > 10_000_000)
+            {
+                far[0].kill();
+                killed = true;
+            }
+        }
+        let report = finish(job).expect(0).json();
+        assert!(killed, "the job ended before the kill");
+        assert_eq!(report["verified"], true, "{topology}");
+        assert_eq!(report["tasks"], 1954, "{topology}");
+    }
+}
+
+#[test]
+fn the_status_shows_the_cell_to_people() {
+    let one = Running::node(&[]);
+    let two = Running::node(&["--peer", one.address(), "--topology", "hierarchy"]);
+    wait_for_neighbours(&two, 1);
+    let text = run(&["status", "--control", two.control()]).expect(0);
+    let text = text.text().to_owned();
+    for part in [
+        "topology  hierarchy",
+        "cell      ",
+        "round trip",
+        "kept: chosen by",
+    ] {
+        assert!(text.contains(part), "{part} is not in:\n{text}");
+    }
+    let roles = [&one, &two].map(|node| status(node)["cell"]["role"].clone());
+    // Only the second follows a hierarchy, and is its root or its child.
+    assert_eq!(roles[0], "peer");
+    assert!(["root", "child"].contains(&roles[1].as_str().unwrap()));
+}
+
+#[test]
+fn an_unknown_topology_is_refused_with_those_that_are_known() {
+    for more in [&["node"][..], &["run", "--op", "noop", "file"]] {
+        let finished = run(&[more, &["--topology", "star"]].concat()).expect(2);
+        assert!(finished.stderr.contains("emergent"), "{}", finished.stderr);
+    }
+}
