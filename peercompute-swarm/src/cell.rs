@@ -3,6 +3,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 mod action;
+mod choice;
 mod config;
 mod frame;
 mod link;
@@ -10,10 +11,12 @@ mod pace;
 mod plan;
 mod ready;
 mod slots;
+pub mod theory;
 mod units;
 mod view;
 
 pub use action::{Action, Port};
+pub use choice::{Candidate, Choice, Figures, LinkChoice, Note, PLACE_KEPT, PROBE_BYTES};
 pub use config::{Buffer, CellConfig, CellTuning};
 pub use frame::CellFrame;
 pub use link::LinkConfig;
@@ -196,6 +199,24 @@ impl Cell {
         self.pump(now.as_secs_f64());
     }
 
+    /// A link is to end: nothing more is sent over it.
+    pub fn retire_link(&mut self, port: Port) {
+        if let Some(Some(link)) = self.links.get_mut(port.0 as usize) {
+            link.plan.retire();
+        }
+    }
+
+    /// Whether nothing is in transfer to the neighbour.
+    pub fn is_idle(&self, port: Port) -> bool {
+        let link = self.links.get(port.0 as usize).and_then(Option::as_ref);
+        link.is_none_or(|link| {
+            link.sending
+                .0
+                .iter()
+                .all(|sending| sending.transfer.is_none())
+        })
+    }
+
     /// What is known of a link has changed.
     pub fn set_link(&mut self, now: Duration, port: Port, config: LinkConfig) {
         let Some(Some(link)) = self.links.get_mut(port.0 as usize) else {
@@ -209,7 +230,11 @@ impl Cell {
     /// How far a neighbour's word counts, from 0 (not at all) to 1 (fully, as at first): the share of what it claimed that was delivered.
     pub fn set_trust(&mut self, port: Port, share: f64) {
         if let Some(Some(link)) = self.links.get_mut(port.0 as usize) {
-            link.plan.trust = share.clamp(0.0, 1.0);
+            link.plan.trust = if share.is_nan() {
+                0.0
+            } else {
+                share.clamp(0.0, 1.0)
+            };
         }
     }
 
@@ -237,7 +262,12 @@ impl Cell {
         self.pump(now.as_secs_f64());
     }
 
-    /// An item has been given to the node by its own user, or back from a link that has gone.
+    /// How many items of a kind may be [given](Self::handle_item) to the node now.
+    pub fn room(&self, item: Item) -> u32 {
+        self.limit(item).saturating_sub(self.taken())
+    }
+
+    /// An item has been given to the node by its own user, or back from a link that has gone; there must be [room](Self::room) for it.
     pub fn handle_item(&mut self, now: Duration, item: Item) {
         self.put(now.as_secs_f64(), item);
         self.pump(now.as_secs_f64());

@@ -22,5 +22,5 @@ pub use engine::{Simulation, SimulationConfig};
 pub use generate::{GenerateError, MAX_GENERATED_NODES, NetworkKind, UnknownNetworkKind, generate};
 pub use network::{LinkSpec, Network, NetworkError, NodeEvent, NodeSpec, Presence};
 pub use record::{Report, Sample};
-pub use rule::{Input, NodeView, Rule};
-pub use rules::{RuleName, UnknownRule, simulate};
+pub use rule::{ChoosingCell, Input, NodeView, Rule};
+pub use rules::{RuleName, UnknownRule, simulate, simulate_in_pieces};

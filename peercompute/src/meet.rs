@@ -1,6 +1,6 @@
 //! Nodes as the command line describes them.
 
-use std::{fs, path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use peercompute_compute::{PoolConfig, Throttle};
 use peercompute_kernel::{
@@ -16,7 +16,6 @@ use crate::{
     address,
     cli::{MeetArgs, NodeArgs},
     failure::Failure,
-    output,
 };
 
 /// What `--listen` says when nothing is to be listened at.
@@ -107,25 +106,8 @@ fn build(builder: NodeBuilder) -> Result<NodeKernel, Failure> {
 
 /// Reads the identity in a file, or writes a new one there.
 fn identity_of(path: &Path, runtime: &Runtime) -> Result<Identity, Failure> {
-    // Before it is opened, which for a pipe that nobody writes to would never end.
-    match holds_no_key(path) {
-        Some(failure) => Err(failure),
-        None => Identity::load_or_generate(path, runtime)
-            .map_err(|error| Failure::usage(error).about(path, IDENTITY)),
-    }
-}
-
-/// Why no key can be in what is at `path`, seen from outside.
-fn holds_no_key(path: &Path) -> Option<Failure> {
-    let why = match fs::metadata(path) {
-        Ok(there) if !there.is_file() => "is not a regular file; name another",
-        Ok(there) if there.len() == 0 => {
-            "is empty, there is no key in it; restore it from a copy, or remove it to get a new identity"
-        }
-        _ => return None,
-    };
-    let name = output::name(path);
-    Some(Failure::usage(format!("--identity {name}: {why}")).about(path, IDENTITY))
+    Identity::load_or_generate(path, runtime)
+        .map_err(|error| Failure::usage(error).about(path, IDENTITY))
 }
 
 /// Says why a relay did not start, or did not end well.
@@ -140,7 +122,7 @@ pub(crate) fn relay_failure(error: peercompute_relay::RunError) -> Failure {
         _ if error.exit_code() == 2 => return Failure::usage(error),
         _ => return Failure::run(error),
     };
-    holds_no_key(&path).unwrap_or_else(|| Failure::usage(error).about(&path, IDENTITY))
+    Failure::usage(error).about(&path, IDENTITY)
 }
 
 fn listen_addresses(given: &[String], local: PeerId) -> Result<Vec<Multiaddr>, Failure> {
@@ -194,6 +176,8 @@ pub(crate) fn start_failure(error: StartError) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use peercompute_rt::Simulation;
 
     use super::*;
@@ -225,9 +209,9 @@ mod tests {
         let socket = dir.path().join("socket");
         let _socket = std::os::unix::net::UnixListener::bind(&socket).unwrap();
         for (path, reason) in [
-            (empty.as_path(), "empty"),
-            (dir.path(), "not a regular file"),
-            (&socket, "not a regular file"),
+            (empty.as_path(), "it is empty"),
+            (dir.path(), "is no file"),
+            (&socket, "is no file"),
         ] {
             let refused = identity_of(path, &runtime).unwrap_err();
             assert!(refused.to_string().contains(reason), "{refused}");

@@ -18,13 +18,13 @@ use std::{
 };
 
 use futures::{StreamExt as _, stream::FuturesOrdered};
-use peercompute_swarm::sim::SimulationConfig;
+use peercompute_swarm::sim::{NetworkKind, RuleName, SimulationConfig};
 use serde::Serialize;
 use tokio::{sync::Semaphore, task::JoinError};
 
 pub(crate) use self::args::SimArgs;
 use self::{
-    args::{Buffers, Kind, Rule, value_name},
+    args::{Buffers, value_name},
     instance::{Instance, InstanceError, Mode},
     outcome::Outcome,
     progress::{Progress, Share},
@@ -40,7 +40,7 @@ const BYTES_OF_NODE: u64 = 150;
 /// What all simulations of one call share.
 #[derive(Clone, Debug)]
 struct Setup {
-    rule: Rule,
+    rule: RuleName,
     buffers: Buffers,
     seed: u64,
     /// `None`: what the network asks for.
@@ -61,7 +61,7 @@ struct Job {
 #[derive(Clone)]
 enum Input {
     File(PathBuf),
-    Made { kind: Kind, nodes: usize },
+    Made { kind: NetworkKind, nodes: usize },
 }
 
 /// What came of it.
@@ -145,7 +145,7 @@ fn jobs(args: &SimArgs) -> Vec<Job> {
         .collect();
     if let (Some(kind), Some(nodes)) = (args.generate, args.nodes) {
         jobs.push(Job {
-            label: format!("{}-{nodes}-{}", value_name(&kind), args.seed),
+            label: format!("{kind}-{nodes}-{}", args.seed),
             input: Input::Made { kind, nodes },
             weight: nodes as u64 * BYTES_OF_NODE,
             plot: None,
@@ -199,7 +199,7 @@ async fn run_all(
 
     let setting = format!(
         "rule {}, {} buffers, seed {}",
-        value_name(&setup.rule),
+        setup.rule,
         value_name(&setup.buffers),
         setup.seed
     );
@@ -302,7 +302,7 @@ fn run_one(
         Input::File(path) => {
             let instance = instance::read(&path)?;
             let length = match instance.mode {
-                Mode::Fixed => FIXED_LENGTH,
+                Mode::Fixed | Mode::Overlay { .. } => FIXED_LENGTH,
                 Mode::Churn { duration, .. } => duration,
             };
             (instance, length)
@@ -317,6 +317,9 @@ fn run_one(
             (instance, engine::generated_length(nodes))
         }
     };
+    if instance.network.max_degree.is_some() && !setup.rule.chooses() {
+        return Err(InstanceError::no_choice(setup.rule));
+    }
     let length = setup.length.unwrap_or(length);
     let mut config = SimulationConfig::default();
     config.buffer = setup.buffers.into();
@@ -326,8 +329,7 @@ fn run_one(
         share.reach(part);
     });
     let wall = begun.elapsed();
-    let rule = value_name(&setup.rule);
-    let outcome = Outcome::new(&instance, &run.report, rule, length, wall);
+    let outcome = Outcome::new(&instance, &run.report, setup.rule, length, wall);
     let svg = setup.plot.then(|| {
         let setting = format!(
             "{} buffers, seed {}",

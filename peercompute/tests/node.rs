@@ -163,9 +163,9 @@ fn an_identity_is_read_from_a_regular_file_only() {
     let empty = file(dir.path(), "empty", 0);
     let pipe = named_pipe(dir.path(), "pipe");
     for (path, reason) in [
-        (empty.as_str(), "is empty"),
-        (pipe.as_str(), "not a regular file"),
-        (dir.path().to_str().unwrap(), "not a regular file"),
+        (empty.as_str(), "it is empty"),
+        (pipe.as_str(), "is no file"),
+        (dir.path().to_str().unwrap(), "is no file"),
     ] {
         let refused = run(&["node", "--json", "--identity", path]).expect(2);
         assert!(refused.stderr.contains(reason), "{}", refused.stderr);

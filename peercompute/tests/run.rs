@@ -197,12 +197,19 @@ fn when_nobody_answers_the_work_is_done_here_unless_that_was_ruled_out() {
     let mut node = Running::node(&[]);
     let gone = node.address().to_owned();
     node.kill();
-    let report = run(&["run", "--op", "crc32c", "--json", "--peer", &gone, &a])
-        .expect(0)
-        .json();
+    let args = [
+        "run",
+        "--op",
+        "crc32c",
+        "--patience",
+        "500ms",
+        "--peer",
+        &gone,
+    ];
+    let report = run(&[&args[..], &["--json", &a]].concat()).expect(0).json();
     assert_eq!(report["local_fallback"], true);
     assert_eq!(report["verified"], true);
-    let refused = run(&["run", "--op", "crc32c", "--no-local", "--peer", &gone, &a]).expect(1);
+    let refused = run(&[&args[..], &["--no-local", &a]].concat()).expect(1);
     assert!(
         refused.stderr.contains("no node is there"),
         "{}",
@@ -217,7 +224,8 @@ fn a_relay_that_is_gone_ends_in_the_local_fallback() {
     let mut relay = Running::relay();
     let gone = relay.address().to_owned();
     relay.kill();
-    let report = run(&["run", "--op", "crc32c", "--json", "--relay", &gone, &a])
+    let args = ["run", "--op", "crc32c", "--json", "--patience", "500ms"];
+    let report = run(&[&args[..], &["--relay", &gone, &a]].concat())
         .expect(0)
         .json();
     assert_eq!(report["local_fallback"], true);

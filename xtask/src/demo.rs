@@ -30,7 +30,7 @@ use self::{
     job::{Job, Run, Worker},
     report::Report,
 };
-use crate::{context::Context, process::run, tools::Tool};
+use crate::{context::Context, program};
 
 /// What is computed over every file, as the program's arguments.
 const OPERATIONS: &[&str] = &[
@@ -80,7 +80,7 @@ pub(crate) fn run_demo(context: &Context, arguments: &DemoArgs) -> Result<ExitCo
                 program.display()
             ))
         })?,
-        None => build(context)?,
+        None => program::release(context)?,
     };
     let stop = Stop::on_signals()?;
 
@@ -108,21 +108,6 @@ pub(crate) fn run_demo(context: &Context, arguments: &DemoArgs) -> Result<ExitCo
             Err(error)
         }
     }
-}
-
-fn build(context: &Context) -> Result<PathBuf> {
-    Tool::Linker.ensure(context)?;
-    println!("==> building the program");
-    run(&mut context.cargo([
-        "build",
-        "--release",
-        "--package",
-        "peercompute",
-        "--bin",
-        "peercompute",
-        "--locked",
-    ]))?;
-    Ok(context.target.join("release/peercompute"))
 }
 
 fn show(

@@ -9,8 +9,10 @@ mod checks;
 mod context;
 mod demo;
 mod lockfile;
+mod oracle;
 mod package;
 mod process;
+mod program;
 mod suite;
 mod summary;
 mod tools;
@@ -57,6 +59,10 @@ enum Command {
         )]
         arguments: Vec<String>,
     },
+    /// Measure the rules on networks whose largest rate is known, and write the tables in BENCHMARKS.md.
+    BenchOracle(oracle::BenchArgs),
+    /// Look for the best links of overlays with all knowledge, for comparison; write the tables in BENCHMARKS.md.
+    PlanOverlay(oracle::PlanArgs),
     /// Ask the RustSec database about the locked dependencies.
     Advisories,
 }
@@ -80,6 +86,8 @@ fn dispatch(context: &Context, command: Command) -> Result<ExitCode> {
         Command::Demo(arguments) => return demo::run_demo(context, &arguments),
         Command::Codegen => checks::codegen(context)?,
         Command::Bench { arguments } => run(&mut checks::bench_command(context, &arguments))?,
+        Command::BenchOracle(arguments) => return oracle::bench(context, &arguments),
+        Command::PlanOverlay(arguments) => return oracle::plan(context, &arguments),
         Command::Advisories => checks::advisories(context)?,
     }
     Ok(ExitCode::SUCCESS)

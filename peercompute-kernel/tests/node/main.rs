@@ -126,6 +126,11 @@ fn assert_all_right(outcomes: &BTreeMap<u64, Outcome>, count: u64) {
     }
 }
 
+fn assert_all_here(outcomes: &BTreeMap<u64, Outcome>) {
+    let mut outcomes = outcomes.values();
+    assert!(outcomes.all(|outcome| outcome.host == Some(Host::Local)));
+}
+
 fn when_alone() -> LocalFallback {
     LocalFallback::WhenAlone { patience: PATIENCE }
 }
@@ -158,11 +163,7 @@ fn without_other_nodes_the_job_runs_here_and_says_so() {
         let node = world.submitter(&[], when_alone()).await;
         let outcomes = run_job(&node, 100).await.unwrap();
         assert_all_right(&outcomes, 100);
-        assert!(
-            outcomes
-                .values()
-                .all(|outcome| outcome.host == Some(Host::Local))
-        );
+        assert_all_here(&outcomes);
     });
 }
 
@@ -175,11 +176,7 @@ fn an_address_where_nobody_answers_ends_in_the_local_fallback() {
         let node = world.submitter(&[address], when_alone()).await;
         let outcomes = run_job(&node, 100).await.unwrap();
         assert_all_right(&outcomes, 100);
-        assert!(
-            outcomes
-                .values()
-                .all(|outcome| outcome.host == Some(Host::Local))
-        );
+        assert_all_here(&outcomes);
     });
 }
 
@@ -306,11 +303,7 @@ fn nodes_of_different_rooms_never_meet() {
         let (other, address) = world.worker("other", "another room").await;
         let node = world.submitter(&[address], when_alone()).await;
         let outcomes = run_job(&node, 50).await.unwrap();
-        assert!(
-            outcomes
-                .values()
-                .all(|outcome| outcome.host == Some(Host::Local))
-        );
+        assert_all_here(&outcomes);
         assert_eq!(other.status().tasks.done, 0);
         assert!(node.status().peers.is_empty());
         assert!(other.status().peers.is_empty());

@@ -361,5 +361,4 @@ impl Membership {
 }
 
 #[cfg(test)]
-#[path = "membership/tests.rs"]
 mod tests;

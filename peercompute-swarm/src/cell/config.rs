@@ -138,7 +138,7 @@ pub struct CellTuning {
     pub value_tolerance: f64,
     /// Seconds after which the tolerances have halved since the neighbour was told last. Default 0.5.
     pub tolerance_decay: f64,
-    /// Seconds before it needs a slot that a cell asks for it, beside the time that asking takes. Default 0.1.
+    /// Seconds before it needs a slot that a cell asks for it, beside the time that asking takes. Default 0.05.
     pub foresight: f64,
 }
 
@@ -165,7 +165,7 @@ impl Default for CellTuning {
             flow_tolerance: 0.002,
             value_tolerance: 0.005,
             tolerance_decay: 0.5,
-            foresight: 0.1,
+            foresight: 0.05,
         }
     }
 }

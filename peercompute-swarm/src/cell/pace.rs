@@ -32,14 +32,37 @@ impl Cell {
     /// Takes outputs from workers as far as there are slots.
     pub(super) fn collect(&mut self, now: f64) {
         let sink = self.config.is_sink(Item::Output);
-        while self.done > 0 && (sink || self.taken() < self.limit(Item::Output)) {
+        while self.done > 0 {
+            let free = sink || self.taken() < self.limit(Item::Output);
+            let through = if free { None } else { self.way_through() };
+            if !free && through.is_none() {
+                return;
+            }
             self.done -= 1;
             self.computing -= 1;
             if !sink {
                 self.put(now, Item::Output);
             }
             self.actions.push_back(Action::Collect);
+            if let Some(index) = through {
+                self.begin_transfer(now, index, Item::Output);
+            }
         }
+    }
+
+    /// The link over which an output could go at once and to its end, so that it needs no slot here.
+    fn way_through(&self) -> Option<u32> {
+        let links = self.links.iter().enumerate();
+        let open = links.filter_map(|(index, link)| {
+            let link = link.as_ref()?;
+            let sending = &link.sending[Item::Output];
+            let granted = sending.unlimited || sending.granted > 0;
+            let flow = link.plan.follow[Item::Output];
+            let open = sending.transfer.is_none() && granted && flow >= LEAST_FLOW;
+            (open && !link.plan.retired).then_some((flow, index as u32))
+        });
+        open.max_by(|(a, _), (b, _)| a.total_cmp(b))
+            .map(|(_, index)| index)
     }
 
     /// Computes what is there if the plan says so, or if inputs pile up.
@@ -73,6 +96,9 @@ impl Cell {
         let push = PerItem(Item::ALL.map(|item| 1.0 + tuning.push * self.stock(item)));
         for (index, link) in self.links.iter_mut().enumerate() {
             let Some(link) = link else { continue };
+            if link.plan.retired {
+                continue;
+            }
             for item in Item::ALL {
                 link.sending[item].earn(now);
                 let gain = self.plan.gain(&link.plan, item, tuning.hop_cost);
@@ -318,7 +344,7 @@ impl Link {
     fn offer(&self, index: u32, item: Item, until: f64, tuning: &CellTuning, ready: &mut Ready) {
         let sending = &self.sending[item];
         let flow = self.plan.follow[item];
-        if sending.transfer.is_some() || flow < LEAST_FLOW {
+        if sending.transfer.is_some() || flow < LEAST_FLOW || self.plan.retired {
             return;
         }
         let short = -tuning.lead - sending.credit;

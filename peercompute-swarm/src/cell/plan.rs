@@ -122,6 +122,8 @@ pub(super) struct LinkPlan {
     pub(super) neighbour: Told,
     /// How far the neighbour's word counts.
     pub(super) trust: f64,
+    /// The link is to end.
+    pub(super) retired: bool,
 }
 
 impl NodePlan {
@@ -197,6 +199,11 @@ impl NodePlan {
         true
     }
 
+    /// Whether its values mean something.
+    pub(super) fn seeded(&self) -> bool {
+        self.seeded
+    }
+
     /// What computing here is worth beyond what it costs.
     pub(super) fn work_gain(&self) -> f64 {
         1.0 - self.value[Item::Input] + self.value[Item::Output]
@@ -230,6 +237,9 @@ impl NodePlan {
         let mut moved: f64 = 0.0;
         let (mut inflow, mut outflow) = (stranded, PerItem([0.0; 2]));
         for link in links {
+            if link.retired {
+                continue;
+            }
             let lag = 1.0 / (1.0 + 2.0 * (link.latency / tuning.interval).ceil());
             let mut used = 0.0;
             for item in Item::ALL {
@@ -259,6 +269,8 @@ impl NodePlan {
 
         if !self.source {
             let scale = (self.out_scale + self.in_scale + self.compute) * stride;
+            // Who computes nothing and has lost all links has a scale of 0.
+            let scale = scale.max(f64::MIN_POSITIVE);
             let before = self.value;
             let surplus = inflow[Item::Input] - outflow[Item::Input] - work_ahead;
             let value = &mut self.value[Item::Input];
@@ -312,6 +324,7 @@ impl LinkPlan {
             price: 0.0,
             neighbour: Told::default(),
             trust: 1.0,
+            retired: false,
         };
         plan.measure(node, shape, config);
         plan
@@ -325,6 +338,16 @@ impl LinkPlan {
         self.rescale(node);
     }
 
+    /// Plans nothing more for the link.
+    pub(super) fn retire(&mut self) {
+        self.retired = true;
+        self.flow = PerItem::default();
+        self.ahead = PerItem::default();
+        self.mean = PerItem::default();
+        self.follow = PerItem::default();
+        self.gain = PerItem::default();
+    }
+
     /// Learns that its node has changed.
     pub(super) fn rescale(&mut self, node: &NodePlan) {
         self.scale = self.rate.min(node.up);
@@ -334,9 +357,7 @@ impl LinkPlan {
     /// What an item is worth at the neighbour, as far as that is believed.
     fn value(&self, item: Item) -> f64 {
         let told = self.neighbour.value(item);
-        match item {
-            Item::Input => self.trust * told,
-            Item::Output => self.trust * told - (1.0 - self.trust) * MAX_VALUE,
-        }
+        // Who is not believed is taken for somebody who has no use for anything.
+        self.trust * told - (1.0 - self.trust) * MAX_VALUE
     }
 }

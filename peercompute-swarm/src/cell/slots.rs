@@ -103,7 +103,7 @@ impl Cell {
                 continue;
             };
             let next = ((ahead - left).max(0.0) * link.plan.follow[item]).floor() as u32;
-            let needed = (u32::from(transfer.held) + next).min(most);
+            let needed = u32::from(transfer.held).saturating_add(next).min(most);
             if link.request(item, needed) {
                 link.will_send(index, &mut self.unsent);
             }
@@ -113,7 +113,9 @@ impl Cell {
 
     /// Keeps a slot for a transfer that may come to its end before the neighbour has one for it. Where none is left the transfer slows down. Gives when to try again.
     fn secure(&mut self, now: f64, index: u32, item: Item, left: f64) -> f64 {
-        let free = self.taken() < self.limit(item);
+        // Inputs that have come to a stop leave a slot for one that could be computed here, or nodes of a circle could wait for each other for ever.
+        let keep = item == Item::Input && self.config.compute.0 > 0.0;
+        let free = self.taken() + u32::from(keep) < self.limit(item);
         let link = self.links[index as usize]
             .as_mut()
             .expect("the caller knows the link");

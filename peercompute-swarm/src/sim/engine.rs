@@ -6,8 +6,11 @@ use super::{
     ledger::Ledger,
     record::Completions,
 };
-use crate::cell::{Action, Buffer, ByteRate, Item, LinkConfig, PerItem, Port, TaskRate, TaskShape};
+use crate::cell::{
+    Action, Buffer, ByteRate, Item, LinkConfig, Note, PerItem, Port, TaskRate, TaskShape,
+};
 
+mod choice;
 mod transfer;
 
 use transfer::Transfer;
@@ -53,6 +56,9 @@ pub struct Simulation<R: Rule> {
     transfers: Vec<PerItem<Transfer>>,
     frames: Vec<Option<R::Frame>>,
     free_frames: Vec<u32>,
+    notes: Vec<Option<Note>>,
+    free_notes: Vec<u32>,
+    max_degree: Option<usize>,
     ledger: Ledger,
     completions: Completions,
     payload_bytes: f64,
@@ -142,12 +148,9 @@ impl<R: Rule> Simulation<R> {
             .zip(edges_of)
             .map(|(spec, edges)| {
                 sources += u32::from(spec.source);
-                Node::new(
-                    *spec,
-                    spec.source.then(|| sources - 1),
-                    edges,
-                    config.buffer,
-                )
+                let links = edges.len().min(network.max_degree.unwrap_or(usize::MAX));
+                let bound = config.buffer.slots(links);
+                Node::new(*spec, spec.source.then(|| sources - 1), edges, bound)
             })
             .collect();
         let transfers = vec![PerItem::default(); edges.len()];
@@ -162,6 +165,9 @@ impl<R: Rule> Simulation<R> {
             transfers,
             frames: Vec::new(),
             free_frames: Vec::new(),
+            notes: Vec::new(),
+            free_notes: Vec::new(),
+            max_degree: network.max_degree,
             ledger: Ledger::new(sources as usize),
             completions: Completions::default(),
             payload_bytes: 0.0,
@@ -178,8 +184,10 @@ impl<R: Rule> Simulation<R> {
         for node in 0..simulation.nodes.len() {
             simulation.begin(node);
         }
-        for edge in 0..simulation.edges.len() {
-            simulation.link_up(edge);
+        if network.max_degree.is_none() {
+            for edge in 0..simulation.edges.len() {
+                simulation.link_up(edge);
+            }
         }
         for node in 0..simulation.nodes.len() {
             simulation.act(node);
@@ -262,6 +270,7 @@ impl<R: Rule> Simulation<R> {
                     self.tell(self.edges[edge].to as usize, Input::Frame { port, frame });
                 }
             }
+            Event::Note { edge, note } => self.note_arrived(edge as usize, note),
             Event::Computed { node, life } => self.computed(node as usize, life),
             Event::Timeout { node, version } => {
                 let node = node as usize;
@@ -311,6 +320,9 @@ impl<R: Rule> Simulation<R> {
                 Action::Compute => self.compute(node),
                 Action::Collect => self.collect(node),
             }
+        }
+        while let Some(choice) = self.nodes[node].rule.as_mut().and_then(R::poll_choice) {
+            self.choose(node, choice);
         }
         self.nodes[node].judge();
         let Some(rule) = &self.nodes[node].rule else {
@@ -404,6 +416,9 @@ impl<R: Rule> Simulation<R> {
             shape: self.shape,
             buffer: self.config.buffer,
             seed,
+            choice: self
+                .max_degree
+                .map(|most| (self.nodes[node].edges.len(), most)),
         };
         self.nodes[node].rule = Some(R::new(self.time(), view));
     }
@@ -490,9 +505,9 @@ impl<R: Rule> Simulation<R> {
 }
 
 impl<R> Node<R> {
-    fn new(spec: NodeSpec, source: Option<u32>, edges: Vec<u32>, buffer: Buffer) -> Self {
+    fn new(spec: NodeSpec, source: Option<u32>, edges: Vec<u32>, bound: u32) -> Self {
         Self {
-            bound: buffer.slots(edges.len()),
+            bound,
             spec,
             rule: None,
             source,

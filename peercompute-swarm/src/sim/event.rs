@@ -16,6 +16,8 @@ pub(super) enum Event {
     },
     /// A frame has arrived.
     Frame { edge: u32, frame: u32, epoch: u32 },
+    /// What one candidate for a link says to another has arrived.
+    Note { edge: u32, note: u32 },
     /// A task is computed.
     Computed { node: u32, life: u32 },
     /// A rule wants to be woken.

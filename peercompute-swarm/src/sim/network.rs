@@ -91,6 +91,8 @@ pub struct Network {
     pub links: Vec<LinkSpec>,
     /// Who leaves and comes back, in the order of time. Sources stay.
     pub events: Vec<NodeEvent>,
+    /// How many of its links a node may have up at a time; `None` for all of them. With a number nodes choose, and none is up at first.
+    pub max_degree: Option<usize>,
 }
 
 impl Network {
@@ -123,8 +125,29 @@ impl Network {
             nodes,
             links,
             events,
+            max_degree: None,
         };
         network.check()?;
+        Ok(network)
+    }
+
+    /// A network in which each node chooses up to `max_degree` of its links, and nobody leaves.
+    ///
+    /// # Errors
+    ///
+    /// [`NetworkError`].
+    pub fn overlay(
+        shape: TaskShape,
+        nodes: Vec<NodeSpec>,
+        links: Vec<LinkSpec>,
+        max_degree: usize,
+    ) -> Result<Self, NetworkError> {
+        if max_degree == 0 {
+            let field = "max_degree".into();
+            return Err(NetworkError::NotPositive { field, value: 0.0 });
+        }
+        let mut network = Self::new(shape, nodes, links)?;
+        network.max_degree = Some(max_degree);
         Ok(network)
     }
 

@@ -1,6 +1,9 @@
 use std::time::Duration;
 
-use crate::cell::{Action, Buffer, Cell, CellConfig, CellFrame, Item, LinkConfig, Port, TaskShape};
+use crate::cell::{
+    Action, Buffer, ByteRate, Candidate, Cell, CellConfig, CellFrame, Choice, Item, LinkChoice,
+    LinkConfig, Note, Port, TaskShape,
+};
 
 use super::NodeSpec;
 
@@ -16,6 +19,8 @@ pub struct NodeView {
     pub buffer: Buffer,
     /// A number of its own, the same in every run with the same seed.
     pub seed: u64,
+    /// Among how many links it may choose, and how many it may have; `None` where all are up without its doing.
+    pub choice: Option<(usize, usize)>,
 }
 
 /// What happens to a node.
@@ -81,6 +86,20 @@ pub trait Rule: Sized {
 
     /// When to wake it; `None` for never.
     fn poll_timeout(&self) -> Option<Duration>;
+
+    /// Whether the rule can choose links.
+    const CHOOSES: bool = false;
+
+    /// A link that was chosen is up, by the port that [`link_up`](Self::link_up) gave, or down.
+    fn chosen(&mut self, _now: Duration, _with: Candidate, _port: Option<Port>) {}
+
+    /// A candidate for a link has said something, which came with `rate`.
+    fn note(&mut self, _now: Duration, _from: Candidate, _note: Note, _rate: ByteRate) {}
+
+    /// What is to be done about links; called until it gives `None`, after the actions.
+    fn poll_choice(&mut self) -> Option<Choice> {
+        None
+    }
 }
 
 impl Rule for Cell {
@@ -138,5 +157,76 @@ impl Rule for Cell {
 
     fn poll_timeout(&self) -> Option<Duration> {
         Some(self.poll_timeout())
+    }
+}
+
+/// A [`Cell`] that chooses its links.
+#[derive(Debug)]
+pub struct ChoosingCell {
+    cell: Cell,
+    choice: LinkChoice,
+}
+
+impl ChoosingCell {
+    /// The cell.
+    pub fn cell(&self) -> &Cell {
+        &self.cell
+    }
+}
+
+impl Rule for ChoosingCell {
+    type Frame = CellFrame;
+
+    fn new(now: Duration, view: NodeView) -> Self {
+        let (peers, most) = view.choice.unwrap_or_default();
+        Self {
+            cell: <Cell as Rule>::new(now, view),
+            choice: LinkChoice::new(now, peers, most, view.seed),
+        }
+    }
+
+    fn frame_bytes(frame: &CellFrame) -> usize {
+        frame.wire_bytes()
+    }
+
+    fn link_up(&mut self, now: Duration, link: LinkConfig) -> Port {
+        self.cell.add_link(now, link)
+    }
+
+    fn link_down(&mut self, now: Duration, port: Port) {
+        self.cell.remove_link(now, port);
+    }
+
+    fn handle(&mut self, now: Duration, input: Input<CellFrame>) {
+        if input == Input::Timeout {
+            self.choice.handle_timeout(now, &mut self.cell);
+        }
+        self.cell.handle(now, input);
+    }
+
+    fn poll_action(&mut self) -> Option<Action> {
+        self.cell.poll_action()
+    }
+
+    fn poll_timeout(&self) -> Option<Duration> {
+        Some(self.cell.poll_timeout().min(self.choice.poll_timeout()))
+    }
+
+    const CHOOSES: bool = true;
+
+    fn chosen(&mut self, now: Duration, with: Candidate, port: Option<Port>) {
+        match port {
+            Some(port) => self.choice.handle_link(now, with, port),
+            None => self.choice.handle_unlink(now, with),
+        }
+    }
+
+    fn note(&mut self, now: Duration, from: Candidate, note: Note, rate: ByteRate) {
+        self.choice
+            .handle_note(now, from, note, rate, &mut self.cell);
+    }
+
+    fn poll_choice(&mut self) -> Option<Choice> {
+        self.choice.poll_choice()
     }
 }

@@ -19,7 +19,7 @@ mod work_stealing;
 #[cfg(test)]
 mod tests;
 
-use super::{Network, Report, Rule, Simulation, SimulationConfig};
+use super::{ChoosingCell, Network, Report, Rule, Simulation, SimulationConfig};
 use crate::cell::Cell;
 use bandwidth_tree::BandwidthTree;
 use baseline::Baseline;
@@ -73,6 +73,13 @@ impl RuleName {
     }
 }
 
+impl RuleName {
+    /// Whether the rule can choose links in a network with a [`max_degree`](Network::max_degree).
+    pub fn chooses(self) -> bool {
+        self == Self::Cell
+    }
+}
+
 impl fmt::Display for RuleName {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.pad(self.name())
@@ -99,24 +106,61 @@ impl FromStr for RuleName {
 }
 
 /// Runs a rule on a network for so long, from an empty network on.
+///
+/// On a network with a [`max_degree`](Network::max_degree) the links are up to the rule; one that [cannot choose](RuleName::chooses) has none.
 pub fn simulate(
     rule: RuleName,
     network: &Network,
     config: SimulationConfig,
     length: Duration,
 ) -> Report {
+    simulate_in_pieces(rule, network, config, length, 1, |_| {})
+}
+
+/// The same in so many pieces; after each, `progress` is told which part is done, from 0 to 1.
+pub fn simulate_in_pieces(
+    rule: RuleName,
+    network: &Network,
+    config: SimulationConfig,
+    length: Duration,
+    pieces: u32,
+    progress: impl FnMut(f64),
+) -> Report {
+    let run = Run {
+        network,
+        config,
+        length,
+        pieces: pieces.max(1),
+        progress,
+    };
     match rule {
-        RuleName::Cell => run::<Cell>(network, config, length),
-        RuleName::RandomPush => run::<Baseline<RandomPush>>(network, config, length),
-        RuleName::ShortestQueue => run::<Baseline<ShortestQueue>>(network, config, length),
-        RuleName::Diffusion => run::<Baseline<Diffusion>>(network, config, length),
-        RuleName::WorkStealing => run::<Baseline<WorkStealing>>(network, config, length),
-        RuleName::BandwidthTree => run::<Baseline<BandwidthTree>>(network, config, length),
+        RuleName::Cell if network.max_degree.is_some() => run.with::<ChoosingCell>(),
+        RuleName::Cell => run.with::<Cell>(),
+        RuleName::RandomPush => run.with::<Baseline<RandomPush>>(),
+        RuleName::ShortestQueue => run.with::<Baseline<ShortestQueue>>(),
+        RuleName::Diffusion => run.with::<Baseline<Diffusion>>(),
+        RuleName::WorkStealing => run.with::<Baseline<WorkStealing>>(),
+        RuleName::BandwidthTree => run.with::<Baseline<BandwidthTree>>(),
     }
 }
 
-fn run<R: Rule>(network: &Network, config: SimulationConfig, length: Duration) -> Report {
-    let mut simulation = Simulation::<R>::new(network, config);
-    simulation.run(length);
-    simulation.report()
+struct Run<'a, P> {
+    network: &'a Network,
+    config: SimulationConfig,
+    length: Duration,
+    pieces: u32,
+    progress: P,
+}
+
+impl<P: FnMut(f64)> Run<'_, P> {
+    fn with<R: Rule>(mut self) -> Report {
+        let mut simulation = Simulation::<R>::new(self.network, self.config);
+        for piece in 1..=self.pieces {
+            let part = f64::from(piece) / f64::from(self.pieces);
+            simulation.run(self.length.mul_f64(part));
+            (self.progress)(part);
+        }
+        simulation.run(self.length);
+        simulation.report()
+    }
 }

@@ -1,5 +1,6 @@
-//! The life cycle of tasks, with both roles on virtual time.
+//! The life cycle of tasks, with both roles on virtual time, and the cell.
 
+mod cell;
 mod desk;
 mod frames;
 mod handshake;

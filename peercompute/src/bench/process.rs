@@ -133,6 +133,7 @@ impl Drop for Child {
         if self.0.start_kill().is_err() {
             return;
         }
+        // Asked again and again, since nothing can be awaited here and tokio's child has no wait that blocks. What is killed goes within a millisecond or so.
         let begun = Instant::now();
         while matches!(self.0.try_wait(), Ok(None)) && begun.elapsed() < KILL_PATIENCE {
             std::thread::sleep(Duration::from_millis(1));

@@ -2,10 +2,14 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Args, ValueEnum, builder::RangedI64ValueParser};
-use peercompute_swarm::cell::Buffer;
-
-use peercompute_swarm::sim::MAX_GENERATED_NODES;
+use clap::{
+    Args, ValueEnum,
+    builder::{PossibleValuesParser, RangedI64ValueParser, TypedValueParser},
+};
+use peercompute_swarm::{
+    cell::Buffer,
+    sim::{MAX_GENERATED_NODES, NetworkKind, RuleName},
+};
 
 use super::instance::MAX_SECONDS;
 
@@ -57,8 +61,8 @@ pub(crate) struct SimArgs {
     pub(crate) files: Vec<PathBuf>,
 
     /// Make a network of this kind instead. It has no bound.
-    #[arg(long, value_name = "KIND", value_enum, requires = "nodes")]
-    pub(crate) generate: Option<Kind>,
+    #[arg(long, value_name = "KIND", value_parser = kind(), requires = "nodes")]
+    pub(crate) generate: Option<NetworkKind>,
 
     /// How many nodes to make: up to 100,000.
     #[arg(
@@ -72,8 +76,8 @@ pub(crate) struct SimArgs {
     pub(crate) nodes: Option<usize>,
 
     /// The rule that every node follows.
-    #[arg(long, value_name = "NAME", value_enum, default_value_t = Rule::Cell)]
-    pub(crate) rule: Rule,
+    #[arg(long, value_name = "NAME", value_parser = rule(), default_value_t)]
+    pub(crate) rule: RuleName,
 
     /// How much may wait at a node.
     #[arg(long, value_name = "SIZE", value_enum, default_value_t = Buffers::Roomy)]
@@ -89,7 +93,7 @@ pub(crate) struct SimArgs {
     pub(crate) seed: u64,
 
     /// How long to simulate: seconds, or a duration such as 20m [default: 1200; with churn the file's duration_s, or 240].
-    /// With --generate the default is what runs within minutes on two cores: 1200 for up to 1,000 nodes, 240 for up to
+    /// With --generate the default is the shorter the larger the network: 1200 for up to 1,000 nodes, 240 for up to
     /// 10,000, 120 for up to 30,000, and 30 beyond.
     #[arg(long, value_name = "S", value_parser = seconds, allow_negative_numbers = true)]
     pub(crate) seconds: Option<Duration>,
@@ -99,43 +103,16 @@ pub(crate) struct SimArgs {
     pub(crate) plot: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Rule {
-    /// The cellular automaton: prices between neighbours.
-    Cell,
-    /// Work goes to a random neighbour with room.
-    RandomPush,
-    /// Work goes to the neighbour with the shortest queue.
-    ShortestQueue,
-    /// Queues level out between neighbours.
-    Diffusion,
-    /// Idle nodes take from neighbours.
-    WorkStealing,
-    /// Children of a tree request work, the fastest link first.
-    BandwidthTree,
+/// Takes the names of rules.
+fn rule() -> impl TypedValueParser<Value = RuleName> {
+    let names = PossibleValuesParser::new(RuleName::ALL.map(RuleName::name));
+    names.map(|name| name.parse().expect("only names of rules are let through"))
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Kind {
-    /// Preferential attachment (Barabási, Albert): few hubs, many leaves.
-    Ba,
-    /// A ring with shortcuts (Watts, Strogatz).
-    #[value(name = "smallworld")]
-    SmallWorld,
-    /// A random tree.
-    Tree,
-    /// A square grid.
-    Grid,
-    /// Random links, the same number at every node.
-    Regular,
-    /// One hub.
-    Star,
-    /// One behind the other.
-    Chain,
-    /// Dense groups with few links between them.
-    Clusters,
-    /// Two halves and a narrow link between them.
-    Bridge,
+/// Takes the names of kinds of networks.
+fn kind() -> impl TypedValueParser<Value = NetworkKind> {
+    let names = PossibleValuesParser::new(NetworkKind::ALL.map(NetworkKind::name));
+    names.map(|name| name.parse().expect("only names of kinds are let through"))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -203,13 +180,14 @@ mod tests {
 
     #[test]
     fn rules_and_kinds_have_the_names_that_scripts_rely_on() {
-        let names = |values: Vec<String>| values.join(" ");
+        let rules = RuleName::ALL.map(RuleName::name).join(" ");
         assert_eq!(
-            names(Rule::value_variants().iter().map(value_name).collect()),
+            rules,
             "cell random-push shortest-queue diffusion work-stealing bandwidth-tree"
         );
+        let kinds = NetworkKind::ALL.map(NetworkKind::name).join(" ");
         assert_eq!(
-            names(Kind::value_variants().iter().map(value_name).collect()),
+            kinds,
             "ba smallworld tree grid regular star chain clusters bridge"
         );
     }

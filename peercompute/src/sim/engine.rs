@@ -3,16 +3,11 @@
 use std::time::Duration;
 
 use peercompute_swarm::{
-    cell::{Cell, Item, PerItem, Port},
-    sim::{
-        Network, NetworkKind, Report, RuleName, Simulation, SimulationConfig, generate, simulate,
-    },
+    cell::PerItem,
+    sim::{Network, NetworkKind, Report, RuleName, SimulationConfig, generate, simulate_in_pieces},
 };
 
-use super::{
-    args::{Kind, Rule},
-    instance::InstanceError,
-};
+use super::instance::InstanceError;
 
 /// How often a simulation tells how far it is.
 const PIECES: u32 = 200;
@@ -20,11 +15,12 @@ const PIECES: u32 = 200;
 /// What a simulation has shown.
 pub(super) struct Run {
     pub(super) report: Report,
-    /// What went where, if that is known.
-    pub(super) flows: Option<Flows>,
+    /// What went where.
+    pub(super) flows: Flows,
 }
 
-/// The steady flow of work, in tasks a second.
+/// The flow of work in the mean over the run, in tasks a second.
+#[derive(Clone)]
 pub(super) struct Flows {
     /// By link and direction: from its first end to its second, and back.
     pub(super) links: Vec<[PerItem<f64>; 2]>,
@@ -34,55 +30,28 @@ pub(super) struct Flows {
 
 /// Simulates `network` for `length`. `progress` is told which part is done, from 0 to 1.
 pub(super) fn run(
-    rule: Rule,
+    rule: RuleName,
     network: &Network,
     config: SimulationConfig,
     length: Duration,
-    mut progress: impl FnMut(f64),
+    progress: impl FnMut(f64),
 ) -> Run {
-    if rule != Rule::Cell {
-        let report = simulate(rule.into(), network, config, length);
-        return Run {
-            report,
-            flows: None,
-        };
-    }
-    let mut simulation = Simulation::<Cell>::new(network, config);
-    for piece in 1..=PIECES {
-        simulation.run(length / PIECES * piece);
-        progress(f64::from(piece) / f64::from(PIECES));
-    }
-    simulation.run(length);
-    Run {
-        report: simulation.report(),
-        flows: planned_flows(network, &simulation),
-    }
-}
-
-/// What the cells plan, which is what they do in the mean. A node numbers its links as they come up, so in a network that changes nobody knows which is which.
-fn planned_flows(network: &Network, simulation: &Simulation<Cell>) -> Option<Flows> {
-    if !network.events.is_empty() {
-        return None;
-    }
-    let cells: Vec<_> = simulation.rules().collect::<Option<_>>()?;
-    let mut ports = vec![0; cells.len()];
-    let mut flow = |node: usize| {
-        let port = Port(ports[node]);
-        ports[node] += 1;
-        PerItem(Item::ALL.map(|item| cells[node].planned_flow(port, item).0))
+    let report = simulate_in_pieces(rule, network, config, length, PIECES, progress);
+    let rate = |count: u64| count as f64 / length.as_secs_f64();
+    let carried = |items: &PerItem<u64>| PerItem(items.0.map(rate));
+    let links = report.carried.iter();
+    let flows = Flows {
+        links: links
+            .map(|ends| [carried(&ends[0]), carried(&ends[1])])
+            .collect(),
+        work: report.computed.iter().copied().map(rate).collect(),
     };
-    let links = network
-        .links
-        .iter()
-        .map(|link| link.ends.map(&mut flow))
-        .collect();
-    let work = cells.iter().map(|cell| cell.planned_work().0).collect();
-    Some(Flows { links, work })
+    Run { report, flows }
 }
 
 /// Makes a network.
-pub(super) fn make(kind: Kind, nodes: usize, seed: u64) -> Result<Network, InstanceError> {
-    generate(kind.into(), nodes, seed).map_err(|error| InstanceError::generated(error.to_string()))
+pub(super) fn make(kind: NetworkKind, nodes: usize, seed: u64) -> Result<Network, InstanceError> {
+    generate(kind, nodes, seed).map_err(|error| InstanceError::generated(error.to_string()))
 }
 
 /// How long a network of so many nodes is simulated: large ones for no longer than ends within minutes, and than they need to become steady.
@@ -94,33 +63,4 @@ pub(super) fn generated_length(nodes: usize) -> Duration {
         _ => 30,
     };
     Duration::from_secs(seconds)
-}
-
-impl From<Rule> for RuleName {
-    fn from(rule: Rule) -> Self {
-        match rule {
-            Rule::Cell => Self::Cell,
-            Rule::RandomPush => Self::RandomPush,
-            Rule::ShortestQueue => Self::ShortestQueue,
-            Rule::Diffusion => Self::Diffusion,
-            Rule::WorkStealing => Self::WorkStealing,
-            Rule::BandwidthTree => Self::BandwidthTree,
-        }
-    }
-}
-
-impl From<Kind> for NetworkKind {
-    fn from(kind: Kind) -> Self {
-        match kind {
-            Kind::Ba => Self::BarabasiAlbert,
-            Kind::SmallWorld => Self::SmallWorld,
-            Kind::Tree => Self::Tree,
-            Kind::Grid => Self::Grid,
-            Kind::Regular => Self::Regular,
-            Kind::Star => Self::Star,
-            Kind::Chain => Self::Chain,
-            Kind::Clusters => Self::Clusters,
-            Kind::Bridge => Self::Bridge,
-        }
-    }
 }

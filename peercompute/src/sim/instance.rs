@@ -11,7 +11,7 @@ use std::{
 
 use peercompute_swarm::{
     cell::{ByteRate, TaskRate, TaskShape},
-    sim::{LinkSpec, Network, NetworkError, NodeEvent, NodeSpec, Presence},
+    sim::{LinkSpec, Network, NetworkError, NodeEvent, NodeSpec, Presence, RuleName},
 };
 
 use self::format::{RawInstance, RawNode};
@@ -54,6 +54,8 @@ pub(super) struct Instance {
 pub(super) enum Mode {
     /// Nobody comes or goes.
     Fixed,
+    /// Each node chooses its links, of which it may have so many at a time.
+    Overlay { max_degree: usize },
     /// Nodes leave without a word and come back.
     Churn {
         duration: Duration,
@@ -66,6 +68,7 @@ impl Mode {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Fixed => "fixed",
+            Self::Overlay { .. } => "overlay",
             Self::Churn { .. } => "churn",
         }
     }
@@ -104,6 +107,14 @@ impl InstanceError {
             message: format!("{field} {problem}"),
             field,
         }
+    }
+}
+
+impl InstanceError {
+    /// A network in which nodes choose their links, and a rule that cannot.
+    pub(super) fn no_choice(rule: RuleName) -> Self {
+        let problem = format!("is \"overlay\", and {rule} cannot choose links; use --rule cell");
+        Self::new("mode", problem)
     }
 }
 
@@ -159,7 +170,7 @@ fn parse(reader: impl Read, stem: &str) -> Result<Instance, InstanceError> {
 }
 
 fn mode(raw: &RawInstance) -> Result<Mode, InstanceError> {
-    const MODES: &str = "it must be \"fixed\" or \"churn\"";
+    const MODES: &str = "it must be \"fixed\", \"overlay\" or \"churn\"";
     match raw.mode.as_deref() {
         Some("fixed") => Ok(Mode::Fixed),
         Some("churn") => {
@@ -170,10 +181,15 @@ fn mode(raw: &RawInstance) -> Result<Mode, InstanceError> {
                 optimum_tasks: positive("optimum_tasks", raw.optimum_tasks)?,
             })
         }
-        Some("overlay") => Err(InstanceError::new(
-            "mode",
-            "is \"overlay\", which this version cannot simulate: nodes do not choose their links yet",
-        )),
+        Some("overlay") => {
+            let most = required("max_degree", raw.max_degree)?;
+            if most == 0 {
+                return Err(InstanceError::new("max_degree", "is 0; it must be above 0"));
+            }
+            Ok(Mode::Overlay {
+                max_degree: most as usize,
+            })
+        }
         Some(other) => {
             let other: String = other.chars().take(32).collect();
             Err(InstanceError::new("mode", format!("is {other:?}; {MODES}")))
@@ -209,7 +225,7 @@ fn network(raw: RawInstance, mode: Mode) -> Result<Network, InstanceError> {
         })
         .collect::<Result<_, InstanceError>>()?;
     let events = match mode {
-        Mode::Fixed => Vec::new(),
+        Mode::Fixed | Mode::Overlay { .. } => Vec::new(),
         Mode::Churn { .. } => raw.events.map(|events| events.0).unwrap_or_default(),
     };
     let events = events
@@ -228,7 +244,10 @@ fn network(raw: RawInstance, mode: Mode) -> Result<Network, InstanceError> {
         })
         .collect::<Result<_, InstanceError>>()?;
     let shape = TaskShape::new(input, output);
-    Ok(Network::with_events(shape, nodes, links, events)?)
+    Ok(match mode {
+        Mode::Overlay { max_degree } => Network::overlay(shape, nodes, links, max_degree)?,
+        Mode::Fixed | Mode::Churn { .. } => Network::with_events(shape, nodes, links, events)?,
+    })
 }
 
 fn node(index: usize, raw: &RawNode) -> Result<NodeSpec, InstanceError> {
@@ -425,8 +444,21 @@ mod tests {
     }
 
     #[test]
+    fn an_overlay_says_how_many_links_a_node_may_have() {
+        let overlay = GOOD.replace("\"fixed\"", "\"overlay\"");
+        let instance = parse(overlay.as_bytes(), "stem").unwrap();
+        assert_eq!(instance.mode, Mode::Overlay { max_degree: 8 });
+        assert_eq!(instance.network.max_degree, Some(8));
+        for (degree, about) in [("", "missing"), (",\"max_degree\":0", "above 0")] {
+            let text = overlay.replace(",\"max_degree\":8", degree);
+            let (field, message) = fault(&text);
+            assert_eq!(field, "max_degree");
+            assert!(message.contains(about), "{message}");
+        }
+    }
+
+    #[test]
     fn modes_that_are_not_known_are_refused() {
-        expect("\"fixed\"", "\"overlay\"", "mode", "choose their links");
         expect("\"fixed\"", "\"static\"", "mode", "static");
         expect("\"fixed\"", "3", "mode", "a string");
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use peercompute_swarm::sim::Report;
+use peercompute_swarm::sim::{Report, RuleName};
 use serde::Serialize;
 
 use super::instance::{Instance, Mode};
@@ -15,7 +15,7 @@ const SAME_DURATION: f64 = 1e-6;
 pub(super) struct Outcome {
     pub(super) name: String,
     pub(super) mode: &'static str,
-    pub(super) rule: String,
+    pub(super) rule: &'static str,
     pub(super) nodes: usize,
     pub(super) achieved_tasks_per_s: f64,
     pub(super) bound_tasks_per_s: Option<f64>,
@@ -49,14 +49,14 @@ impl Outcome {
     pub(super) fn new(
         instance: &Instance,
         report: &Report,
-        rule: String,
+        rule: RuleName,
         length: Duration,
         wall: Duration,
     ) -> Self {
         let seconds = length.as_secs_f64();
         let completed = report.completed as f64;
         let (achieved, optimum_tasks, ratio) = match instance.mode {
-            Mode::Fixed => {
+            Mode::Fixed | Mode::Overlay { .. } => {
                 let steady = report.steady.0;
                 (steady, None, instance.bound.map(|bound| steady / bound))
             }
@@ -74,7 +74,7 @@ impl Outcome {
         Self {
             name: instance.name.clone(),
             mode: instance.mode.name(),
-            rule,
+            rule: rule.name(),
             nodes: instance.network.nodes.len(),
             achieved_tasks_per_s: achieved,
             bound_tasks_per_s: instance.bound,

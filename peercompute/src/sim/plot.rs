@@ -5,8 +5,17 @@ mod layout;
 mod network;
 mod svg;
 
+use std::borrow::Cow;
+
+use peercompute_swarm::{cell::PerItem, sim::Network};
+
 use self::svg::{Anchor, Svg};
-use super::{engine::Run, instance::Instance, outcome::Outcome, text::figure};
+use super::{
+    engine::{Flows, Run},
+    instance::Instance,
+    outcome::Outcome,
+    text::figure,
+};
 
 /// Width of the drawing.
 const WIDTH: f64 = 960.0;
@@ -42,7 +51,8 @@ pub(super) fn draw(instance: &Instance, run: &Run, outcome: &Outcome, setting: &
     figures(&mut svg, outcome);
     let mut y = 176.0;
     y = chart::draw(&mut svg, y, &instance.network, run, outcome);
-    y = network::draw(&mut svg, y + 44.0, &instance.network, run.flows.as_ref());
+    let (network, flows) = chosen(&instance.network, &run.flows);
+    y = network::draw(&mut svg, y + 44.0, &network, &flows);
     svg.finish(WIDTH, y + MARGIN - 8.0, &format!("{name}: {subtitle}"))
 }
 
@@ -77,4 +87,19 @@ fn figures(svg: &mut Svg, outcome: &Outcome) {
         svg.text(x + 12.0, 116.0, value, "value", Anchor::Start);
         svg.text(x + 12.0, 134.0, title, "small", Anchor::Start);
     }
+}
+
+/// The network without the links that nobody chose.
+fn chosen<'a>(network: &'a Network, flows: &'a Flows) -> (Cow<'a, Network>, Cow<'a, Flows>) {
+    if network.max_degree.is_none() {
+        return (Cow::Borrowed(network), Cow::Borrowed(flows));
+    }
+    let mut network = network.clone();
+    let mut flows = flows.clone();
+    let used = |ends: &[PerItem<f64>; 2]| ends.iter().flat_map(|way| way.0).any(|flow| flow > 0.0);
+    let carries: Vec<_> = flows.links.iter().map(used).collect();
+    let mut keep = carries.iter();
+    network.links.retain(|_| keep.next() == Some(&true));
+    flows.links.retain(used);
+    (Cow::Owned(network), Cow::Owned(flows))
 }

@@ -29,9 +29,9 @@ const SKIPPED: [&str; 3] = ["target", "node_modules", ".git"];
 /// Paths that an error names; it counts the others.
 const NAMED: usize = 3;
 
-/// A path on the command line is of no use.
+/// An argument on the command line is of no use.
 #[derive(Debug)]
-pub(crate) struct Unusable(pub(super) String);
+pub(crate) struct Unusable(pub(crate) String);
 
 impl fmt::Display for Unusable {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

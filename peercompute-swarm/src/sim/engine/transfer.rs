@@ -107,16 +107,23 @@ impl<R: Rule> Simulation<R> {
         let (up, down) = (self.nodes[from].spec.up.0, self.nodes[to].spec.down.0);
         // Whoever shares a full capacity with it gets another rate, too.
         if over(was.0, self.nodes[from].out.wanted, up) {
-            for index in 0..self.nodes[from].edges.len() {
-                self.share(self.nodes[from].edges[index] as usize);
+            for index in 0..self.nodes[from].ports.len() {
+                self.share_port(from, index, 0);
             }
         } else {
             self.share(edge);
         }
         if over(was.1, self.nodes[to].inward.wanted, down) {
-            for index in 0..self.nodes[to].edges.len() {
-                self.share(self.nodes[to].edges[index] as usize ^ 1);
+            for index in 0..self.nodes[to].ports.len() {
+                self.share_port(to, index, 1);
             }
+        }
+    }
+
+    fn share_port(&mut self, node: usize, index: usize, direction: usize) {
+        let edge = self.nodes[node].ports[index];
+        if edge != NOTHING {
+            self.share(edge as usize ^ direction);
         }
     }
 
@@ -285,7 +292,11 @@ impl<R: Rule> Simulation<R> {
         let from = self.edges[edge].from as usize;
         if self.nodes[from].out.wanted > FULL * self.nodes[from].spec.up.0 {
             let mut fastest = Fastest::default();
-            for edge in &self.nodes[from].edges {
+            for edge in self.nodes[from]
+                .ports
+                .iter()
+                .filter(|edge| **edge != NOTHING)
+            {
                 fastest.see(self, *edge as usize);
             }
             fastest.delay(self, bytes);
@@ -293,7 +304,7 @@ impl<R: Rule> Simulation<R> {
         let to = self.edges[edge].to as usize;
         if self.nodes[to].inward.wanted > FULL * self.nodes[to].spec.down.0 {
             let mut fastest = Fastest::default();
-            for edge in &self.nodes[to].edges {
+            for edge in self.nodes[to].ports.iter().filter(|edge| **edge != NOTHING) {
                 fastest.see(self, *edge as usize ^ 1);
             }
             fastest.delay(self, bytes);

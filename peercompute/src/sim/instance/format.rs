@@ -21,6 +21,7 @@ pub(super) struct RawInstance {
     pub(super) events: Option<List<RawEvent, MAX_EVENTS>>,
     #[serde(default, deserialize_with = "number")]
     pub(super) duration_s: Option<f64>,
+    pub(super) max_degree: Option<u32>,
     #[serde(default, deserialize_with = "number")]
     pub(super) optimum_tasks: Option<f64>,
     #[serde(default, deserialize_with = "number")]

@@ -41,7 +41,7 @@ const LEAST_FLOW: f64 = 0.003;
 const LEAST_ARROW: f64 = 0.02;
 
 /// Draws it from `y` on, and gives where it ends.
-pub(super) fn draw(svg: &mut Svg, y: f64, network: &Network, flows: Option<&Flows>) -> f64 {
+pub(super) fn draw(svg: &mut Svg, y: f64, network: &Network, flows: &Flows) -> f64 {
     svg.text(MARGIN, y, "Network", "head", Anchor::Start);
     let (nodes, links) = (network.nodes.len(), network.links.len());
     if nodes > MAX_NODES || links > MAX_LINKS {
@@ -51,7 +51,7 @@ pub(super) fn draw(svg: &mut Svg, y: f64, network: &Network, flows: Option<&Flow
         svg.text(MARGIN + 96.0, y, &note, "small", Anchor::Start);
         return y + 6.0;
     }
-    legend(svg, y, flows);
+    legend(svg, y);
     let ends: Vec<_> = network.links.iter().map(|link| link.ends).collect();
     let (places, bottom) = fit(&layout(nodes, &ends), y + 26.0);
     let radii = radii(network, &places, &ends);
@@ -60,17 +60,13 @@ pub(super) fn draw(svg: &mut Svg, y: f64, network: &Network, flows: Option<&Flow
         let [x, y] = places[node];
         let radius = radii[node];
         let compute = spec.compute.0;
-        let busy = flows.map(|flows| {
-            if compute > 0.0 {
-                flows.work[node] / compute
-            } else {
-                0.0
-            }
-        });
+        let busy = if compute > 0.0 {
+            flows.work[node] / compute
+        } else {
+            0.0
+        };
         let mut about = format!("node {node}: computes {} tasks/s", figure(compute));
-        if let Some(busy) = busy {
-            about.push_str(&format!(", {:.0} % busy", busy * 100.0));
-        }
+        about.push_str(&format!(", {:.0} % busy", busy * 100.0));
         if spec.source {
             about.push_str(", source");
             svg.put(format_args!(
@@ -78,7 +74,7 @@ pub(super) fn draw(svg: &mut Svg, y: f64, network: &Network, flows: Option<&Flow
                 radius + 3.5
             ));
         }
-        let fill = blend(&WORK, busy.unwrap_or(0.5));
+        let fill = blend(&WORK, busy);
         let about = escape(&about);
         svg.put(format_args!(
             "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{radius:.1}\" fill=\"{fill}\" class=\"node\"><title>{about}</title></circle>"
@@ -88,7 +84,7 @@ pub(super) fn draw(svg: &mut Svg, y: f64, network: &Network, flows: Option<&Flow
 }
 
 /// What the drawing's signs mean, right of its title.
-fn legend(svg: &mut Svg, y: f64, flows: Option<&Flows>) {
+fn legend(svg: &mut Svg, y: f64) {
     let mut x = WIDTH - MARGIN;
     let mut item = |svg: &mut Svg, text: &str, width: f64, sign: &dyn Fn(&mut Svg, f64)| {
         // About the width of the letters.
@@ -114,35 +110,13 @@ fn legend(svg: &mut Svg, y: f64, flows: Option<&Flows>) {
             y - 9.0
         ));
     };
-    if flows.is_some() {
-        item(svg, "full", 14.0, &|svg, x| swatch(svg, x, FULL_LINK));
-        item(svg, "link, empty to nearly full", 48.0, &|svg, x| {
-            ramp(svg, x, &LOADS);
-        });
-        item(svg, "node, idle to busy", 48.0, &|svg, x| {
-            ramp(svg, x, &WORK);
-        });
-    } else {
-        item(
-            svg,
-            "link; what went over it is not known",
-            24.0,
-            &|svg, x| {
-                svg.put(format_args!(
-                    "<path d=\"M{x:.1} {:.1}h24\" stroke=\"{IDLE_LINK}\" stroke-width=\"2\"/>",
-                    y - 4.0
-                ));
-            },
-        );
-        item(svg, "node; large: computes much", 12.0, &|svg, x| {
-            let fill = blend(&WORK, 0.5);
-            svg.put(format_args!(
-                "<circle cx=\"{:.1}\" cy=\"{:.1}\" r=\"5\" fill=\"{fill}\"/>",
-                x + 6.0,
-                y - 4.0
-            ));
-        });
-    }
+    item(svg, "full", 14.0, &|svg, x| swatch(svg, x, FULL_LINK));
+    item(svg, "link, empty to nearly full", 48.0, &|svg, x| {
+        ramp(svg, x, &LOADS);
+    });
+    item(svg, "node, idle to busy", 48.0, &|svg, x| {
+        ramp(svg, x, &WORK);
+    });
     item(svg, "source", 12.0, &|svg, x| {
         svg.put(format_args!(
             "<circle cx=\"{:.1}\" cy=\"{:.1}\" r=\"5\" fill=\"none\" stroke=\"{SOURCE}\" stroke-width=\"2.5\"/>",
@@ -200,35 +174,32 @@ fn radii(network: &Network, places: &[[f64; 2]], ends: &[[usize; 2]]) -> Vec<f64
         .collect()
 }
 
-fn draw_links(svg: &mut Svg, network: &Network, flows: Option<&Flows>, places: &[[f64; 2]]) {
+fn draw_links(svg: &mut Svg, network: &Network, flows: &Flows, places: &[[f64; 2]]) {
     let tasks = |flow: &[PerItem<f64>; 2]| flow.iter().flat_map(|way| way.0).sum::<f64>();
-    let most = flows.map_or(0.0, |flows| {
-        flows.links.iter().map(tasks).fold(0.0, f64::max)
-    });
+    let most = flows.links.iter().map(tasks).fold(0.0, f64::max);
     let mut order: Vec<_> = (0..network.links.len()).collect();
     // What carries much lies above what carries little.
-    if let Some(flows) = flows {
-        order.sort_by(|a, b| tasks(&flows.links[*a]).total_cmp(&tasks(&flows.links[*b])));
-    }
+    order.sort_by(|a, b| tasks(&flows.links[*a]).total_cmp(&tasks(&flows.links[*b])));
     for index in order {
         let link = &network.links[index];
         let [from, to] = link.ends.map(|node| places[node]);
-        let flow = flows.map(|flows| &flows.links[index]);
-        let part = flow.map_or(0.0, |flow| tasks(flow) / most.max(1e-12));
+        let flow = &flows.links[index];
+        let part = tasks(flow) / most.max(1e-12);
         let carries = part > LEAST_FLOW;
-        let (colour, width) = match flow {
-            Some(flow) if carries => (
+        let (colour, width) = if carries {
+            (
                 link_colour(load(link, flow, network.shape)),
                 1.0 + (WIDEST - 1.0) * part.sqrt(),
-            ),
-            _ => (IDLE_LINK.to_owned(), 0.8),
+            )
+        } else {
+            (IDLE_LINK.to_owned(), 0.8)
         };
         let ([x1, y1], [x2, y2]) = (from, to);
         svg.put(format_args!(
             "<path d=\"M{x1:.1} {y1:.1}L{x2:.1} {y2:.1}\" stroke=\"{colour}\" stroke-width=\"{width:.1}\"><title>{}</title></path>",
             about(link, flow)
         ));
-        if let Some(flow) = flow.filter(|_| part > LEAST_ARROW) {
+        if part > LEAST_ARROW {
             let onward = flow[0][Item::Input] >= flow[1][Item::Input];
             let (from, to) = if onward { (from, to) } else { (to, from) };
             arrow(svg, from, to, width, &colour);
@@ -256,11 +227,9 @@ fn load(link: &LinkSpec, flow: &[PerItem<f64>; 2], shape: TaskShape) -> f64 {
     loads[0].max(loads[1])
 }
 
-fn about(link: &LinkSpec, flow: Option<&[PerItem<f64>; 2]>) -> String {
+fn about(link: &LinkSpec, flow: &[PerItem<f64>; 2]) -> String {
     let [a, b] = link.ends;
-    let Some([there, back]) = flow else {
-        return format!("link {a} to {b}");
-    };
+    let [there, back] = flow;
     let way = |flow: &PerItem<f64>| {
         format!(
             "{} inputs/s, {} outputs/s",

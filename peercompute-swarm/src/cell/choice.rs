@@ -1,0 +1,593 @@
+//! Which of the peers that it knows a node keeps a link to, where it may not keep all.
+
+use std::{collections::VecDeque, time::Duration};
+
+use super::{ByteRate, Cell, Port};
+
+mod figures;
+
+pub use figures::Figures;
+
+/// Names a peer that a node could link to, from 0 on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Candidate(pub u32);
+
+/// What two peers that could have a link, or have one, say to each other about it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Note {
+    /// So many bytes that the rate can be measured with which they come.
+    Probe,
+    /// The same back, with the rate that was measured.
+    Echo {
+        /// What the probe came with.
+        rate: ByteRate,
+        /// The answerer's.
+        figures: Figures,
+    },
+    /// What the echo came with, so that both know both rates.
+    Measured {
+        /// The rate.
+        rate: ByteRate,
+    },
+    /// What are your figures?
+    Ask,
+    /// These.
+    Tell {
+        /// The answerer's.
+        figures: Figures,
+    },
+    /// Let us have a link.
+    Offer {
+        /// The asker's.
+        figures: Figures,
+    },
+    /// Yes; a place is kept for [`PLACE_KEPT`] seconds.
+    Accept,
+    /// No.
+    Refuse,
+    /// Nothing more comes over the link from here.
+    Leave,
+    /// Nor from here: it is over.
+    Over,
+}
+
+/// The bytes of a probe, and of its echo.
+pub const PROBE_BYTES: usize = 4 * 1024;
+
+/// Seconds that a place is kept for a peer that has been accepted.
+pub const PLACE_KEPT: f64 = 20.0;
+
+/// Seconds between two looks around, in the mean.
+const LOOK_INTERVAL: f64 = 1.0;
+
+/// Seconds after which an offer that has not been answered is forgotten.
+const OFFER_KEPT: f64 = 3.0;
+
+/// Seconds after which figures are too old to decide by.
+const FIGURES_KEPT: f64 = 6.0;
+
+/// Seconds that a link has before it is judged.
+const YOUTH: f64 = 15.0;
+
+/// Seconds after it has given up a link for which a node gives up no other.
+const CALM: f64 = 5.0;
+
+/// Seconds after which a link ends even if something is still in transfer.
+const LEAVE_TIME: f64 = 15.0;
+
+/// Peers whose figures are asked for at each look.
+const ASKED: usize = 4;
+
+/// Links below which a node takes any it can get.
+const FEW_LINKS: usize = 3;
+
+/// How much more a new link has to promise than an old one is worth.
+const HYSTERESIS: f64 = 1.1;
+
+/// What a link has to promise at least, in completed tasks a second.
+const LEAST_WORTH: f64 = 0.02;
+
+/// By how much longer a node waits after each probe before the next.
+const PROBE_BACKOFF: f64 = 1.04;
+
+impl Note {
+    /// Bytes on the wire, its length and whom it concerns included.
+    pub fn wire_bytes(&self) -> usize {
+        match self {
+            Self::Probe => PROBE_BYTES,
+            Self::Echo { .. } => PROBE_BYTES + 20,
+            Self::Tell { .. } | Self::Offer { .. } => 16,
+            Self::Measured { .. } => 8,
+            Self::Ask | Self::Accept | Self::Refuse | Self::Leave | Self::Over => 4,
+        }
+    }
+}
+
+/// What a node wants done about its links.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Choice {
+    /// Say something to a peer.
+    Say {
+        /// To whom.
+        to: Candidate,
+        /// What.
+        note: Note,
+    },
+    /// Bring a link up: the peer has agreed.
+    Link {
+        /// To whom.
+        to: Candidate,
+    },
+    /// Take a link down: nothing is in transfer on it any more.
+    Unlink {
+        /// To whom.
+        to: Candidate,
+    },
+}
+
+/// Decides which links a node keeps: a state machine beside a [`Cell`], without I/O and without a clock.
+///
+/// It looks around every second: asks some peers for their figures, measures now and then one that it has not measured, and where one promises more than the least
+/// useful link is worth, offers it the place. A link ends when what is in transfer on it has arrived. Tell it of everything that happens, with the cell; then
+/// take [`poll_choice`](Self::poll_choice) until it gives `None`.
+#[derive(Clone, Debug)]
+pub struct LinkChoice {
+    most: usize,
+    peers: Vec<Peer>,
+    /// Peers that are linked, are being left, or have a place kept.
+    taken: usize,
+    next: f64,
+    /// When the next probe may go, and how long it is to the one after it.
+    probe: f64,
+    probe_interval: f64,
+    random: u64,
+    /// No link is given up for another before.
+    calm: f64,
+    choices: VecDeque<Choice>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Peer {
+    /// Bytes a second there and back, once measured.
+    rates: Option<[f64; 2]>,
+    /// Whether a probe has gone either way, and what one from there came with.
+    probed: bool,
+    back: f64,
+    figures: Option<(Figures, f64)>,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+enum State {
+    #[default]
+    Known,
+    /// It was offered a link.
+    Offered {
+        at: f64,
+    },
+    /// It wants a link, and a place is being made.
+    Wanted {
+        at: f64,
+        ours: bool,
+    },
+    /// It has a place: `ours` where it has agreed to an offer of ours.
+    Placed {
+        at: f64,
+        ours: bool,
+    },
+    Linked {
+        port: Port,
+        since: f64,
+    },
+    /// The link is to end. `told`: the peer knows; `asked`: it was the peer that wanted it.
+    Leaving {
+        port: Port,
+        since: f64,
+        told: bool,
+        asked: bool,
+    },
+}
+
+impl State {
+    fn takes_place(self) -> bool {
+        matches!(
+            self,
+            Self::Placed { .. } | Self::Linked { .. } | Self::Leaving { .. }
+        )
+    }
+}
+
+impl LinkChoice {
+    /// A node that knows so many peers and may keep `most` links.
+    pub fn new(now: Duration, peers: usize, most: usize, seed: u64) -> Self {
+        let mut choice = Self {
+            most: most.max(1),
+            peers: vec![Peer::default(); peers],
+            taken: 0,
+            next: now.as_secs_f64(),
+            probe: now.as_secs_f64(),
+            probe_interval: 0.25,
+            random: seed | 1,
+            calm: 0.0,
+            choices: VecDeque::new(),
+        };
+        choice.next += LOOK_INTERVAL * 0.2 * choice.fraction();
+        choice
+    }
+
+    /// What is to be done next.
+    pub fn poll_choice(&mut self) -> Option<Choice> {
+        self.choices.pop_front()
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout).
+    pub fn poll_timeout(&self) -> Duration {
+        Duration::from_secs_f64(self.next).saturating_add(super::ROUNDING)
+    }
+
+    /// A link that was agreed upon is up.
+    pub fn handle_link(&mut self, now: Duration, with: Candidate, port: Port) {
+        let since = now.as_secs_f64();
+        self.change(with, State::Linked { port, since });
+    }
+
+    /// A link is down.
+    pub fn handle_unlink(&mut self, now: Duration, with: Candidate) {
+        self.change(with, State::Known);
+        self.make_places(now.as_secs_f64());
+    }
+
+    /// A peer has said something, which came with `rate`.
+    pub fn handle_note(
+        &mut self,
+        now: Duration,
+        from: Candidate,
+        note: Note,
+        rate: ByteRate,
+        cell: &mut Cell,
+    ) {
+        let now = now.as_secs_f64();
+        let index = from.0 as usize;
+        if index >= self.peers.len() {
+            return;
+        }
+        let figures = cell.figures(self.taken);
+        match note {
+            Note::Probe => {
+                let peer = &mut self.peers[index];
+                peer.probed = true;
+                peer.back = rate.0;
+                self.say(from, Note::Echo { rate, figures });
+            }
+            Note::Measured { rate } => {
+                let peer = &mut self.peers[index];
+                if peer.back > 0.0 {
+                    peer.rates = Some([rate.0, peer.back]);
+                }
+            }
+            Note::Echo { rate: out, figures } => {
+                self.peers[index].rates = Some([out.0, rate.0]);
+                self.say(from, Note::Measured { rate });
+                self.peers[index].figures = Some((figures, now));
+                if self.taken < self.most.min(FEW_LINKS + 1) {
+                    self.seek(now, cell);
+                }
+            }
+            Note::Ask => self.say(from, Note::Tell { figures }),
+            Note::Tell { figures } => self.peers[index].figures = Some((figures, now)),
+            Note::Offer { figures } => {
+                self.peers[index].figures = Some((figures, now));
+                self.judge_offer(now, from, cell);
+            }
+            Note::Accept => {
+                if let State::Offered { .. } | State::Wanted { .. } = self.peers[index].state {
+                    self.take_place(now, from, cell);
+                }
+            }
+            Note::Refuse => {
+                if let State::Offered { .. } = self.peers[index].state {
+                    self.change(from, State::Known);
+                }
+            }
+            Note::Leave => {
+                if let State::Linked { port, .. } = self.peers[index].state {
+                    cell.retire_link(port);
+                    let state = State::Leaving {
+                        port,
+                        since: now,
+                        told: false,
+                        asked: true,
+                    };
+                    self.change(from, state);
+                } else if let State::Leaving { asked, .. } = &mut self.peers[index].state {
+                    *asked = true;
+                }
+                self.end_links(now, cell);
+            }
+            Note::Over => {
+                if let State::Leaving { .. } = self.peers[index].state {
+                    self.choices.push_back(Choice::Unlink { to: from });
+                }
+            }
+        }
+    }
+
+    /// The time has come that [`poll_timeout`](Self::poll_timeout) named.
+    pub fn handle_timeout(&mut self, now: Duration, cell: &mut Cell) {
+        let now = now.as_secs_f64();
+        if now < self.next {
+            return;
+        }
+        self.forget(now);
+        self.end_links(now, cell);
+        self.look(now);
+        self.seek(now, cell);
+        self.next = now + LOOK_INTERVAL * (0.75 + 0.5 * self.fraction());
+    }
+
+    fn forget(&mut self, now: f64) {
+        for index in 0..self.peers.len() {
+            let over = match self.peers[index].state {
+                State::Offered { at } => now - at > OFFER_KEPT + PLACE_KEPT,
+                State::Wanted { at, .. } | State::Placed { at, .. } => now - at > PLACE_KEPT,
+                _ => false,
+            };
+            if over {
+                self.change(Candidate(index as u32), State::Known);
+            }
+        }
+    }
+
+    /// Asks around, and measures one that has not been measured.
+    fn look(&mut self, now: f64) {
+        let count = self.peers.len();
+        if count == 0 {
+            return;
+        }
+        for _ in 0..ASKED {
+            let index = self.draw(count);
+            let peer = self.peers[index];
+            if peer.rates.is_some() && peer.state == State::Known {
+                self.say(Candidate(index as u32), Note::Ask);
+            }
+        }
+        while now >= self.probe {
+            self.probe = self.probe.max(now - 1.0) + self.probe_interval;
+            self.probe_interval = (self.probe_interval * PROBE_BACKOFF).min(3600.0);
+            let start = self.draw(count);
+            let unknown = (0..count)
+                .map(|step| (start + step) % count)
+                .find(|index| !self.peers[*index].probed);
+            let Some(index) = unknown else { break };
+            self.peers[index].probed = true;
+            self.say(Candidate(index as u32), Note::Probe);
+        }
+    }
+
+    /// Offers a link to the peer that promises most, if there is room or that is more than the least useful link is worth.
+    fn seek(&mut self, now: f64, cell: &mut Cell) {
+        let busy = |peer: &Peer| {
+            matches!(
+                peer.state,
+                State::Offered { .. } | State::Wanted { .. } | State::Leaving { .. }
+            )
+        };
+        if self.peers.iter().filter(|peer| busy(peer)).count() > 0 {
+            return;
+        }
+        let own = cell.figures(self.taken);
+        let mut best: Option<(usize, f64)> = None;
+        for (index, peer) in self.peers.iter().enumerate() {
+            if peer.state != State::Known {
+                continue;
+            }
+            let Some(promise) = self.promise(now, index, &own, cell) else {
+                continue;
+            };
+            if best.is_none_or(|(_, most)| promise > most) {
+                best = Some((index, promise));
+            }
+        }
+        let Some((index, promise)) = best else { return };
+        let enough = if self.taken < FEW_LINKS {
+            true
+        } else if self.taken < self.most {
+            promise > LEAST_WORTH
+        } else {
+            let weakest = self.weakest(now, cell);
+            now >= self.calm
+                && weakest.is_some_and(|(_, worth)| promise > HYSTERESIS * worth + LEAST_WORTH)
+        };
+        if enough {
+            let to = Candidate(index as u32);
+            self.change(to, State::Offered { at: now });
+            self.say(to, Note::Offer { figures: own });
+        }
+    }
+
+    /// What a link to a peer promises, in completed tasks a second; `None` where that is not known.
+    fn promise(&self, now: f64, index: usize, own: &Figures, cell: &Cell) -> Option<f64> {
+        let peer = &self.peers[index];
+        let (figures, at) = peer.figures?;
+        let rates = peer.rates?;
+        (now - at <= FIGURES_KEPT).then(|| cell.promise(own, &figures, rates))
+    }
+
+    /// The link that is worth least, among those that are old enough to judge and whose peer has others.
+    fn weakest(&self, now: f64, cell: &Cell) -> Option<(Candidate, f64)> {
+        let mut weakest: Option<(Candidate, f64)> = None;
+        for (index, peer) in self.peers.iter().enumerate() {
+            let State::Linked { port, since } = peer.state else {
+                continue;
+            };
+            if now - since < YOUTH {
+                continue;
+            }
+            let worth = cell.link_worth(port);
+            if weakest.is_none_or(|(_, least)| worth < least) {
+                weakest = Some((Candidate(index as u32), worth));
+            }
+        }
+        weakest
+    }
+
+    /// Somebody offers a link.
+    fn judge_offer(&mut self, now: f64, from: Candidate, cell: &mut Cell) {
+        let index = from.0 as usize;
+        match self.peers[index].state {
+            State::Known | State::Offered { .. } => {}
+            // It is late, or says it twice.
+            _ => return self.say(from, Note::Refuse),
+        }
+        if self.taken < self.most {
+            self.change(
+                from,
+                State::Placed {
+                    at: now,
+                    ours: false,
+                },
+            );
+            return self.say(from, Note::Accept);
+        }
+        let changing = self
+            .peers
+            .iter()
+            .any(|peer| matches!(peer.state, State::Wanted { .. } | State::Leaving { .. }));
+        let own = cell.figures(self.taken);
+        let promise = self.promise(now, index, &own, cell);
+        if let (false, Some(promise), Some((weakest, worth))) = (
+            changing || now < self.calm,
+            promise,
+            self.weakest(now, cell),
+        ) && promise > HYSTERESIS * worth + LEAST_WORTH
+        {
+            self.change(
+                from,
+                State::Wanted {
+                    at: now,
+                    ours: false,
+                },
+            );
+            return self.leave(now, weakest, cell);
+        }
+        self.change(from, State::Known);
+        self.say(from, Note::Refuse);
+    }
+
+    /// A peer has accepted: it gets the free place, or that of the least useful link.
+    fn take_place(&mut self, now: f64, from: Candidate, cell: &mut Cell) {
+        if self.taken < self.most {
+            self.change(
+                from,
+                State::Placed {
+                    at: now,
+                    ours: true,
+                },
+            );
+            self.choices.push_back(Choice::Link { to: from });
+        } else if let Some((weakest, _)) = self.weakest(now, cell) {
+            self.change(
+                from,
+                State::Wanted {
+                    at: now,
+                    ours: true,
+                },
+            );
+            self.leave(now, weakest, cell);
+        } else {
+            self.change(from, State::Known);
+        }
+    }
+
+    fn leave(&mut self, now: f64, with: Candidate, cell: &mut Cell) {
+        if let State::Linked { port, .. } = self.peers[with.0 as usize].state {
+            cell.retire_link(port);
+            self.calm = now + CALM;
+            let state = State::Leaving {
+                port,
+                since: now,
+                told: false,
+                asked: false,
+            };
+            self.change(with, state);
+            self.end_links(now, cell);
+        }
+    }
+
+    /// Says that links are over on which nothing is in transfer any more.
+    fn end_links(&mut self, now: f64, cell: &Cell) {
+        for index in 0..self.peers.len() {
+            let State::Leaving {
+                port,
+                since,
+                told,
+                asked,
+            } = self.peers[index].state
+            else {
+                continue;
+            };
+            let to = Candidate(index as u32);
+            if now - since > LEAVE_TIME {
+                self.choices.push_back(Choice::Unlink { to });
+            } else if !told && cell.is_idle(port) {
+                let state = State::Leaving {
+                    port,
+                    since,
+                    told: true,
+                    asked,
+                };
+                self.peers[index].state = state;
+                self.say(to, if asked { Note::Over } else { Note::Leave });
+            }
+        }
+    }
+
+    /// Gives a place that has become free to who waits for it.
+    fn make_places(&mut self, now: f64) {
+        while self.taken < self.most {
+            let waits = |(index, peer): (usize, &Peer)| match peer.state {
+                State::Wanted { ours, .. } => Some((index, ours)),
+                _ => None,
+            };
+            let Some((index, ours)) = self.peers.iter().enumerate().find_map(waits) else {
+                return;
+            };
+            let to = Candidate(index as u32);
+            self.change(to, State::Placed { at: now, ours });
+            if ours {
+                self.choices.push_back(Choice::Link { to });
+            } else {
+                self.say(to, Note::Accept);
+            }
+        }
+    }
+
+    fn change(&mut self, with: Candidate, state: State) {
+        let Some(peer) = self.peers.get_mut(with.0 as usize) else {
+            return;
+        };
+        self.taken -= usize::from(peer.state.takes_place());
+        peer.state = state;
+        self.taken += usize::from(state.takes_place());
+    }
+
+    fn say(&mut self, to: Candidate, note: Note) {
+        self.choices.push_back(Choice::Say { to, note });
+    }
+
+    fn draw(&mut self, below: usize) -> usize {
+        (self.fraction() * below as f64) as usize % below.max(1)
+    }
+
+    /// From 0 to 1.
+    fn fraction(&mut self) -> f64 {
+        // xorshift64*: no more is needed to look around.
+        self.random ^= self.random >> 12;
+        self.random ^= self.random << 25;
+        self.random ^= self.random >> 27;
+        let bits = self.random.wrapping_mul(0x2545_f491_4f6c_dd1d);
+        (bits >> 11) as f64 / (1_u64 << 53) as f64
+    }
+}

@@ -1,0 +1,93 @@
+//! What a link is worth, and what one would be.
+
+use crate::cell::{Cell, Item, PerItem, Port};
+
+/// What an item that a link moves counts beyond its gain, in completed tasks.
+const KEEP: f64 = 0.3;
+
+/// The inputs a second that a node hopes to hand on over each link to somebody who is short of them.
+const MOST_ONWARD: f64 = 2.0;
+
+/// From which value of an input on a node is short of them.
+const SHORT: f64 = 0.5;
+
+/// What a peer needs to know of a node to judge a link to it. Values and prices are in completed tasks.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Figures {
+    /// What an input is worth there (from 0), and a result (up to 0).
+    pub value: PerItem<f64>,
+    /// What the bytes of an input cost on its uplink and on its downlink.
+    pub up_price: f64,
+    /// See `up_price`.
+    pub down_price: f64,
+    /// The inputs a second that it could take at most, to compute them or to hand them on.
+    pub room: f64,
+    /// Its links.
+    pub links: u32,
+}
+
+impl Cell {
+    /// What peers may know of the node.
+    pub fn figures(&self, links: usize) -> Figures {
+        let mut value = self.plan.value;
+        if !self.plan.seeded() {
+            // Whoever has heard of nobody would take any task.
+            value = PerItem([1.0, -0.5]);
+        }
+        Figures {
+            value,
+            up_price: self.plan.up_price,
+            down_price: self.plan.down_price,
+            room: if self.config.source { 0.0 } else { self.want() },
+            links: u32::try_from(links).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// The inputs a second that it could use beyond those that it has.
+    fn want(&self) -> f64 {
+        let own = (self.plan.compute - self.plan.mean_work).max(0.0);
+        let mut onward = 0.0;
+        let mut sends = 0.0;
+        for link in self.links.iter().flatten() {
+            let plan = &link.plan;
+            sends += plan.mean[Item::Input].max(0.0);
+            if plan.neighbour.value(Item::Input) > SHORT && !plan.retired {
+                onward += (plan.scale - plan.mean[Item::Input]).clamp(0.0, MOST_ONWARD);
+            }
+        }
+        let room = (self.plan.up - sends).max(0.0);
+        own + onward.min(room)
+    }
+
+    /// What a link is worth, in completed tasks a second: the items that it is planned to move, in both directions, times what each gains by it, and a bonus for being in use, for
+    /// gains are what one more item would bring, not what is lost with all of them.
+    pub fn link_worth(&self, port: Port) -> f64 {
+        let Some(Some(link)) = self.links.get(port.0 as usize) else {
+            return 0.0;
+        };
+        let plan = &link.plan;
+        let worth = |item: Item| {
+            let drop = plan.neighbour.value(item) - self.plan.value[item];
+            let received = self.plan.told_flow(plan, item).max(0.0);
+            plan.mean[item] * drop.max(KEEP) + received * (-drop).max(KEEP)
+        };
+        worth(Item::Input) + worth(Item::Output)
+    }
+
+    /// What a link of these rates (there and back, in bytes a second) to a peer promises.
+    pub(super) fn promise(&self, own: &Figures, peer: &Figures, rates: [f64; 2]) -> f64 {
+        let input = self.config.shape.input_bytes;
+        let there = rates[0].min(self.config.up.0) / input;
+        let back = rates[1].min(self.config.down.0) / input;
+        self.one_way(own, peer, there) + self.one_way(peer, own, back)
+    }
+
+    fn one_way(&self, from: &Figures, to: &Figures, rate: f64) -> f64 {
+        let ratio = self.config.shape.output_bytes / self.config.shape.input_bytes;
+        let bytes = from.up_price + to.down_price;
+        let input = to.value[Item::Input] - from.value[Item::Input] - bytes;
+        let output = to.value[Item::Output] - from.value[Item::Output] - ratio * bytes;
+        rate.min(to.room) * input.max(0.0) + rate * output.max(0.0)
+    }
+}
