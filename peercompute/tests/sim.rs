@@ -265,13 +265,44 @@ fn networks_of_nobody_are_refused() {
     refused("{}", "mode", "missing");
 }
 
+/// Seven nodes that all know each other and may have two links each.
+fn overlay() -> Value {
+    let node = |index: usize| json!({ "compute": 1, "up": 1e5, "down": 1e5, "source": index == 0 });
+    let links = (0..7).flat_map(|a| (0..a).map(move |b| json!([a, b, 5e4, 5e4, 5.0])));
+    json!({
+        "name": "seven",
+        "mode": "overlay",
+        "task": { "input_bytes": 1000, "output_bytes": 100 },
+        "nodes": (0..7).map(node).collect::<Vec<_>>(),
+        "links": links.collect::<Vec<_>>(),
+        "max_degree": 2,
+        "optimum_tasks_per_s": 7.0
+    })
+}
+
 #[test]
-fn overlays_are_refused_for_now() {
-    refused(
-        &with("/mode", "overlay".into()).to_string(),
-        "mode",
-        "overlay",
-    );
+fn nodes_of_an_overlay_choose_their_links_within_their_degree() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = write(dir.path(), "overlay.json", &overlay().to_string());
+    let report = run(&["sim", "--seconds", "300", "--json", &file])
+        .expect(0)
+        .json();
+    assert_eq!(report["mode"], "overlay");
+    assert_eq!(report["max_links"], 2);
+    assert_eq!(report["lost_tasks"], 0);
+    assert!(report["ratio"].as_f64().unwrap() > 0.9, "{report}");
+}
+
+#[test]
+fn an_overlay_without_a_degree_or_with_a_rule_that_cannot_choose_is_refused() {
+    let mut instance = overlay();
+    instance["max_degree"] = Value::Null;
+    refused(&instance.to_string(), "max_degree", "missing");
+    let dir = tempfile::tempdir().unwrap();
+    let file = write(dir.path(), "overlay.json", &overlay().to_string());
+    let told = run(&["sim", "--json", "--rule", "diffusion", &file]).expect(2);
+    let told: Value = serde_json::from_str(told.text().lines().next().unwrap()).unwrap();
+    assert_eq!(told["field"], "mode", "{told}");
 }
 
 #[test]
