@@ -287,8 +287,9 @@ impl LinkChoice {
                 }
             }
             Note::Refuse => {
-                if let State::Offered { .. } = self.peers[index].state {
+                if let State::Offered { .. } | State::Placed { .. } = self.peers[index].state {
                     self.change(from, State::Known);
+                    self.make_places(now);
                 }
             }
             Note::Leave => {
@@ -391,10 +392,8 @@ impl LinkChoice {
             }
         }
         let Some((index, promise)) = best else { return };
-        let enough = if self.taken < FEW_LINKS {
-            true
-        } else if self.taken < self.most {
-            promise > LEAST_WORTH
+        let enough = if self.taken < self.most {
+            self.taken < FEW_LINKS || promise > LEAST_WORTH
         } else {
             let weakest = self.weakest(now, cell);
             now >= self.calm
@@ -497,7 +496,9 @@ impl LinkChoice {
             );
             self.leave(now, weakest, cell);
         } else {
+            // Its place is for others.
             self.change(from, State::Known);
+            self.say(from, Note::Refuse);
         }
     }
 
