@@ -6,6 +6,7 @@ mod error;
 mod link;
 mod mesh;
 mod node;
+mod retries;
 mod serve;
 mod status;
 mod submit;

@@ -378,14 +378,8 @@ impl Mesh {
                 input_bytes,
                 failure,
             } => {
-                let outcome = Outcome {
-                    task,
-                    result: Err(failure),
-                    host: None,
-                    run: Duration::ZERO,
-                };
                 if let Some(shared) = state.jobs.get(&job) {
-                    shared.put(outcome, input_bytes, None, 0);
+                    shared.put(Outcome::failed(task, failure), input_bytes, None, 0);
                 }
             }
             ExchangeEvent::JobDone { job } => {

@@ -13,13 +13,10 @@ use crate::{
     FLOW_PROTOCOL, LocalFallback, Topology,
     clock::now,
     error::LinkError,
+    retries::Retries,
     submit::{Alone, Sight, Verdict},
     topology::{Candidate, DEGREE, choose},
 };
-
-/// How long a peer whose link broke is left alone the first time; doubles each time, up to [`MAX_RETRY`].
-const FIRST_RETRY: Duration = Duration::from_millis(500);
-const MAX_RETRY: Duration = Duration::from_secs(30);
 
 /// How long the peer with the higher id waits for the other to open the stream.
 const COURTESY: Duration = Duration::from_secs(1);
@@ -47,8 +44,8 @@ struct Links {
     to: BTreeMap<PeerId, u32>,
     /// Since when a peer is wanted.
     wanted: BTreeMap<PeerId, Duration>,
-    /// Peers whose link broke: how often in a row, and when to try again.
-    broken: BTreeMap<PeerId, (u32, Duration)>,
+    /// Peers whose link broke.
+    broken: Retries<PeerId>,
 }
 
 impl MeshSupervisor {
@@ -145,10 +142,7 @@ impl MeshSupervisor {
                 hopes += 1;
                 continue;
             }
-            let mut from = match links.broken.get(peer) {
-                Some((_, at)) => *at,
-                None => Duration::ZERO,
-            };
+            let mut from = links.broken.wait(now, peer).unwrap_or_default();
             if local > *peer {
                 hopes += usize::from(now < since + COURTESY);
                 from = from.max(since + COURTESY);
@@ -189,19 +183,7 @@ impl MeshSupervisor {
             }
             Err(error) => tracing::debug!(%peer, %error, "a stream to a neighbour has ended"),
         }
-        let failures = links.broken.get(&peer).map_or(0, |(failures, _)| *failures);
-        let wait = FIRST_RETRY
-            .saturating_mul(1 << failures.min(16))
-            .min(MAX_RETRY);
-        let retry_at = now(&self.runtime) + wait;
-        links
-            .broken
-            .insert(peer, (failures.saturating_add(1), retry_at));
-        // What nobody has asked for in a long time is forgotten.
-        let now = now(&self.runtime);
-        links
-            .broken
-            .retain(|_, (_, at)| now.saturating_sub(*at) < 10 * MAX_RETRY);
+        links.broken.fail(now(&self.runtime), peer);
     }
 
     fn give_up(&self) {

@@ -307,14 +307,8 @@ impl State {
                 input_bytes,
                 failure,
             } => {
-                let outcome = Outcome {
-                    task,
-                    result: Err(failure),
-                    host: None,
-                    run: Duration::ZERO,
-                };
                 if let Some(shared) = self.jobs.get(&job) {
-                    shared.put(outcome, input_bytes, None, 0);
+                    shared.put(Outcome::failed(task, failure), input_bytes, None, 0);
                 }
             }
             SubmitterEvent::JobDone { job } => {

@@ -78,6 +78,18 @@ pub struct Outcome {
     pub run: Duration,
 }
 
+impl Outcome {
+    /// That of a task that has no result from anybody.
+    pub(crate) fn failed(task: TaskId, failure: Failure) -> Self {
+        Self {
+            task,
+            result: Err(failure),
+            host: None,
+            run: Duration::ZERO,
+        }
+    }
+}
+
 /// Who ran a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]

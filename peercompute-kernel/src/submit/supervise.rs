@@ -1,8 +1,4 @@
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use peercompute_net::{NetworkManager, PeerId};
@@ -13,11 +9,7 @@ use super::{
     alone::{Alone, Sight, Verdict},
     job::Host,
 };
-use crate::{TASK_PROTOCOL, clock::now, error::LinkError, link, serve::Workshop};
-
-/// How long a peer whose link broke is left alone the first time; doubles each time, up to [`MAX_RETRY`].
-const FIRST_RETRY: Duration = Duration::from_millis(500);
-const MAX_RETRY: Duration = Duration::from_secs(30);
+use crate::{TASK_PROTOCOL, clock::now, error::LinkError, link, retries::Retries, serve::Workshop};
 
 /// Peers that jobs are given to at once. Further ones are passed over until one of them goes.
 const MAX_LINKS: usize = 256;
@@ -44,8 +36,8 @@ type LinkEnd = (Host, Result<(), LinkError>);
 struct Links {
     running: FuturesUnordered<BoxFuture<'static, LinkEnd>>,
     to: BTreeSet<Host>,
-    /// Peers whose link broke: how often in a row, and when to try again.
-    broken: BTreeMap<PeerId, (u32, Duration)>,
+    /// Peers whose link broke.
+    broken: Retries<PeerId>,
 }
 
 impl Supervisor {
@@ -128,12 +120,9 @@ impl Supervisor {
                 candidates += usize::from(links.to.contains(&host));
                 continue;
             }
-            match links.broken.get(&id) {
-                Some((_, at)) if *at > now => {
-                    retry = Some(retry.map_or(*at, |retry| retry.min(*at)));
-                    continue;
-                }
-                _ => {}
+            if let Some(again) = links.broken.wait(now, &id) {
+                retry = Some(retry.map_or(again, |retry| retry.min(again)));
+                continue;
             }
             candidates += 1;
             links.to.insert(host);
@@ -159,14 +148,7 @@ impl Supervisor {
             Err(error) => tracing::debug!(%host, %error, "a stream of tasks has ended"),
         }
         if let Host::Peer(peer) = host {
-            let failures = links.broken.get(&peer).map_or(0, |(failures, _)| *failures);
-            let wait = FIRST_RETRY
-                .saturating_mul(1 << failures.min(16))
-                .min(MAX_RETRY);
-            let retry_at = now(&self.runtime) + wait;
-            links
-                .broken
-                .insert(peer, (failures.saturating_add(1), retry_at));
+            links.broken.fail(now(&self.runtime), peer);
             if let Some(net) = &self.net
                 && end.as_ref().is_err_and(LinkError::is_violation)
             {

@@ -226,44 +226,49 @@ fn without_other_nodes_and_without_the_fallback_the_job_fails() {
     });
 }
 
+/// Runs a job of so many tasks on two workers behind slow links, one of which is cut off when `done` of them are done, and expects each result once and right.
+fn a_cut_costs_no_result(topology: Topology, seed: u64, bandwidth: u64, count: u64, done: usize) {
+    let world = World::of(topology, seed);
+    world.run(async {
+        // Slow enough that the cut comes in the middle.
+        let slow = LinkConfig::default()
+            .with_latency(Duration::from_millis(20))
+            .with_bandwidth(Bandwidth::bytes_per_second(bandwidth));
+        world.network.set_default_link(slow);
+        let (_one, one_address) = world.worker("one", "room").await;
+        let (_two, two_address) = world.worker("two", "room").await;
+        let node = world.submitter(&[one_address, two_address], never()).await;
+        let (mut sender, mut results) = node.submit(Operation::Crc32c.into()).unwrap().split();
+        sender.push(tasks(count)).await.unwrap();
+        sender.finish();
+        let mut outcomes = Vec::new();
+        let mut cut = false;
+        while results.next_batch(&mut outcomes).await.unwrap() {
+            if outcomes.len() > done && !cut {
+                cut = true;
+                let one = MemoryNetwork::peer("one");
+                let others = vec![MemoryNetwork::peer("two"), MemoryNetwork::peer("submitter")];
+                world.network.partition([vec![one], others]);
+            }
+        }
+        assert!(cut, "seed {seed}: the job ended before the cut");
+        let by_task: BTreeMap<_, _> = outcomes
+            .iter()
+            .map(|outcome| (outcome.task.as_u64(), outcome.clone()))
+            .collect();
+        assert_eq!(
+            by_task.len(),
+            outcomes.len(),
+            "seed {seed}: a task came twice"
+        );
+        assert_all_right(&by_task, count);
+    });
+}
+
 #[test]
 fn a_worker_that_is_cut_off_midway_costs_time_and_no_result() {
     for seed in 10..20 {
-        let world = World::new(seed);
-        world.run(async {
-            // Slow enough that the cut comes in the middle.
-            let slow = LinkConfig::default()
-                .with_latency(Duration::from_millis(20))
-                .with_bandwidth(Bandwidth::bytes_per_second(20_000));
-            world.network.set_default_link(slow);
-            let (_one, one_address) = world.worker("one", "room").await;
-            let (_two, two_address) = world.worker("two", "room").await;
-            let node = world.submitter(&[one_address, two_address], never()).await;
-            let (mut sender, mut results) = node.submit(Operation::Crc32c.into()).unwrap().split();
-            sender.push(tasks(4000)).await.unwrap();
-            sender.finish();
-            let mut outcomes = Vec::new();
-            let mut cut = false;
-            while results.next_batch(&mut outcomes).await.unwrap() {
-                if outcomes.len() > 500 && !cut {
-                    cut = true;
-                    let one = MemoryNetwork::peer("one");
-                    let others = vec![MemoryNetwork::peer("two"), MemoryNetwork::peer("submitter")];
-                    world.network.partition([vec![one], others]);
-                }
-            }
-            assert!(cut, "seed {seed}: the job ended before the cut");
-            let by_task: BTreeMap<_, _> = outcomes
-                .iter()
-                .map(|outcome| (outcome.task.as_u64(), outcome.clone()))
-                .collect();
-            assert_eq!(
-                by_task.len(),
-                outcomes.len(),
-                "seed {seed}: a task came twice"
-            );
-            assert_all_right(&by_task, 4000);
-        });
+        a_cut_costs_no_result(Topology::Distributed, seed, 20_000, 4000, 500);
     }
 }
 

@@ -9,7 +9,7 @@ use peercompute_net::{
     memory::{Bandwidth, LinkConfig, MemoryNetwork},
 };
 
-use super::{World, assert_all_right, never, run_job, tasks, when_alone};
+use super::{World, a_cut_costs_no_result, assert_all_right, never, run_job, tasks, when_alone};
 
 /// A node that listens nowhere, so that nobody can dial it, and knows `peers`.
 async fn hidden(world: &World, name: &str, serves: bool, peers: &[Multiaddr]) -> NodeKernel {
@@ -71,40 +71,7 @@ fn a_node_that_only_the_one_in_between_knows_computes() {
 #[test]
 fn a_neighbour_that_is_cut_off_midway_costs_time_and_no_result() {
     for seed in 110..116 {
-        let world = World::of(Topology::Emergent, seed);
-        world.run(async {
-            let slow = LinkConfig::default()
-                .with_latency(Duration::from_millis(20))
-                .with_bandwidth(Bandwidth::bytes_per_second(50_000));
-            world.network.set_default_link(slow);
-            let (_one, one_address) = world.worker("one", "room").await;
-            let (_two, two_address) = world.worker("two", "room").await;
-            let node = world.submitter(&[one_address, two_address], never()).await;
-            let (mut sender, mut results) = node.submit(Operation::Crc32c.into()).unwrap().split();
-            sender.push(tasks(20_000)).await.unwrap();
-            sender.finish();
-            let mut outcomes = Vec::new();
-            let mut cut = false;
-            while results.next_batch(&mut outcomes).await.unwrap() {
-                if outcomes.len() > 2000 && !cut {
-                    cut = true;
-                    let one = MemoryNetwork::peer("one");
-                    let others = vec![MemoryNetwork::peer("two"), MemoryNetwork::peer("submitter")];
-                    world.network.partition([vec![one], others]);
-                }
-            }
-            assert!(cut, "seed {seed}: the job ended before the cut");
-            let by_task = outcomes
-                .iter()
-                .map(|outcome| (outcome.task.as_u64(), outcome.clone()))
-                .collect::<std::collections::BTreeMap<_, _>>();
-            assert_eq!(
-                by_task.len(),
-                outcomes.len(),
-                "seed {seed}: a task came twice"
-            );
-            assert_all_right(&by_task, 20_000);
-        });
+        a_cut_costs_no_result(Topology::Emergent, seed, 50_000, 20_000, 2000);
     }
 }
 
