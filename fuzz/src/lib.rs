@@ -56,6 +56,7 @@ targets! {
         clock_sync: ClockSync,
         node_metrics: NodeMetrics,
         cell_frame: CellFrame,
+        link_frame: LinkFrame,
         flow_frame: FlowFrame,
         flow_inputs: FlowInputs,
         flow_outputs: FlowOutputs,
@@ -73,6 +74,8 @@ targets! {
         rendezvous_stream = stream::<v1::RendezvousFrame>,
         /// Cuts a stream of the cellular automaton's frames, as [`task_stream`] does.
         cell_stream = stream::<v1::CellFrame>,
+        /// Cuts a stream of the frames between peers that choose their links, as [`task_stream`] does.
+        link_stream = stream::<v1::LinkFrame>,
         /// Cuts a stream of the frames between neighbours, as [`task_stream`] does.
         flow_stream = stream::<v1::FlowFrame>,
         /// Reads a relay configuration in JSON.

@@ -219,6 +219,9 @@ fn golden(target: Target) -> Vec<(String, Vec<u8>)> {
             ("cell_stream", true) if message == "CellFrame" => {
                 vectors.push((name, with_step(&bytes)));
             }
+            ("link_stream", true) if message == "LinkFrame" => {
+                vectors.push((name, with_step(&bytes)));
+            }
             ("flow_stream", true) if message == "FlowFrame" => {
                 vectors.push((name, with_step(&bytes)));
             }

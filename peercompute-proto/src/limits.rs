@@ -23,6 +23,10 @@ pub const MAX_NODE_METRICS: usize = 64 * 1024;
 pub const MAX_RELAY_CONFIG: usize = 64 * 1024;
 /// Bytes of a [`CellFrame`](crate::v1::CellFrame): more than one can have that sets every field.
 pub const MAX_CELL_FRAME: usize = 128;
+/// Bytes of a [`LinkFrame`](crate::v1::LinkFrame): the most padding, and a binding.
+pub const MAX_LINK_FRAME: usize = 2 * 1024;
+/// Bytes of padding in one [`LinkFrame`](crate::v1::LinkFrame).
+pub const MAX_LINK_PADDING: usize = 1024;
 /// Bytes of a [`FlowFrame`](crate::v1::FlowFrame): a few chunks, and what the cells of many jobs have to say.
 pub const MAX_FLOW_FRAME: usize = 256 * 1024;
 /// Bytes of data in one [`FlowChunk`](crate::v1::FlowChunk).
@@ -72,6 +76,8 @@ pub const MAX_ADDRESSES: usize = 16;
 pub const MAX_METADATA: usize = 32;
 /// Figures of a cell that one frame tells of.
 pub const MAX_CELL_CHANGES: usize = 5;
+/// Figures of a node that one [`LinkFrame`](crate::v1::LinkFrame) tells of.
+pub const MAX_LINK_FIGURES: usize = 5;
 /// Jobs, messages of cells, renewals, ends or refusals in one frame of a flow.
 pub const MAX_FLOW_PARTS: usize = 64;
 /// Chunks in one frame of a flow.

@@ -70,6 +70,11 @@ rules! {
     CELL_FRAME: CellFrame {
         changes = 1 Numbers(MAX_CELL_CHANGES),
     }
+    LINK_FRAME: LinkFrame {
+        binding = 1 One(&STREAM_BINDING),
+        figures = 3 Numbers(MAX_LINK_FIGURES),
+        padding = 5 Length(MAX_LINK_PADDING),
+    }
     CAPABILITIES: Capabilities {}
     METADATA: MetadataEntry {
         key = 1 Length(MAX_METADATA_KEY),

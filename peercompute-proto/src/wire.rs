@@ -103,6 +103,7 @@ wire! {
     ClockSync, limits::MAX_CLOCK_SYNC, tables::CLOCK_SYNC, ClockSync;
     NodeMetrics, limits::MAX_NODE_METRICS, tables::NODE_METRICS, NodeMetrics;
     CellFrame, limits::MAX_CELL_FRAME, tables::CELL_FRAME;
+    LinkFrame, limits::MAX_LINK_FRAME, tables::LINK_FRAME;
     RendezvousFrame, limits::MAX_RENDEZVOUS_FRAME, tables::RENDEZVOUS_FRAME;
     TaskFrame, limits::MAX_TASK_FRAME, tables::TASK_FRAME;
     FlowFrame, limits::MAX_FLOW_FRAME, tables::FLOW_FRAME;

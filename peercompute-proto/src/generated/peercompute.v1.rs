@@ -56,7 +56,8 @@ pub struct CellFrame {
     pub inputs_wanted: u32,
     #[prost(uint32, tag = "3")]
     pub outputs_wanted: u32,
-    /// Slots in the sender's buffer that it grants to the receiver, beside those it has granted. One is used up by each task that arrives.
+    /// Slots in the sender's buffer that it grants to the receiver, beside those it has granted. One is used up by each task that arrives. 4096 or more outputs in one
+    /// frame mean more: results are home at the sender, where no buffer holds them, and from then on the receiver hands them over without slots.
     #[prost(uint32, tag = "4")]
     pub inputs_granted: u32,
     #[prost(uint32, tag = "5")]
@@ -843,6 +844,98 @@ pub struct FlowFailure {
     /// For people (at most 512 bytes of UTF-8).
     #[prost(string, tag = "2")]
     pub message: ::prost::alloc::string::String,
+}
+/// Frames of the protocol /peercompute/links/1: what two peers of a room that could have a link for the flow of work, or have one, say to each other about it. Either
+/// opens a stream when it has something to say, both use it while it is there, and whoever likes ends it; frames may be lost with it, and everybody copes with that.
+///
+/// Every frame is a length (varint) followed by that many bytes of one LinkFrame, at most 2 KiB.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LinkFrame {
+    /// In the first frame of each end, and in no other.
+    #[prost(message, optional, tag = "1")]
+    pub binding: ::core::option::Option<StreamBinding>,
+    #[prost(enumeration = "LinkNote", tag = "2")]
+    pub note: i32,
+    /// With TELL, OFFER and ECHO, the sender's at most 5 figures, in this order; what is missing at the end is 0, and what is out of bounds is taken for the nearest
+    /// that is not. With several jobs they are the mean.
+    ///    1. what an input is worth at the sender, in 1/2048 of a completed task, from 0 to 2048
+    ///    2. what an output is worth there, likewise, from -2048 to 0
+    ///    3. what the bytes of an input cost on its uplink, in 1/2048 of a completed task, from 0 to 8191
+    ///    4. on its downlink, likewise
+    ///    5. the inputs a second that it could take at most, to compute them or to hand them on, in 1/64, from 0
+    #[prost(sint32, repeated, tag = "3")]
+    pub figures: ::prost::alloc::vec::Vec<i32>,
+    /// With ECHO, the rate at which the probe came; with MEASURED, that at which the echo came. In 100 bytes a second.
+    #[prost(uint32, tag = "4")]
+    pub rate: u32,
+    /// Bytes that mean nothing, at most 1 KiB.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub padding: ::prost::bytes::Bytes,
+}
+/// What is said. Receivers pass over what they do not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum LinkNote {
+    /// Nothing: padding of a PROBE or an ECHO that is to come.
+    Unspecified = 0,
+    /// The end of some bytes whose rate the receiver can measure, from the first frame of padding to this one: at most 4 KiB.
+    Probe = 1,
+    /// The answer: the same at most back, so that the sender of the probe can measure, too.
+    Echo = 2,
+    /// How fast the echo came.
+    Measured = 3,
+    /// What are your figures?
+    Ask = 4,
+    /// These.
+    Tell = 5,
+    /// Let us have a link.
+    Offer = 6,
+    /// Yes; a place is kept for 20 seconds. The one who offered opens the stream of the flow protocol.
+    Accept = 7,
+    /// No.
+    Refuse = 8,
+    /// Nothing more comes over the link from here.
+    Leave = 9,
+    /// Nor from here: it is over.
+    Over = 10,
+}
+impl LinkNote {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "LINK_NOTE_UNSPECIFIED",
+            Self::Probe => "LINK_NOTE_PROBE",
+            Self::Echo => "LINK_NOTE_ECHO",
+            Self::Measured => "LINK_NOTE_MEASURED",
+            Self::Ask => "LINK_NOTE_ASK",
+            Self::Tell => "LINK_NOTE_TELL",
+            Self::Offer => "LINK_NOTE_OFFER",
+            Self::Accept => "LINK_NOTE_ACCEPT",
+            Self::Refuse => "LINK_NOTE_REFUSE",
+            Self::Leave => "LINK_NOTE_LEAVE",
+            Self::Over => "LINK_NOTE_OVER",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "LINK_NOTE_UNSPECIFIED" => Some(Self::Unspecified),
+            "LINK_NOTE_PROBE" => Some(Self::Probe),
+            "LINK_NOTE_ECHO" => Some(Self::Echo),
+            "LINK_NOTE_MEASURED" => Some(Self::Measured),
+            "LINK_NOTE_ASK" => Some(Self::Ask),
+            "LINK_NOTE_TELL" => Some(Self::Tell),
+            "LINK_NOTE_OFFER" => Some(Self::Offer),
+            "LINK_NOTE_ACCEPT" => Some(Self::Accept),
+            "LINK_NOTE_REFUSE" => Some(Self::Refuse),
+            "LINK_NOTE_LEAVE" => Some(Self::Leave),
+            "LINK_NOTE_OVER" => Some(Self::Over),
+            _ => None,
+        }
+    }
 }
 /// How a node sees its link to one neighbour.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

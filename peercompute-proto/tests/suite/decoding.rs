@@ -274,6 +274,11 @@ pub(crate) fn bad_ones() -> Vec<Bad> {
             "too_large",
             empty().raw(&[0]).raw(&[0x81, 0x01, 0x0a]),
         ),
+        bad_frames::<v1::LinkFrame>(
+            "link_frame_too_large",
+            "too_large",
+            empty().raw(&[0]).raw(&[0x81, 0x10, 0x0a]),
+        ),
         bad_frames::<v1::FlowFrame>(
             "flow_frame_too_large",
             "too_large",
@@ -353,6 +358,11 @@ pub(crate) fn bad_ones() -> Vec<Bad> {
             empty()
                 .bytes(1, &[1; limits::MAX_CELL_CHANGES])
                 .number(1, 1),
+        ),
+        bad::<v1::LinkFrame>(
+            "link_figures",
+            "too_many",
+            empty().bytes(3, &[1; limits::MAX_LINK_FIGURES + 1]),
         ),
         bad::<v1::FlowFrame>(
             "flow_jobs",
@@ -470,6 +480,11 @@ pub(crate) fn bad_ones() -> Vec<Bad> {
             "metadata_value",
             "field_too_long",
             empty().message(5, empty().bytes(2, &[b'v'; 257])),
+        ),
+        bad::<v1::LinkFrame>(
+            "link_padding",
+            "field_too_long",
+            empty().bytes(5, &[0; limits::MAX_LINK_PADDING + 1]),
         ),
         bad::<v1::RendezvousFrame>(
             "refusal_text",

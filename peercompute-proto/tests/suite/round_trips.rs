@@ -104,6 +104,7 @@ every_message! {
     ClockSync clock_sync;
     NodeMetrics node_metrics;
     CellFrame cell_frame;
+    LinkFrame link_frame;
     FlowFrame flow_frame;
     FlowInputs flow_inputs;
     FlowOutputs flow_outputs;

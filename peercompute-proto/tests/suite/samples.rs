@@ -77,6 +77,7 @@ pub(crate) fn visit(visitor: &mut impl Visitor) {
         "BlobMissing.empty" v1::BlobMissing::default();
     }
     cells(visitor);
+    links(visitor);
     flows(visitor);
     rendezvous(visitor);
     tasks(visitor);
@@ -97,6 +98,31 @@ fn cells(visitor: &mut impl Visitor) {
             outputs_granted: u32::MAX,
             inputs_returned: u32::MAX,
             outputs_returned: u32::MAX,
+        };
+    }
+}
+
+fn links(visitor: &mut impl Visitor) {
+    visit! { visitor:
+        "LinkFrame" v1::LinkFrame {
+            note: v1::LinkNote::Echo.into(),
+            figures: vec![2048, -1024, 300, 0, 1280],
+            rate: 12_500,
+            padding: vec![0; 9].into(),
+            ..v1::LinkFrame::default()
+        };
+        "LinkFrame.empty" v1::LinkFrame::default();
+        "LinkFrame.hello" v1::LinkFrame {
+            binding: Some(v1::StreamBinding::new(scope())),
+            note: v1::LinkNote::Ask.into(),
+            ..v1::LinkFrame::default()
+        };
+        "LinkFrame.largest" v1::LinkFrame {
+            binding: Some(binding()),
+            note: i32::MAX,
+            figures: vec![i32::MIN, i32::MAX, i32::MIN, i32::MAX, i32::MIN],
+            rate: u32::MAX,
+            padding: vec![0x5a; 1024].into(),
         };
     }
 }

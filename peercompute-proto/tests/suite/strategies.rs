@@ -257,6 +257,24 @@ pub(crate) fn cell_frame() -> impl Strategy<Value = v1::CellFrame> {
         })
 }
 
+pub(crate) fn link_frame() -> impl Strategy<Value = v1::LinkFrame> {
+    let figure = prop_oneof![Just(0), -3000..3000_i32, any::<i32>()];
+    (
+        of(stream_binding()),
+        0..=12_i32,
+        vec(figure, 0..=5),
+        any::<u32>(),
+        vec(any::<u8>(), 0..40),
+    )
+        .prop_map(|(binding, note, figures, rate, padding)| v1::LinkFrame {
+            binding,
+            note,
+            figures,
+            rate,
+            padding: padding.into(),
+        })
+}
+
 fn flow_job() -> impl Strategy<Value = v1::FlowJob> {
     let key = (peer(), any::<u64>()).prop_map(|(peer, number)| v1::FlowKey { peer, number });
     (

@@ -159,6 +159,16 @@ const STREAMS: &[(&str, &str, &[&str])] = &[
         ],
     ),
     (
+        "link_peer",
+        "LinkFrame",
+        &[
+            "LinkFrame.hello",
+            "LinkFrame.empty",
+            "LinkFrame",
+            "LinkFrame.largest",
+        ],
+    ),
+    (
         "flow_neighbour",
         "FlowFrame",
         &[
@@ -175,6 +185,7 @@ fn streams(folder: &mut Folder, messages: &BTreeMap<&'static str, Bytes>) {
         let bytes = match *message {
             "TaskFrame" => stream::<v1::TaskFrame>(messages, parts),
             "CellFrame" => stream::<v1::CellFrame>(messages, parts),
+            "LinkFrame" => stream::<v1::LinkFrame>(messages, parts),
             "FlowFrame" => stream::<v1::FlowFrame>(messages, parts),
             _ => stream::<v1::RendezvousFrame>(messages, parts),
         };
