@@ -14,6 +14,7 @@ use super::{
     claims::Claims,
     compute::{self, Load},
     hops::{Hops, MAX_HOPS, Told},
+    neighbour::Parting,
     source::Source,
     store::Parcel,
     transfer::{Incoming, Outgoing, Sending},
@@ -113,6 +114,8 @@ pub(super) struct JobLink {
     pub(super) claims: Claims,
     /// Bundles of tasks that the neighbour was handed, and whose results have not come by.
     pub(super) handed: BTreeSet<u64>,
+    /// It is to end.
+    pub(super) retired: bool,
     /// Bytes sent and received since the last tick.
     pub(super) sent: u64,
     pub(super) received: u64,
@@ -136,6 +139,7 @@ impl JobLink {
             incoming: PerItem::default(),
             claims: Claims::default(),
             handed: BTreeSet::new(),
+            retired: false,
             sent: 0,
             received: 0,
             figures,
@@ -325,7 +329,8 @@ impl Job {
             }
             let links = &self.links;
             let open = |to: &NeighbourId| {
-                let computes = links.get(to).is_some_and(|link| link.heard.worker > 0);
+                let link = links.get(to);
+                let computes = link.is_some_and(|link| link.heard.worker > 0 && !link.retired);
                 computes && source.windows.get(to).is_none_or(Window::is_open)
             };
             let Some(place) = self.awaiting.iter().position(open) else {
@@ -374,11 +379,20 @@ impl Job {
         self.wakes.push(neighbour);
     }
 
+    /// Nothing more is begun over a link.
+    pub(super) fn retire_link(&mut self, neighbour: NeighbourId) {
+        if let Some(link) = self.links.get_mut(&neighbour) {
+            link.retired = true;
+            self.cell.retire_link(link.port);
+        }
+    }
+
     /// A link has gone. What had not gone over it waits here again; a submitter gives out anew what it gave to that neighbour. Gives this end's number.
     pub(super) fn remove_link(
         &mut self,
         now: Duration,
         neighbour: NeighbourId,
+        parting: Parting,
         events: &mut VecDeque<super::ExchangeEvent>,
     ) -> Option<(u32, bool)> {
         let link = self.links.remove(&neighbour)?;
@@ -387,9 +401,18 @@ impl Job {
         self.changed = true;
         self.cell.remove_link(now, link.port);
         if let Some(source) = &mut self.source {
-            source.lose(neighbour, events);
+            match parting {
+                Parting::Lost => source.lose(neighbour, events),
+                Parting::Ended => {
+                    let [inputs, _] = link.sending.0;
+                    let unsent: Vec<u64> = inputs.parcels().map(|parcel| parcel.bundle).collect();
+                    source.take_back(neighbour, &unsent, events);
+                }
+            }
         } else {
-            self.lose(link.handed, MAX_HOPS);
+            if parting == Parting::Lost {
+                self.lose(link.handed, MAX_HOPS);
+            }
             for (item, sending) in Item::ALL.into_iter().zip(link.sending.0) {
                 let (current, tails) = sending.into_parcels();
                 for parcel in tails.chain(current) {

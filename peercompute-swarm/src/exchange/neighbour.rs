@@ -9,6 +9,15 @@ use peercompute_proto::v1;
 use super::{AddNeighbourError, Exchange, FlowViolation, NeighbourId, meter::LinkMeter};
 use crate::JobId;
 
+/// How a link has gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Parting {
+    /// With whatever the neighbour had.
+    Lost,
+    /// In good order: the neighbour goes on with what it has.
+    Ended,
+}
+
 /// A node at the other end of a stream.
 #[derive(Debug)]
 pub(super) struct Neighbour {
@@ -30,6 +39,8 @@ pub(super) struct Neighbour {
     pub(super) pace_at: Option<Duration>,
     /// A frame is to go even if it says nothing but the time.
     pub(super) ping: bool,
+    /// The link is to end: nothing is begun over it any more.
+    pub(super) retired: bool,
 }
 
 impl Neighbour {
@@ -47,6 +58,7 @@ impl Neighbour {
             woken: false,
             pace_at: None,
             ping: false,
+            retired: false,
         }
     }
 
@@ -114,17 +126,54 @@ impl Exchange {
     /// Forgets a neighbour whose stream is gone. What had not gone to it waits here again, and an own job's bundles that it was given are given to others. One that
     /// is not there is ignored.
     pub fn remove_neighbour(&mut self, now: Duration, id: NeighbourId) {
+        self.part_with(now, id, Parting::Lost);
+    }
+
+    /// Forgets a neighbour with which this end has parted in good order: as [`remove_neighbour`](Self::remove_neighbour), but what it was handed is not given to
+    /// others, for it is still there and what comes of it finds another way.
+    pub fn end_neighbour(&mut self, now: Duration, id: NeighbourId) {
+        self.part_with(now, id, Parting::Ended);
+    }
+
+    fn part_with(&mut self, now: Duration, id: NeighbourId, parting: Parting) {
         if self.neighbours.remove(&id).is_none() {
             return;
         }
         let jobs: Vec<JobId> = self.jobs.keys().copied().collect();
         for job in jobs {
             if let Some(entry) = self.jobs.get_mut(&job)
-                && entry.remove_link(now, id, &mut self.events).is_some()
+                && entry
+                    .remove_link(now, id, parting, &mut self.events)
+                    .is_some()
             {
                 self.act(now, job);
             }
         }
+    }
+
+    /// Begins no more transfers to a neighbour: the link to it is to end. What is in transfer goes on, until [`is_drained`](Self::is_drained); then part with
+    /// [`end_neighbour`](Self::end_neighbour). One that is not there is ignored.
+    pub fn retire_neighbour(&mut self, id: NeighbourId) {
+        let Some(neighbour) = self.neighbours.get_mut(&id) else {
+            return;
+        };
+        neighbour.retired = true;
+        for job in self.jobs.values_mut() {
+            job.retire_link(id);
+        }
+    }
+
+    /// Whether a neighbour's link [is to end](Self::retire_neighbour).
+    pub fn is_retired(&self, id: NeighbourId) -> bool {
+        self.neighbours.get(&id).is_some_and(|it| it.retired)
+    }
+
+    /// Whether nothing is in transfer to a neighbour.
+    pub fn is_drained(&self, id: NeighbourId) -> bool {
+        let links = self.jobs.values().filter_map(|job| job.links.get(&id));
+        links
+            .flat_map(|link| &link.sending.0)
+            .all(|sending| sending.parcels().next().is_none())
     }
 
     /// A neighbour's peer id; `None` where it is not there.

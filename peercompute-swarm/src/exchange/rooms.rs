@@ -8,6 +8,7 @@ use super::{
     Exchange, ExchangeEvent, FlowViolation, JobKey, NeighbourId,
     hops::MAX_HOPS,
     job::{Ability, Job, JobLink, Parts},
+    neighbour::Parting,
     source::{BUNDLE_BYTES, Source},
 };
 use crate::{
@@ -196,7 +197,11 @@ impl Exchange {
         ];
         let port = job.cell.add_link(now, link_config(figures));
         let link = JobLink::new(port, neighbour.next_number(), figures);
+        let retired = neighbour.retired;
         job.add_link(to, link);
+        if retired {
+            job.retire_link(to);
+        }
         self.act(now, id);
     }
 
@@ -206,7 +211,9 @@ impl Exchange {
             return;
         };
         let theirs = job.links.get(&from).and_then(|link| link.theirs);
-        let Some((number, introduced)) = job.remove_link(now, from, &mut self.events) else {
+        let Some((number, introduced)) =
+            job.remove_link(now, from, Parting::Lost, &mut self.events)
+        else {
             return;
         };
         if let Some(neighbour) = self.neighbours.get_mut(&from) {

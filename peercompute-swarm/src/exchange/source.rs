@@ -383,6 +383,27 @@ impl Source {
         self.windows.remove(&to);
     }
 
+    /// Bundles that were to go to a neighbour, and have not: they go to others.
+    pub(super) fn take_back(
+        &mut self,
+        from: NeighbourId,
+        bundles: &[u64],
+        events: &mut VecDeque<ExchangeEvent>,
+    ) {
+        for id in bundles.iter().rev() {
+            if let Some(window) = self.windows.get_mut(&from) {
+                window.back();
+            }
+            self.give_up(*id, None, events);
+        }
+    }
+
+    /// Forgets the neighbours that are none any more, as soon as nothing that they were given is out.
+    pub(super) fn forget_windows(&mut self, is_linked: impl Fn(&NeighbourId) -> bool) {
+        self.windows
+            .retain(|neighbour, window| !window.is_empty() || is_linked(neighbour));
+    }
+
     /// A neighbour says that bundles which it was given are lost behind it. That it says so for itself alone is seen to here, and it costs it some trust, or it could
     /// say so of all.
     pub(super) fn lose_some(

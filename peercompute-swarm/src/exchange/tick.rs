@@ -179,6 +179,7 @@ impl Exchange {
         };
         if let Some(source) = &mut job.source {
             source.check_leases(now, &mut self.events);
+            source.forget_windows(|neighbour| job.links.contains_key(neighbour));
             for (neighbour, window) in &mut source.windows {
                 window.turn(now);
                 if let Some(link) = job.links.get(neighbour) {

@@ -52,6 +52,11 @@ impl Window {
         self.out = self.out.saturating_sub(1);
     }
 
+    /// Whether none is out.
+    pub(super) fn is_empty(&self) -> bool {
+        self.out == 0
+    }
+
     /// One has ended.
     pub(super) fn home(&mut self, now: Duration, good: bool) {
         self.out = self.out.saturating_sub(1);

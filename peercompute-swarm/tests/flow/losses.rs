@@ -166,3 +166,51 @@ proptest! {
         prop_assert_eq!(&world.violations, &[]);
     }
 }
+
+#[test]
+fn a_link_that_is_given_up_in_good_order_costs_no_task_a_second_run() {
+    for seed in 0..8 {
+        let mut world = World::new(40 + seed);
+        let a = world.node(Spec::idle());
+        let workers = [1, 2].map(|cores| world.node(Spec::worker(cores, 20 * MS)));
+        for worker in workers {
+            world.link(a, worker, 1e6, 5);
+        }
+        world.link(workers[0], workers[1], 1e6, 5);
+        let all = tasks(1500, 1000);
+        let job = world.give(a, &all);
+        world.run(3 * SECOND, |_| false);
+        assert!(
+            world.ran(workers[0]) > 50,
+            "seed {seed}: the link was of no use"
+        );
+        world.retire(a, workers[0]);
+        let drained = world.run(SECOND, |world| world.is_drained(a, workers[0]));
+        assert!(drained, "seed {seed}");
+        // What is under way arrives.
+        world.run(SECOND / 5, |_| false);
+        world.part(a, workers[0]);
+        assert!(world.run(MINUTE, |world| world.is_done(a, job)));
+        world.assert_all_right(a, job, &all);
+        let ran: u64 = workers.iter().map(|worker| world.ran(*worker)).sum();
+        assert_eq!(ran, 1500, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_link_that_breaks_off_amid_a_parting_loses_nothing() {
+    let mut world = World::new(50);
+    let a = world.node(Spec::idle());
+    let workers = [1, 1].map(|cores| world.node(Spec::worker(cores, 20 * MS)));
+    for worker in workers {
+        world.link(a, worker, 2e5, 5);
+    }
+    let all = tasks(400, 10_000);
+    let job = world.give(a, &all);
+    world.run(3 * SECOND, |_| false);
+    world.retire(a, workers[0]);
+    assert!(!world.is_drained(a, workers[0]));
+    world.part(a, workers[0]);
+    assert!(world.run(2 * MINUTE, |world| world.is_done(a, job)));
+    world.assert_all_right(a, job, &all);
+}

@@ -302,6 +302,37 @@ impl World {
         }
     }
 
+    /// Both ends of a link begin nothing more over it.
+    pub(crate) fn retire(&mut self, a: usize, b: usize) {
+        for (from, name) in self.between(a, b) {
+            self.with(from, |exchange, _| exchange.retire_neighbour(name));
+        }
+    }
+
+    pub(crate) fn is_drained(&self, a: usize, b: usize) -> bool {
+        let mut ends = self.between(a, b).into_iter();
+        ends.all(|(from, name)| self.nodes[from].exchange.is_drained(name))
+    }
+
+    /// Both ends part with each other in good order.
+    pub(crate) fn part(&mut self, a: usize, b: usize) {
+        for (from, name) in self.between(a, b) {
+            self.with(from, |exchange, now| exchange.end_neighbour(now, name));
+        }
+        for link in &mut self.links {
+            if [(a, b), (b, a)].contains(&(link.from, link.to)) {
+                link.up = false;
+            }
+        }
+    }
+
+    /// What the two ends of a link call each other.
+    fn between(&self, a: usize, b: usize) -> Vec<(usize, NeighbourId)> {
+        let links = self.links.iter().filter(|link| link.up);
+        let links = links.filter(|link| [(a, b), (b, a)].contains(&(link.from, link.to)));
+        links.map(|link| (link.from, link.name)).collect()
+    }
+
     fn at(&mut self, wait: Duration, event: Event) {
         self.seq += 1;
         self.heap.push(Reverse((self.now + wait, self.seq, event)));
