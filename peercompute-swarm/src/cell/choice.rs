@@ -5,55 +5,14 @@ use std::{collections::VecDeque, time::Duration};
 use super::{ByteRate, Cell, Port};
 
 mod figures;
+mod note;
+mod peer;
+mod places;
 
 pub use figures::Figures;
+pub use note::{Candidate, Choice, Note, PROBE_BYTES};
 
-/// Names a peer that a node could link to, from 0 on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Candidate(pub u32);
-
-/// What two peers that could have a link, or have one, say to each other about it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum Note {
-    /// So many bytes that the rate can be measured with which they come.
-    Probe,
-    /// The same back, with the rate that was measured.
-    Echo {
-        /// What the probe came with.
-        rate: ByteRate,
-        /// The answerer's.
-        figures: Figures,
-    },
-    /// What the echo came with, so that both know both rates.
-    Measured {
-        /// The rate.
-        rate: ByteRate,
-    },
-    /// What are your figures?
-    Ask,
-    /// These.
-    Tell {
-        /// The answerer's.
-        figures: Figures,
-    },
-    /// Let us have a link.
-    Offer {
-        /// The asker's.
-        figures: Figures,
-    },
-    /// Yes; a place is kept for [`PLACE_KEPT`] seconds.
-    Accept,
-    /// No.
-    Refuse,
-    /// Nothing more comes over the link from here.
-    Leave,
-    /// Nor from here: it is over.
-    Over,
-}
-
-/// The bytes of a probe, and of its echo.
-pub const PROBE_BYTES: usize = 4 * 1024;
+use peer::{Peer, State};
 
 /// Seconds that a place is kept for a peer that has been accepted.
 pub const PLACE_KEPT: f64 = 20.0;
@@ -91,42 +50,6 @@ const LEAST_WORTH: f64 = 0.02;
 /// By how much longer a node waits after each probe before the next.
 const PROBE_BACKOFF: f64 = 1.04;
 
-impl Note {
-    /// Bytes on the wire, its length and whom it concerns included.
-    pub fn wire_bytes(&self) -> usize {
-        match self {
-            Self::Probe => PROBE_BYTES,
-            Self::Echo { .. } => PROBE_BYTES + 20,
-            Self::Tell { .. } | Self::Offer { .. } => 16,
-            Self::Measured { .. } => 8,
-            Self::Ask | Self::Accept | Self::Refuse | Self::Leave | Self::Over => 4,
-        }
-    }
-}
-
-/// What a node wants done about its links.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum Choice {
-    /// Say something to a peer.
-    Say {
-        /// To whom.
-        to: Candidate,
-        /// What.
-        note: Note,
-    },
-    /// Bring a link up: the peer has agreed.
-    Link {
-        /// To whom.
-        to: Candidate,
-    },
-    /// Take a link down: nothing is in transfer on it any more.
-    Unlink {
-        /// To whom.
-        to: Candidate,
-    },
-}
-
 /// Decides which links a node keeps: a state machine beside a [`Cell`], without I/O and without a clock.
 ///
 /// It looks around every second: asks some peers for their figures, measures now and then one that it has not measured, and where one promises more than the least
@@ -146,57 +69,6 @@ pub struct LinkChoice {
     /// No link is given up for another before.
     calm: f64,
     choices: VecDeque<Choice>,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Peer {
-    /// Bytes a second there and back, once measured.
-    rates: Option<[f64; 2]>,
-    /// Whether a probe has gone either way, and what one from there came with.
-    probed: bool,
-    back: f64,
-    figures: Option<(Figures, f64)>,
-    state: State,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-enum State {
-    #[default]
-    Known,
-    /// It was offered a link.
-    Offered {
-        at: f64,
-    },
-    /// It wants a link, and a place is being made.
-    Wanted {
-        at: f64,
-        ours: bool,
-    },
-    /// It has a place: `ours` where it has agreed to an offer of ours.
-    Placed {
-        at: f64,
-        ours: bool,
-    },
-    Linked {
-        port: Port,
-        since: f64,
-    },
-    /// The link is to end. `told`: the peer knows; `asked`: it was the peer that wanted it.
-    Leaving {
-        port: Port,
-        since: f64,
-        told: bool,
-        asked: bool,
-    },
-}
-
-impl State {
-    fn takes_place(self) -> bool {
-        matches!(
-            self,
-            Self::Placed { .. } | Self::Linked { .. } | Self::Leaving { .. }
-        )
-    }
 }
 
 impl LinkChoice {
@@ -430,139 +302,6 @@ impl LinkChoice {
             }
         }
         weakest
-    }
-
-    /// Somebody offers a link.
-    fn judge_offer(&mut self, now: f64, from: Candidate, cell: &mut Cell) {
-        let index = from.0 as usize;
-        match self.peers[index].state {
-            State::Known | State::Offered { .. } => {}
-            // It is late, or says it twice.
-            _ => return self.say(from, Note::Refuse),
-        }
-        if self.taken < self.most {
-            self.change(
-                from,
-                State::Placed {
-                    at: now,
-                    ours: false,
-                },
-            );
-            return self.say(from, Note::Accept);
-        }
-        let changing = self
-            .peers
-            .iter()
-            .any(|peer| matches!(peer.state, State::Wanted { .. } | State::Leaving { .. }));
-        let own = cell.figures(self.taken);
-        let promise = self.promise(now, index, &own, cell);
-        if let (false, Some(promise), Some((weakest, worth))) = (
-            changing || now < self.calm,
-            promise,
-            self.weakest(now, cell),
-        ) && promise > HYSTERESIS * worth + LEAST_WORTH
-        {
-            self.change(
-                from,
-                State::Wanted {
-                    at: now,
-                    ours: false,
-                },
-            );
-            return self.leave(now, weakest, cell);
-        }
-        self.change(from, State::Known);
-        self.say(from, Note::Refuse);
-    }
-
-    /// A peer has accepted: it gets the free place, or that of the least useful link.
-    fn take_place(&mut self, now: f64, from: Candidate, cell: &mut Cell) {
-        if self.taken < self.most {
-            self.change(
-                from,
-                State::Placed {
-                    at: now,
-                    ours: true,
-                },
-            );
-            self.choices.push_back(Choice::Link { to: from });
-        } else if let Some((weakest, _)) = self.weakest(now, cell) {
-            self.change(
-                from,
-                State::Wanted {
-                    at: now,
-                    ours: true,
-                },
-            );
-            self.leave(now, weakest, cell);
-        } else {
-            // Its place is for others.
-            self.change(from, State::Known);
-            self.say(from, Note::Refuse);
-        }
-    }
-
-    fn leave(&mut self, now: f64, with: Candidate, cell: &mut Cell) {
-        if let State::Linked { port, .. } = self.peers[with.0 as usize].state {
-            cell.retire_link(port);
-            self.calm = now + CALM;
-            let state = State::Leaving {
-                port,
-                since: now,
-                told: false,
-                asked: false,
-            };
-            self.change(with, state);
-            self.end_links(now, cell);
-        }
-    }
-
-    /// Says that links are over on which nothing is in transfer any more.
-    fn end_links(&mut self, now: f64, cell: &Cell) {
-        for index in 0..self.peers.len() {
-            let State::Leaving {
-                port,
-                since,
-                told,
-                asked,
-            } = self.peers[index].state
-            else {
-                continue;
-            };
-            let to = Candidate(index as u32);
-            if now - since > LEAVE_TIME {
-                self.choices.push_back(Choice::Unlink { to });
-            } else if !told && cell.is_idle(port) {
-                let state = State::Leaving {
-                    port,
-                    since,
-                    told: true,
-                    asked,
-                };
-                self.peers[index].state = state;
-                self.say(to, if asked { Note::Over } else { Note::Leave });
-            }
-        }
-    }
-
-    /// Gives a place that has become free to who waits for it.
-    fn make_places(&mut self, now: f64) {
-        while self.taken < self.most {
-            let waits = |(index, peer): (usize, &Peer)| match peer.state {
-                State::Wanted { ours, .. } => Some((index, ours)),
-                _ => None,
-            };
-            let Some((index, ours)) = self.peers.iter().enumerate().find_map(waits) else {
-                return;
-            };
-            let to = Candidate(index as u32);
-            self.change(to, State::Placed { at: now, ours });
-            if ours {
-                self.choices.push_back(Choice::Link { to });
-            } else {
-                self.say(to, Note::Accept);
-            }
-        }
     }
 
     fn change(&mut self, with: Candidate, state: State) {
