@@ -1,6 +1,6 @@
 use super::{ByteRate, Figures};
 
-/// Names a peer that a node could link to, from 0 on.
+/// Names a peer that a node could link to. The numbers are the shell's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Candidate(pub u32);
 
@@ -81,4 +81,13 @@ pub enum Choice {
         /// To whom.
         to: Candidate,
     },
+}
+
+impl Choice {
+    /// Which peer it is about.
+    pub fn with(&self) -> Candidate {
+        match *self {
+            Self::Say { to, .. } | Self::Link { to } | Self::Unlink { to } => to,
+        }
+    }
 }

@@ -1,15 +1,13 @@
 //! A node has so many places for links: who gets one, and how one becomes free.
 
 use super::{
-    CALM, Candidate, Choice, HYSTERESIS, LEAST_WORTH, LEAVE_TIME, LinkChoice, Note, Peer, State,
+    CALM, Candidate, Choice, HYSTERESIS, LEAST_WORTH, LEAVE_TIME, LinkChoice, Note, Standing, State,
 };
-use crate::cell::Cell;
 
 impl LinkChoice {
     /// Somebody offers a link.
-    pub(super) fn judge_offer(&mut self, now: f64, from: Candidate, cell: &mut Cell) {
-        let index = from.0 as usize;
-        match self.peers[index].state {
+    pub(super) fn judge_offer(&mut self, now: f64, from: Candidate, node: &mut impl Standing) {
+        match self.peers.state(from) {
             State::Known | State::Offered { .. } => {}
             // It is late, or says it twice.
             _ => return self.say(from, Note::Refuse),
@@ -27,13 +25,14 @@ impl LinkChoice {
         let changing = self
             .peers
             .iter()
-            .any(|peer| matches!(peer.state, State::Wanted { .. } | State::Leaving { .. }));
-        let own = cell.figures(self.taken);
-        let promise = self.promise(now, index, &own, cell);
+            .any(|(_, peer)| matches!(peer.state, State::Wanted { .. } | State::Leaving { .. }));
+        let own = node.figures();
+        let peer = self.peers.peer(from);
+        let promise = peer.and_then(|peer| peer.promise(now, &own, node));
         if let (false, Some(promise), Some((weakest, worth))) = (
             changing || now < self.calm,
             promise,
-            self.weakest(now, cell),
+            self.weakest(now, node),
         ) && promise > HYSTERESIS * worth + LEAST_WORTH
         {
             self.change(
@@ -43,14 +42,14 @@ impl LinkChoice {
                     ours: false,
                 },
             );
-            return self.leave(now, weakest, cell);
+            return self.leave(now, weakest, node);
         }
         self.change(from, State::Known);
         self.say(from, Note::Refuse);
     }
 
     /// A peer has accepted: it gets the free place, or that of the least useful link.
-    pub(super) fn take_place(&mut self, now: f64, from: Candidate, cell: &mut Cell) {
+    pub(super) fn take_place(&mut self, now: f64, from: Candidate, node: &mut impl Standing) {
         if self.taken < self.most {
             self.change(
                 from,
@@ -60,7 +59,7 @@ impl LinkChoice {
                 },
             );
             self.choices.push_back(Choice::Link { to: from });
-        } else if let Some((weakest, _)) = self.weakest(now, cell) {
+        } else if let Some((weakest, _)) = self.weakest(now, node) {
             self.change(
                 from,
                 State::Wanted {
@@ -68,7 +67,7 @@ impl LinkChoice {
                     ours: true,
                 },
             );
-            self.leave(now, weakest, cell);
+            self.leave(now, weakest, node);
         } else {
             // Its place is for others.
             self.change(from, State::Known);
@@ -76,9 +75,9 @@ impl LinkChoice {
         }
     }
 
-    pub(super) fn leave(&mut self, now: f64, with: Candidate, cell: &mut Cell) {
-        if let State::Linked { port, .. } = self.peers[with.0 as usize].state {
-            cell.retire_link(port);
+    pub(super) fn leave(&mut self, now: f64, with: Candidate, node: &mut impl Standing) {
+        if let State::Linked { port, .. } = self.peers.state(with) {
+            node.retire(port);
             self.calm = now + CALM;
             let state = State::Leaving {
                 port,
@@ -87,33 +86,33 @@ impl LinkChoice {
                 asked: false,
             };
             self.change(with, state);
-            self.end_links(now, cell);
+            self.end_links(now, node);
         }
     }
 
     /// Says that links are over on which nothing is in transfer any more.
-    pub(super) fn end_links(&mut self, now: f64, cell: &Cell) {
+    pub(super) fn end_links(&mut self, now: f64, node: &impl Standing) {
         for index in 0..self.peers.len() {
+            let (to, peer) = self.peers.at(index);
             let State::Leaving {
                 port,
                 since,
                 told,
                 asked,
-            } = self.peers[index].state
+            } = peer.state
             else {
                 continue;
             };
-            let to = Candidate(index as u32);
             if now - since > LEAVE_TIME {
                 self.choices.push_back(Choice::Unlink { to });
-            } else if !told && cell.is_idle(port) {
+            } else if !told && node.is_idle(port) {
                 let state = State::Leaving {
                     port,
                     since,
                     told: true,
                     asked,
                 };
-                self.peers[index].state = state;
+                self.change(to, state);
                 self.say(to, if asked { Note::Over } else { Note::Leave });
             }
         }
@@ -122,14 +121,11 @@ impl LinkChoice {
     /// Gives a place that has become free to who waits for it.
     pub(super) fn make_places(&mut self, now: f64) {
         while self.taken < self.most {
-            let waits = |(index, peer): (usize, &Peer)| match peer.state {
-                State::Wanted { ours, .. } => Some((index, ours)),
+            let waiting = self.peers.iter().find_map(|(name, peer)| match peer.state {
+                State::Wanted { ours, .. } => Some((name, ours)),
                 _ => None,
-            };
-            let Some((index, ours)) = self.peers.iter().enumerate().find_map(waits) else {
-                return;
-            };
-            let to = Candidate(index as u32);
+            });
+            let Some((to, ours)) = waiting else { return };
             self.change(to, State::Placed { at: now, ours });
             if ours {
                 self.choices.push_back(Choice::Link { to });
