@@ -16,7 +16,9 @@ mod units;
 mod view;
 
 pub use action::{Action, Port};
-pub use choice::{Candidate, Choice, Figures, LinkChoice, Note, PLACE_KEPT, PROBE_BYTES};
+pub use choice::{
+    Candidate, Choice, Figures, LinkChoice, MAX_PEERS, Note, PLACE_KEPT, PROBE_BYTES, Standing,
+};
 pub use config::{Buffer, CellConfig, CellTuning};
 pub use frame::CellFrame;
 pub use link::LinkConfig;

@@ -179,9 +179,15 @@ impl Rule for ChoosingCell {
 
     fn new(now: Duration, view: NodeView) -> Self {
         let (peers, most) = view.choice.unwrap_or_default();
+        let mut choice = LinkChoice::new(now, most, view.seed);
+        for peer in 0..u32::try_from(peers).unwrap_or(u32::MAX) {
+            if !choice.add_peer(Candidate(peer)) {
+                break;
+            }
+        }
         Self {
             cell: <Cell as Rule>::new(now, view),
-            choice: LinkChoice::new(now, peers, most, view.seed),
+            choice,
         }
     }
 
