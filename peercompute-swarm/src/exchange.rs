@@ -7,12 +7,14 @@ mod error;
 mod event;
 mod hops;
 mod job;
+mod links;
 mod meter;
 mod neighbour;
 mod receive;
 mod rooms;
 mod shares;
 mod source;
+mod standing;
 mod status;
 mod store;
 mod tick;
@@ -32,6 +34,10 @@ use peercompute_proto::v1;
 pub use config::{ExchangeConfig, MAX_JOBS};
 pub use error::{AddNeighbourError, FlowViolation};
 pub use event::{ExchangeEvent, FlowAssignment, JobKey, NeighbourId, RunBy};
+pub use links::{
+    CandidateStatus, HeardNote, LinkOrder, LinkTalk, LinkViolation, Neighbourhood,
+    NeighbourhoodStatus,
+};
 pub use status::{ExchangeStatus, FlowJobStatus, FlowStatus, NeighbourStatus};
 
 use crate::{
@@ -115,6 +121,8 @@ pub struct Exchange {
     up: Peak,
     down: Peak,
     ticked: Duration,
+    /// Seconds that a bundle took here, in the mean of late, whatever its job.
+    took: Option<f64>,
 }
 
 impl Exchange {
@@ -139,6 +147,7 @@ impl Exchange {
             up: Peak::new(0.0),
             down: Peak::new(0.0),
             ticked: now,
+            took: None,
             config,
         }
     }
@@ -356,6 +365,7 @@ impl Exchange {
             job.took
                 .map_or(took, |mean| mean + SMOOTHING * (took - mean)),
         );
+        self.took = job.took;
         if own {
             if let Some(source) = &mut job.source {
                 source.complete(now, bundle, results, &RunBy::Here, &mut self.events);
@@ -410,6 +420,11 @@ impl Exchange {
     pub fn unfinished(&self, job: JobId) -> usize {
         let source = self.jobs.get(&job).and_then(|job| job.source.as_ref());
         source.map_or(0, Source::unfinished)
+    }
+
+    /// Whether there are jobs, those of others included, that have begun.
+    pub fn has_jobs(&self) -> bool {
+        !self.parts().is_empty()
     }
 
     fn own(&mut self, id: JobId) -> Result<&mut Source, UnknownJob> {

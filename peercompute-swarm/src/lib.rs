@@ -41,9 +41,10 @@ mod worker;
 
 pub use detach::detach_payloads;
 pub use exchange::{
-    AddNeighbourError, Exchange, ExchangeConfig, ExchangeEvent, ExchangeStatus, FlowAssignment,
-    FlowJobStatus, FlowStatus, FlowViolation, JobKey, MAX_JOBS, NeighbourId, NeighbourStatus,
-    RunBy,
+    AddNeighbourError, CandidateStatus, Exchange, ExchangeConfig, ExchangeEvent, ExchangeStatus,
+    FlowAssignment, FlowJobStatus, FlowStatus, FlowViolation, HeardNote, JobKey, LinkOrder,
+    LinkTalk, LinkViolation, MAX_JOBS, NeighbourId, NeighbourStatus, Neighbourhood,
+    NeighbourhoodStatus, RunBy,
 };
 pub use failure::{Failure, FailureReason};
 pub use ids::{JobId, TaskId, Ticket, WorkerId};

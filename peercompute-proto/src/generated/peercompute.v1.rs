@@ -862,7 +862,7 @@ pub struct LinkFrame {
     ///    2. what an output is worth there, likewise, from -2048 to 0
     ///    3. what the bytes of an input cost on its uplink, in 1/2048 of a completed task, from 0 to 8191
     ///    4. on its downlink, likewise
-    ///    5. the inputs a second that it could take at most, to compute them or to hand them on, in 1/64, from 0
+    ///    5. the inputs a second that it could take at most, to compute them or to hand them on, in 1/64, from 0 to 1048575
     #[prost(sint32, repeated, tag = "3")]
     pub figures: ::prost::alloc::vec::Vec<i32>,
     /// With ECHO, the rate at which the probe came; with MEASURED, that at which the echo came. In 100 bytes a second.

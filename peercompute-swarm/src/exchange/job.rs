@@ -387,6 +387,14 @@ impl Job {
         }
     }
 
+    /// A link goes on.
+    pub(super) fn keep_link(&mut self, neighbour: NeighbourId) {
+        if let Some(link) = self.links.get_mut(&neighbour) {
+            link.retired = false;
+            self.cell.keep_link(link.port);
+        }
+    }
+
     /// A link has gone. What had not gone over it waits here again; a submitter gives out anew what it gave to that neighbour. Gives this end's number.
     pub(super) fn remove_link(
         &mut self,

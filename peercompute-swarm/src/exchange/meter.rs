@@ -161,6 +161,11 @@ impl LinkMeter {
         self.told.clamp(self.down.value(), most)
     }
 
+    /// Whether the link was ever seen to carry all that it can to the neighbour.
+    pub(super) fn is_measured(&self) -> bool {
+        self.up.is_measured()
+    }
+
     pub(super) fn round_trip(&self) -> Option<Duration> {
         self.smoothed
     }

@@ -163,6 +163,17 @@ impl Exchange {
         }
     }
 
+    /// A neighbour's link is not to end after all.
+    pub fn keep_neighbour(&mut self, id: NeighbourId) {
+        let Some(neighbour) = self.neighbours.get_mut(&id) else {
+            return;
+        };
+        neighbour.retired = false;
+        for job in self.jobs.values_mut() {
+            job.keep_link(id);
+        }
+    }
+
     /// Whether a neighbour's link [is to end](Self::retire_neighbour).
     pub fn is_retired(&self, id: NeighbourId) -> bool {
         self.neighbours.get(&id).is_some_and(|it| it.retired)

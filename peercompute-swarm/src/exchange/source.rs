@@ -109,7 +109,7 @@ pub(super) struct Source {
     /// Tasks that a bundle may have, as experience says.
     bundle_tasks: usize,
     /// Means over tasks: seconds that one runs, bytes of its result.
-    run: Option<f64>,
+    pub(super) run: Option<f64>,
     value: f64,
     slowest: Duration,
     checked: Duration,

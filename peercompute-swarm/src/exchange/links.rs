@@ -1,0 +1,424 @@
+//! Which peers a node has for neighbours: [`LinkChoice`] over an [`Exchange`], with what live peers need beside it.
+
+mod credit;
+mod talk;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
+
+pub use talk::{HeardNote, LinkTalk, LinkViolation};
+
+use super::{Exchange, NeighbourId};
+use crate::cell::{
+    ByteRate, Candidate, Choice, Figures, LinkChoice, Note, PLACE_KEPT, Port, Standing,
+};
+use credit::{Credit, Ear};
+
+/// Notes that wait to be sent to one peer. When there are more, the oldest is dropped: what it says is out of date.
+const MAX_NOTES: usize = 16;
+
+/// How long an answer to a probe is waited for. Later ones, and such that nobody has asked for, are passed over.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// How long a peer whose link was given up may not come back uninvited.
+const BARRED: Duration = Duration::from_secs(60);
+
+/// Links beyond those that a node may keep that others may open uninvited: newcomers, who have no link yet. In time the least useful are given up.
+const SPARE: usize = 8;
+
+/// How long a link is young: it is not judged yet.
+const YOUTH: Duration = Duration::from_secs(15);
+
+/// What is to be done about a node's links.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LinkOrder {
+    /// There are [notes](Neighbourhood::poll_note) for a peer.
+    Say(Candidate),
+    /// Open a stream of flows to a peer: it has agreed. Tell what came of it by [`handle_link`](Neighbourhood::handle_link) or
+    /// [`handle_unlink`](Neighbourhood::handle_unlink).
+    Link(Candidate),
+    /// Part with a neighbour in good order: nothing is in transfer any more, or it has taken too long.
+    Unlink(Candidate),
+}
+
+/// What is known of a peer that is or could be a neighbour.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct CandidateStatus {
+    /// What the link to it is worth, in completed bundles a second; absent where there is none.
+    pub worth: Option<f64>,
+    /// What the link promised when it came up, if that was known.
+    pub promised: Option<f64>,
+    /// The link is too young to be judged.
+    pub young: bool,
+    /// The link is to end.
+    pub leaving: bool,
+    /// The rates there and back as they were last measured, in bytes a second.
+    pub rates: Option<[f64; 2]>,
+    /// How much of what it says of itself is believed, from 0 to 1.
+    pub credit: f64,
+}
+
+/// What a node's choice of neighbours has come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NeighbourhoodStatus {
+    /// The links that it may keep.
+    pub most: usize,
+    /// The peers that it chooses among.
+    pub candidates: usize,
+    /// Those of them whose rates were measured.
+    pub probed: usize,
+    /// Links that were given up for others.
+    pub swaps: u64,
+}
+
+/// Decides which of the peers it knows a node keeps for neighbours: a state machine without I/O and without a clock, beside an [`Exchange`].
+///
+/// It is [`LinkChoice`], with what it takes to believe strangers: figures of a peer whose links did not keep what they promised count for less, answers that nobody
+/// asked for and floods of questions are passed over, and who was given up does not come back uninvited at once.
+///
+/// After each call, take [`poll_order`](Self::poll_order) until it gives `None`; come back by [`poll_timeout`](Self::poll_timeout). The exchange is always the same.
+#[derive(Debug)]
+pub struct Neighbourhood {
+    choice: LinkChoice,
+    most: usize,
+    peers: BTreeMap<Candidate, Peer>,
+    /// Bounded by the peers: a few for each.
+    orders: VecDeque<LinkOrder>,
+    links: usize,
+    swaps: u64,
+}
+
+#[derive(Debug)]
+struct Peer {
+    credit: Credit,
+    ear: Ear,
+    outbox: VecDeque<Note>,
+    /// When a probe and when an echo went to it.
+    probed: Option<Duration>,
+    echoed: Option<Duration>,
+    /// What an echo that went to it told of its rate.
+    back: f64,
+    rates: Option<[f64; 2]>,
+    /// What it said last of itself.
+    figures: Option<Figures>,
+    link: Option<Link>,
+    /// When it was told that it has a place.
+    invited: Option<Duration>,
+    /// When its link was given up.
+    parted: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Link {
+    neighbour: NeighbourId,
+    since: Duration,
+    promised: Option<f64>,
+    /// The most that it was worth.
+    best: f64,
+}
+
+impl Peer {
+    fn new(now: Duration) -> Self {
+        Self {
+            credit: Credit::default(),
+            ear: Ear::new(now),
+            outbox: VecDeque::new(),
+            probed: None,
+            echoed: None,
+            back: 0.0,
+            rates: None,
+            figures: None,
+            link: None,
+            invited: None,
+            parted: None,
+        }
+    }
+
+    /// Whether a note is one that this peer may say now.
+    fn may_say(&self, now: Duration, note: &Note) -> bool {
+        let fresh = |at: Option<Duration>, most: Duration| {
+            at.is_some_and(|at| now.saturating_sub(at) < most)
+        };
+        match note {
+            Note::Echo { .. } => fresh(self.probed, ANSWER),
+            Note::Measured { .. } => fresh(self.echoed, ANSWER),
+            _ => true,
+        }
+    }
+}
+
+impl Neighbourhood {
+    /// One that knows nobody, and may keep `most` links, at least one.
+    pub fn new(now: Duration, most: usize, seed: u64) -> Self {
+        Self {
+            choice: LinkChoice::new(now, most, seed),
+            most: most.max(1),
+            peers: BTreeMap::new(),
+            orders: VecDeque::new(),
+            links: 0,
+            swaps: 0,
+        }
+    }
+
+    /// There is a peer that the node could have a link with. The shell chooses its name, and gives it to no other before it has
+    /// [gone](Self::remove_peer). Gives whether there was room for it.
+    pub fn add_peer(&mut self, now: Duration, peer: Candidate) -> bool {
+        let is_new = !self.peers.contains_key(&peer);
+        if is_new && self.choice.add_peer(peer) {
+            self.peers.insert(peer, Peer::new(now));
+        }
+        self.peers.contains_key(&peer)
+    }
+
+    /// A peer is out of reach.
+    pub fn remove_peer(&mut self, now: Duration, peer: Candidate) {
+        if let Some(gone) = self.peers.remove(&peer) {
+            self.links -= usize::from(gone.link.is_some());
+            self.choice.remove_peer(now, peer);
+            self.orders.retain(|order| order.with() != peer);
+            self.settle(now);
+        }
+    }
+
+    /// The link to a peer is up.
+    pub fn handle_link(
+        &mut self,
+        now: Duration,
+        with: Candidate,
+        neighbour: NeighbourId,
+        exchange: &Exchange,
+    ) {
+        let own = exchange.figures();
+        let Some(peer) = self.peers.get_mut(&with) else {
+            return;
+        };
+        let promised = peer.figures.zip(peer.rates).map(|(told, rates)| {
+            let believed = peer.credit.discount(now, &own, &told);
+            exchange.promise(&own, &believed, rates.map(ByteRate))
+        });
+        self.links += usize::from(peer.link.is_none());
+        peer.link = Some(Link {
+            neighbour,
+            since: now,
+            promised,
+            best: 0.0,
+        });
+        peer.invited = None;
+        self.choice.handle_link(now, with, port(neighbour));
+        self.settle(now);
+    }
+
+    /// The link to a peer has ended, or has not come up.
+    pub fn handle_unlink(&mut self, now: Duration, with: Candidate, exchange: &Exchange) {
+        let Some(peer) = self.peers.get_mut(&with) else {
+            return;
+        };
+        if let Some(link) = peer.link.take() {
+            self.links -= 1;
+            peer.judge(now, link, exchange);
+            if let Some(rates) = exchange.measured(link.neighbour) {
+                peer.rates = Some(rates.map(|rate| rate.0));
+            }
+        }
+        self.choice.handle_unlink(now, with);
+        self.settle(now);
+    }
+
+    /// A peer has said something. What comes from somebody who is not known, out of order, or too often is passed over.
+    pub fn handle_note(
+        &mut self,
+        now: Duration,
+        from: Candidate,
+        heard: HeardNote,
+        exchange: &mut Exchange,
+    ) {
+        let HeardNote { mut note, rate } = heard;
+        let Some(peer) = self.peers.get_mut(&from) else {
+            return;
+        };
+        if !peer.ear.hears(now, &note) || !peer.may_say(now, &note) {
+            return;
+        }
+        match &mut note {
+            Note::Probe => peer.back = rate.0,
+            Note::Echo { rate: out, .. } => {
+                peer.probed = None;
+                peer.rates = Some([out.0, rate.0]);
+            }
+            Note::Measured { rate: out } => {
+                peer.echoed = None;
+                peer.rates = Some([out.0, peer.back]);
+            }
+            _ => {}
+        }
+        if let Note::Echo { figures, .. } | Note::Tell { figures } | Note::Offer { figures } =
+            &mut note
+        {
+            peer.figures = Some(*figures);
+            *figures = peer.credit.discount(now, &exchange.figures(), figures);
+        }
+        self.choice.handle_note(now, from, note, rate, exchange);
+        self.settle(now);
+    }
+
+    /// There is no way to say anything to a peer, or there was none: what was to be said is forgotten.
+    pub fn handle_silence(&mut self, to: Candidate) {
+        if let Some(peer) = self.peers.get_mut(&to) {
+            peer.outbox.clear();
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is due.
+    pub fn poll_timeout(&self) -> Duration {
+        self.choice.poll_timeout()
+    }
+
+    /// Lets time pass. Harmless when early.
+    pub fn handle_timeout(&mut self, now: Duration, exchange: &mut Exchange) {
+        for peer in self.peers.values_mut() {
+            if let Some(link) = &mut peer.link {
+                link.best = link.best.max(exchange.link_worth(port(link.neighbour)));
+            }
+        }
+        self.choice.handle_timeout(now, exchange);
+        self.settle(now);
+    }
+
+    /// What is to be done next.
+    pub fn poll_order(&mut self) -> Option<LinkOrder> {
+        self.orders.pop_front()
+    }
+
+    /// What is to be said to a peer next.
+    pub fn poll_note(&mut self, now: Duration, to: Candidate) -> Option<Note> {
+        let peer = self.peers.get_mut(&to)?;
+        let note = peer.outbox.pop_front()?;
+        match note {
+            Note::Probe => peer.probed = Some(now),
+            Note::Echo { .. } => peer.echoed = Some(now),
+            _ => {}
+        }
+        Some(note)
+    }
+
+    /// Whether a peer may open a link now: it was invited, or there is room and it was not given up a moment ago. Those who are not known may as long as there is room.
+    pub fn accepts(&self, now: Duration, from: Candidate) -> bool {
+        let peer = self.peers.get(&from);
+        let within = |at: Option<Duration>, most: Duration| {
+            at.is_some_and(|at| now.saturating_sub(at) < most)
+        };
+        let invited = peer.and_then(|peer| peer.invited);
+        if within(invited, Duration::from_secs_f64(PLACE_KEPT)) {
+            return true;
+        }
+        let parted = peer.and_then(|peer| peer.parted);
+        self.links < self.most + SPARE && !within(parted, BARRED)
+    }
+
+    /// The links that there are.
+    pub fn links(&self) -> usize {
+        self.links
+    }
+
+    /// The links that the node may keep.
+    pub fn most(&self) -> usize {
+        self.most
+    }
+
+    /// What it has come to.
+    pub fn status(&self) -> NeighbourhoodStatus {
+        let probed = self.peers.values().filter(|peer| peer.rates.is_some());
+        NeighbourhoodStatus {
+            most: self.most,
+            candidates: self.peers.len(),
+            probed: probed.count(),
+            swaps: self.swaps,
+        }
+    }
+
+    /// What is known of a peer.
+    pub fn candidate(
+        &self,
+        now: Duration,
+        peer: Candidate,
+        exchange: &Exchange,
+    ) -> Option<CandidateStatus> {
+        let peer = self.peers.get(&peer)?;
+        let link = peer.link;
+        Some(CandidateStatus {
+            worth: link.map(|link| exchange.link_worth(port(link.neighbour))),
+            promised: link.and_then(|link| link.promised),
+            young: link.is_some_and(|link| now.saturating_sub(link.since) < YOUTH),
+            leaving: link.is_some_and(|link| exchange.is_retired(link.neighbour)),
+            rates: peer.rates,
+            credit: peer.credit.share(now),
+        })
+    }
+
+    /// Sorts what the choice wants done.
+    fn settle(&mut self, now: Duration) {
+        while let Some(choice) = self.choice.poll_choice() {
+            match choice {
+                Choice::Say { to, note } => self.say(now, to, note),
+                Choice::Link { to } => self.orders.push_back(LinkOrder::Link(to)),
+                Choice::Unlink { to } => {
+                    let Some(peer) = self.peers.get_mut(&to) else {
+                        continue;
+                    };
+                    peer.parted = Some(now);
+                    let order = LinkOrder::Unlink(to);
+                    if peer.link.is_some() && !self.orders.contains(&order) {
+                        self.swaps += 1;
+                        self.orders.push_back(order);
+                    }
+                }
+            }
+        }
+    }
+
+    fn say(&mut self, now: Duration, to: Candidate, note: Note) {
+        let Some(peer) = self.peers.get_mut(&to) else {
+            return;
+        };
+        if note == Note::Accept {
+            peer.invited = Some(now);
+        }
+        if peer.outbox.is_empty() {
+            self.orders.push_back(LinkOrder::Say(to));
+        } else if peer.outbox.len() >= MAX_NOTES {
+            peer.outbox.pop_front();
+        }
+        peer.outbox.push_back(note);
+    }
+}
+
+impl Peer {
+    /// Its link has ended: it is held against what it promised, if there was something to do.
+    fn judge(&mut self, now: Duration, link: Link, exchange: &Exchange) {
+        if let Some(promised) = link.promised
+            && exchange.has_jobs()
+        {
+            let lasted = now.saturating_sub(link.since);
+            self.credit.judge(now, lasted, promised, link.best);
+        }
+    }
+}
+
+impl LinkOrder {
+    /// Whom it is about.
+    pub fn with(&self) -> Candidate {
+        let (Self::Say(with) | Self::Link(with) | Self::Unlink(with)) = *self;
+        with
+    }
+}
+
+/// A neighbour as a port.
+fn port(neighbour: NeighbourId) -> Port {
+    // The shell numbers neighbours one after the other.
+    Port(u32::try_from(neighbour.0).unwrap_or(u32::MAX))
+}
