@@ -55,6 +55,9 @@ use store::Store;
 /// Bundles a second that one worker is taken to compute before any was: those of the length that bundles should have.
 const FIRST_COMPUTE: f64 = 20.0;
 
+/// How many times as many bundles as its downlink brings a node is taken to compute at most: a plan with far more than can ever come moves slowly.
+const MOST_COMPUTE: f64 = 16.0;
+
 /// The weight of a new bundle in the mean time that one takes.
 const SMOOTHING: f64 = 0.1;
 
@@ -483,7 +486,12 @@ impl Exchange {
             return TaskRate(0.0);
         }
         let each = job.took.map_or(FIRST_COMPUTE, |took| 1.0 / took);
-        TaskRate(each * f64::from(self.config.workers))
+        let rate = each * f64::from(self.config.workers);
+        if job.is_own() {
+            return TaskRate(rate);
+        }
+        let comes = job.figures[2].max(meter::FIRST_RATE) / job.shape.input_bytes;
+        TaskRate(rate.min(MOST_COMPUTE * comes))
     }
 
     fn end_if_done(&mut self, now: Duration, id: JobId) {

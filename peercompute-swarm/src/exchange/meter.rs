@@ -30,6 +30,10 @@ const LEAST_WINDOW: f64 = 256.0 * 1024.0;
 /// The least time that a rate is measured over.
 const LEAST_TIME: f64 = 1e-4;
 
+/// How much longer than the fastest a frame has to take to the neighbour for it to have waited for others before it, in microseconds: the link was full then, even if
+/// its sender had nothing more to send.
+const QUEUE: i64 = 50_000;
+
 /// The weight of a new round trip in the smoothed one, as in TCP.
 const SMOOTHING: f64 = 0.125;
 
@@ -117,6 +121,8 @@ pub(super) struct LinkMeter {
     smoothed: Option<Duration>,
     shortest: [Option<Duration>; 3],
     shortest_turned: Duration,
+    /// The same for the way there alone, in microseconds, but for what the clocks differ.
+    way: [Option<i64>; 3],
     /// Received when the last tick was.
     received_before: u64,
     sent_before: u64,
@@ -140,6 +146,7 @@ impl LinkMeter {
             smoothed: None,
             shortest: [None; 3],
             shortest_turned: now,
+            way: [None; 3],
             received_before: 0,
             sent_before: 0,
         }
@@ -232,12 +239,16 @@ impl LinkMeter {
             self.told = echo.rate as f64;
         }
         self.last_stamp = (echo.sent_us > 0).then_some((echo.sent_us, now));
+        let mut is_queued = false;
         if echo.echo_us > 0 {
             let way = (micros(now) + 1)
                 .checked_sub(echo.echo_us)
                 .and_then(|whole| whole.checked_sub(echo.delay_us));
-            if let Some(way) = way {
-                self.see_round_trip(now, Duration::from_micros(way));
+            if let Some(way) = way.map(Duration::from_micros) {
+                self.see_round_trip(now, way);
+            }
+            if let Some(came) = echo.sent_us.checked_sub(echo.delay_us) {
+                is_queued = self.see_way(came.wrapping_sub(echo.echo_us) as i64);
             }
         }
         if echo.received <= self.delivered {
@@ -256,8 +267,8 @@ impl LinkMeter {
         if let Some(stamp) = newest {
             let bytes = (self.delivered - stamp.delivered) as f64;
             let time = now.saturating_sub(stamp.delivered_at).as_secs_f64();
-            self.up
-                .sample(now, bytes / time.max(LEAST_TIME), stamp.limited);
+            let limited = stamp.limited && !is_queued;
+            self.up.sample(now, bytes / time.max(LEAST_TIME), limited);
         }
         Ok(())
     }
@@ -268,10 +279,18 @@ impl LinkMeter {
         }));
         if now.saturating_sub(self.shortest_turned) >= SHORTEST_PART {
             self.shortest = [Some(sample), self.shortest[0], self.shortest[1]];
+            self.way = [None, self.way[0], self.way[1]];
             self.shortest_turned = now;
         } else {
             self.shortest[0] = Some(self.shortest[0].map_or(sample, |least| least.min(sample)));
         }
+    }
+
+    /// Takes in when a frame came by the neighbour's clock, after when it went by this one's. Gives whether it had to wait on its way.
+    fn see_way(&mut self, sample: i64) -> bool {
+        let least = self.way.into_iter().flatten().min();
+        self.way[0] = Some(self.way[0].map_or(sample, |least| least.min(sample)));
+        least.is_some_and(|least| sample.saturating_sub(least) > QUEUE)
     }
 
     /// Some time has passed. Gives the bytes sent and received in it.
@@ -351,6 +370,37 @@ mod tests {
             peak.sample(Duration::from_secs(second), 10.0, false);
         }
         assert_eq!(peak.value(), 10.0);
+    }
+
+    /// A frame of 1000 bytes each 100 ms, which takes `wait` more than the 10 ms of each way, one way or the other. Gives what the link is taken to carry.
+    fn measure_trickle(there: Duration, back: Duration) -> f64 {
+        let mut here = LinkMeter::new(Duration::ZERO);
+        let mut there_meter = LinkMeter::new(Duration::ZERO);
+        for step in 1..=100 {
+            let (there, back) = if step == 1 {
+                (Duration::ZERO, Duration::ZERO)
+            } else {
+                (there, back)
+            };
+            let now = MS * (step * 100);
+            let echo = here.stamp(now, 1000, true);
+            let arrived = now + 10 * MS + there;
+            there_meter.hear(arrived, &echo).unwrap();
+            there_meter.receive(arrived, 1000);
+            let echo = there_meter.stamp(arrived, 0, true);
+            here.hear(arrived + 10 * MS + back, &echo).unwrap();
+        }
+        here.up()
+    }
+
+    #[test]
+    fn frames_that_wait_on_their_way_show_what_the_link_carries_and_no_others() {
+        let queued = measure_trickle(70 * MS, Duration::ZERO);
+        assert!((9_000.0..30_000.0).contains(&queued), "{queued}");
+        // What waits on the way back says nothing about the way there.
+        for back in [Duration::ZERO, 70 * MS] {
+            assert_eq!(measure_trickle(Duration::ZERO, back), FIRST_RATE);
+        }
     }
 
     #[test]

@@ -250,3 +250,24 @@ fn what_does_not_fit_is_refused_and_what_is_taken_gives_room_back() {
     exchange.reject_job(now, job, failure);
     exchange.remove_neighbour(now, NeighbourId(77));
 }
+
+#[test]
+fn slow_links_beside_a_fast_one_take_no_more_than_they_carry() {
+    let mut world = World::new(21);
+    let a = world.node(Spec::idle());
+    // What they compute is no limit.
+    let workers = [2e6, 1e5, 1e5].map(|rate| {
+        let worker = world.node(Spec::worker(4, MS / 100));
+        world.link(a, worker, rate, 5);
+        worker
+    });
+    for (one, other) in [(0, 1), (1, 2), (2, 0)] {
+        world.link(workers[one], workers[other], 1e5, 5);
+    }
+    let all = tasks(3000, 20_000);
+    let job = world.give(a, &all);
+    assert!(world.run(2 * MINUTE, |world| world.is_done(a, job)));
+    world.assert_all_right(a, job, &all);
+    // 60 MB at 2.2 MB/s.
+    assert!(world.now < 42 * SECOND, "it took {:?}", world.now);
+}
