@@ -5,6 +5,7 @@ use std::{collections::VecDeque, time::Duration};
 use super::{ByteRate, Port};
 
 mod figures;
+mod live;
 mod note;
 mod peer;
 mod places;
@@ -51,6 +52,9 @@ const HYSTERESIS: f64 = 1.1;
 /// What a link has to promise at least, in completed tasks a second.
 const LEAST_WORTH: f64 = 0.02;
 
+/// Seconds between the first two probes.
+const FIRST_PROBES: f64 = 0.25;
+
 /// By how much longer a node waits after each probe before the next.
 const PROBE_BACKOFF: f64 = 1.04;
 
@@ -85,7 +89,7 @@ impl LinkChoice {
             taken: 0,
             next: now.as_secs_f64(),
             probe: now.as_secs_f64(),
-            probe_interval: 0.25,
+            probe_interval: FIRST_PROBES,
             random: seed | 1,
             calm: 0.0,
             choices: VecDeque::new(),

@@ -170,6 +170,7 @@ impl Neighbourhood {
     pub fn add_peer(&mut self, now: Duration, peer: Candidate) -> bool {
         let is_new = !self.peers.contains_key(&peer);
         if is_new && self.choice.add_peer(peer) {
+            self.choice.look_again();
             self.peers.insert(peer, Peer::new(now));
         }
         self.peers.contains_key(&peer)
@@ -286,6 +287,7 @@ impl Neighbourhood {
             }
         }
         self.choice.handle_timeout(now, exchange);
+        self.choice.shed(now, exchange);
         self.settle(now);
     }
 
