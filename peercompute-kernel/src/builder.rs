@@ -7,7 +7,7 @@ use peercompute_rt::Runtime;
 use peercompute_swarm::SubmitterConfig;
 
 use crate::{
-    Topology,
+    MAX_NEIGHBOURS, NEIGHBOURS, Topology,
     error::BuildError,
     node::{NodeKernel, Parts},
     submit::LocalFallback,
@@ -29,6 +29,7 @@ pub struct NodeBuilder {
     serves: bool,
     fallback: LocalFallback,
     topology: Topology,
+    neighbours: usize,
 }
 
 impl Default for NodeBuilder {
@@ -47,6 +48,7 @@ impl Default for NodeBuilder {
             serves: true,
             fallback: LocalFallback::default(),
             topology: Topology::default(),
+            neighbours: NEIGHBOURS,
         }
     }
 }
@@ -124,6 +126,12 @@ impl NodeBuilder {
         Self { fallback, ..self }
     }
 
+    /// How many neighbours the node keeps at most, from 1 to [`MAX_NEIGHBOURS`]; [`NEIGHBOURS`] otherwise. For a short time there may be more: newcomers are not
+    /// turned away.
+    pub fn neighbours(self, neighbours: usize) -> Self {
+        Self { neighbours, ..self }
+    }
+
     /// How work gets to those who do it. A node takes part in the work of others whatever topology they have; it is [`Topology::Emergent`] itself unless it is told
     /// otherwise, or has no transport.
     pub fn topology(self, topology: Topology) -> Self {
@@ -138,6 +146,10 @@ impl NodeBuilder {
     pub fn build(self, runtime: Runtime) -> Result<NodeKernel, BuildError> {
         let mut network = NetworkConfig::in_room(&self.game, &self.room)?;
         let scope = network.scope;
+        if !(1..=MAX_NEIGHBOURS).contains(&self.neighbours) {
+            let neighbours = self.neighbours;
+            return Err(BuildError::Neighbours { neighbours });
+        }
         if self.transport.is_none() {
             let mut addresses = self
                 .listen
@@ -166,6 +178,7 @@ impl NodeBuilder {
             serves: self.serves,
             fallback: self.fallback,
             topology: self.topology,
+            neighbours: self.neighbours,
         }))
     }
 }

@@ -1,6 +1,8 @@
 use peercompute_net::{Multiaddr, NetworkStartError, ProtocolTaken, ReadError};
 use peercompute_proto::ScopeError;
 
+use crate::MAX_NEIGHBOURS;
+
 /// Why a node cannot be built from its settings.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -15,6 +17,12 @@ pub enum BuildError {
     NoTransport {
         /// The first of them.
         address: Multiaddr,
+    },
+    /// A node has at least one neighbour, and no more than it can look after.
+    #[error("{neighbours} neighbours are not possible; choose from 1 to {MAX_NEIGHBOURS}")]
+    Neighbours {
+        /// So many were asked for.
+        neighbours: usize,
     },
 }
 
@@ -112,6 +120,10 @@ pub(crate) enum LinkError {
     Violation(#[from] peercompute_swarm::ProtocolViolation),
     #[error("there is another stream to the same peer")]
     Doubled,
+    #[error("both ends have given the link up")]
+    Parted,
+    #[error("the peer broke the protocol of links: {0}")]
+    LinkViolation(#[from] peercompute_swarm::LinkViolation),
     #[error(transparent)]
     NotANeighbour(#[from] peercompute_swarm::AddNeighbourError),
     #[error("the neighbour broke the protocol: {0}")]
@@ -126,7 +138,7 @@ impl LinkError {
     /// Whether the other end is at fault, and not the network.
     pub(crate) fn is_violation(&self) -> bool {
         match self {
-            Self::Violation(_) | Self::FlowViolation(_) => true,
+            Self::Violation(_) | Self::FlowViolation(_) | Self::LinkViolation(_) => true,
             Self::Read(error) => error.is_violation(),
             _ => false,
         }

@@ -17,17 +17,21 @@ pub use error::{BuildError, JobError, PushError, StartError, SubmitError};
 pub use node::NodeKernel;
 pub use peercompute_swarm::{Failure, FailureReason, TaskId};
 pub use status::{
-    MeshFlow, MeshJob, MeshNeighbour, MeshStatus, NodeStatus, PeerStatus, StatusStream, TaskCounts,
+    LinkReason, MeshChoice, MeshFlow, MeshJob, MeshNeighbour, MeshStatus, NodeStatus, PeerStatus,
+    StatusStream, TaskCounts,
 };
 pub use submit::{
     Host, HostShare, JOB_BACKLOG_BYTES, JOB_BACKLOG_TASKS, Job, JobResults, JobSender, JobWatch,
     LocalFallback, NewTask, Outcome,
 };
 
-pub use topology::{Role, Topology, UnknownTopology};
+pub use topology::{MAX_NEIGHBOURS, NEIGHBOURS, Role, Topology, UnknownTopology};
 
 /// The protocol of the streams between neighbours, see `flow.proto`.
 pub const FLOW_PROTOCOL: &str = "/peercompute/flow/1";
+
+/// The protocol of the streams on which peers choose their links, see `link.proto`.
+pub const LINKS_PROTOCOL: &str = "/peercompute/links/1";
 
 /// The protocol of the streams that tasks travel on, see `task.proto`.
 pub const TASK_PROTOCOL: &str = "/peercompute/task/1";

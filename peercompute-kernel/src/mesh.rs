@@ -1,8 +1,11 @@
 //! The links between neighbours, over which work moves hop by hop: a thin shell around [`Exchange`].
 
+mod choosing;
 mod links;
 mod pool;
+mod status;
 mod supervise;
+mod talks;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -14,7 +17,7 @@ use std::{
 use bytes::Bytes;
 use peercompute_compute::{Limits, PoolClient, Program, Work};
 use peercompute_net::{Path, PeerId};
-use peercompute_proto::v1::TaskSpec;
+use peercompute_proto::v1::{StreamBinding, TaskSpec};
 use peercompute_rt::Runtime;
 use peercompute_swarm::{
     Exchange, ExchangeConfig, ExchangeEvent, JobId, NeighbourId, NewTask, RunBy, TaskId,
@@ -23,13 +26,16 @@ use tokio::sync::Notify;
 
 pub(crate) use links::LinkEnd;
 pub(crate) use supervise::MeshSupervisor;
+pub(crate) use talks::TalkEnd;
+
+use choosing::Choosing;
+pub(crate) use choosing::Order;
 
 use crate::{
     Role,
     clock::now,
     error::{JobError, PushError, SubmitError},
     serve::Workshop,
-    status::{MeshFlow, MeshJob, MeshNeighbour, MeshStatus},
     submit::{Desk, Host, Job, JobShared, Outcome},
 };
 
@@ -44,6 +50,10 @@ pub(crate) struct Mesh {
     changed: Notify,
     /// There is something to compute.
     work: Notify,
+    /// There is something for the supervisor to do about links.
+    orders: Notify,
+    /// What streams of notes begin with.
+    binding: StreamBinding,
 }
 
 struct State {
@@ -60,6 +70,9 @@ struct State {
     stalled: bool,
     role: Role,
     stopped: bool,
+    local: PeerId,
+    /// In a node that chooses its neighbours.
+    choosing: Option<Choosing>,
 }
 
 struct Link {
@@ -77,9 +90,14 @@ impl Mesh {
         runtime: Runtime,
         config: ExchangeConfig,
         workshop: Arc<Workshop>,
+        local: PeerId,
+        neighbours: Option<usize>,
     ) -> Arc<Self> {
         let seed = runtime.random_u64();
-        let core = Exchange::new(config, now(&runtime), seed);
+        let now = now(&runtime);
+        let binding = config.binding.clone();
+        let choosing = neighbours.map(|most| Choosing::new(now, most, runtime.random_u64()));
+        let core = Exchange::new(config, now, seed);
         Arc::new(Self {
             runtime,
             workshop,
@@ -94,10 +112,14 @@ impl Mesh {
                 stalled: false,
                 role: Role::default(),
                 stopped: false,
+                local,
+                choosing,
             }),
             timer: Notify::new(),
             changed: Notify::new(),
             work: Notify::new(),
+            orders: Notify::new(),
+            binding,
         })
     }
 
@@ -155,6 +177,7 @@ impl Mesh {
         for link in state.links.values() {
             link.end.notify_one();
         }
+        Self::end_talks(&state);
     }
 
     /// Ends every own job for which there is a reason.
@@ -206,6 +229,11 @@ impl Mesh {
         self.changed.notified()
     }
 
+    /// Waits until there is something to do about links.
+    pub(crate) fn ordered(&self) -> impl Future<Output = ()> + '_ {
+        self.orders.notified()
+    }
+
     /// Keeps the core's clock: runs for as long as the node does.
     pub(crate) async fn keep_time(self: Arc<Self>) {
         loop {
@@ -213,8 +241,7 @@ impl Mesh {
             let due = {
                 let state = self.lock();
                 let stalled = state.stalled.then(|| now(&self.runtime) + pool::RETRY);
-                let core = state.core.poll_timeout();
-                [core, stalled].into_iter().flatten().min()
+                [state.timeout(), stalled].into_iter().flatten().min()
             };
             match due {
                 None => changed.await,
@@ -225,7 +252,12 @@ impl Mesh {
                         futures::pin_mut!(changed);
                         futures::future::select(changed, slept).await;
                     }
-                    self.step(|state, now| state.core.handle_timeout(now));
+                    self.step(|state, now| {
+                        state.core.handle_timeout(now);
+                        if let Some(choosing) = &mut state.choosing {
+                            choosing.handle_timeout(now, &mut state.core);
+                        }
+                    });
                 }
             }
         }
@@ -235,72 +267,14 @@ impl Mesh {
         self.lock().role = role;
     }
 
-    pub(crate) fn status(&self) -> MeshStatus {
-        let state = self.lock();
-        let status = state.core.status();
-        let peer = |id: &NeighbourId| state.links.get(id).map(|link| link.peer);
-        let neighbours = status.neighbours.iter().filter_map(|it| {
-            let link = state.links.get(&it.neighbour)?;
-            Some(MeshNeighbour {
-                peer: link.peer,
-                path: link.path,
-                ready: it.ready,
-                workers: it.capabilities.workers,
-                round_trip: it.round_trip,
-                up: it.up,
-                down: it.down,
-                sent: it.bytes.0,
-                received: it.bytes.1,
-                opened: link.opened,
-            })
-        });
-        let neighbours = neighbours.collect();
-        let jobs = status.jobs.iter().map(|job| MeshJob {
-            submitter: PeerId::from_bytes(&job.key.peer).ok(),
-            number: job.key.number,
-            own: job.own,
-            computes: job.computes,
-            hops: job.source_hops,
-            inputs: job.inputs,
-            outputs: job.outputs,
-            unfinished: job.unfinished,
-            work: job.work.0,
-            compute: job.work.1,
-            input_value: job.value.0,
-            output_value: job.value.1,
-            up_price: job.price.0,
-            down_price: job.price.1,
-            flows: job
-                .flows
-                .iter()
-                .filter_map(|flow| {
-                    Some(MeshFlow {
-                        peer: peer(&flow.neighbour)?,
-                        inputs: flow.planned.0,
-                        outputs: flow.planned.1,
-                        price: flow.price,
-                        trust: flow.trust,
-                        source_hops: flow.source_hops,
-                        worker_hops: flow.worker_hops,
-                    })
-                })
-                .collect(),
-        });
-        MeshStatus {
-            role: state.role,
-            up: status.up,
-            down: status.down,
-            stored_bytes: status.stored_bytes as u64,
-            neighbours,
-            jobs: jobs.collect(),
-        }
-    }
-
     /// One step of the core, and everything that follows from it.
     fn step<R>(&self, step: impl FnOnce(&mut State, Duration) -> R) -> R {
         let mut state = self.lock();
-        let before = state.core.poll_timeout();
+        let before = state.timeout();
         let result = step(&mut state, now(&self.runtime));
+        if state.settle_choice() {
+            self.orders.notify_one();
+        }
         self.hand_out(&mut state);
         self.note_timeout(before, &state);
         result
@@ -309,7 +283,7 @@ impl Mesh {
     /// Has [`keep_time`](Self::keep_time) look at the clock again if the core wants to be woken earlier than `before`.
     fn note_timeout(&self, before: Option<Duration>, state: &State) {
         let sooner = |at: Duration| before.is_none_or(|before| at < before);
-        if state.stalled || state.core.poll_timeout().is_some_and(sooner) {
+        if state.stalled || state.timeout().is_some_and(sooner) {
             self.timer.notify_waiters();
         }
     }
@@ -398,6 +372,15 @@ impl Mesh {
 }
 
 impl State {
+    /// When time is to pass.
+    fn timeout(&self) -> Option<Duration> {
+        let choosing = self.choosing.as_ref().map(Choosing::timeout);
+        [self.core.poll_timeout(), choosing]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
     /// Ends an own job, cancelling what is left of it.
     fn end(&mut self, now: Duration, job: JobId, end: Result<(), JobError>) {
         if let Some(shared) = self.jobs.remove(&job) {

@@ -12,8 +12,8 @@ use peercompute_rt::{Instant, Runtime, Task};
 use peercompute_swarm::{ExchangeConfig, SubmitterConfig};
 
 use crate::{
-    FLOW_PROTOCOL, NodeBuilder, NodeStatus, PeerStatus, StatusStream, TASK_PROTOCOL, TaskCounts,
-    Topology,
+    FLOW_PROTOCOL, LINKS_PROTOCOL, NodeBuilder, NodeStatus, PeerStatus, StatusStream,
+    TASK_PROTOCOL, TaskCounts, Topology,
     error::{StartError, SubmitError},
     link,
     mesh::{Mesh, MeshSupervisor, peer_bytes},
@@ -45,6 +45,7 @@ pub(crate) struct Parts {
     pub(crate) serves: bool,
     pub(crate) fallback: LocalFallback,
     pub(crate) topology: Topology,
+    pub(crate) neighbours: usize,
 }
 
 #[derive(Default)]
@@ -80,7 +81,10 @@ impl NodeKernel {
             if parts.serves {
                 config.capabilities = capabilities;
             }
-            Mesh::new(parts.runtime.clone(), config, workshop.clone())
+            let neighbours = parts.topology.chooses().then_some(parts.neighbours);
+            let local = transport.local_peer();
+            let runtime = parts.runtime.clone();
+            Mesh::new(runtime, config, workshop.clone(), local, neighbours)
         });
         Self {
             parts,
@@ -138,6 +142,10 @@ impl NodeKernel {
             None
         };
         let flows = transport.accept(FLOW_PROTOCOL)?;
+        let talks = match self.parts.topology.chooses() {
+            true => Some(transport.accept(LINKS_PROTOCOL)?),
+            false => None,
+        };
         let runtime = self.parts.runtime.clone();
         let net = Arc::new(NetworkManager::start(runtime, transport, config).await?);
         let mut state = self.state();
@@ -150,7 +158,9 @@ impl NodeKernel {
                 mesh: mesh.clone(),
                 net: net.clone(),
                 incoming: flows,
+                talks,
                 topology: self.parts.topology,
+                neighbours: self.parts.neighbours,
                 fallback: self.parts.fallback,
             };
             let runtime = &self.parts.runtime;

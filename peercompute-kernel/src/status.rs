@@ -1,5 +1,6 @@
 use std::{
     collections::BTreeMap,
+    fmt,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -56,6 +57,50 @@ pub struct MeshStatus {
     pub neighbours: Vec<MeshNeighbour>,
     /// The jobs that it takes part in.
     pub jobs: Vec<MeshJob>,
+    /// How it chooses its neighbours; absent in a node that does not.
+    pub choice: Option<MeshChoice>,
+}
+
+/// How a node chooses its neighbours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MeshChoice {
+    /// The neighbours that it keeps at most.
+    pub most: usize,
+    /// The peers that it chooses among.
+    pub candidates: usize,
+    /// Those of them to whom it has measured the rates of a link.
+    pub probed: usize,
+    /// Neighbours that it has given up for others.
+    pub swaps: u64,
+}
+
+/// Why a link is kept, or that it is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum LinkReason {
+    /// It is the only one.
+    Only,
+    /// It is too young to be judged.
+    Young,
+    /// By what it is worth.
+    Worth,
+    /// It is about to end.
+    Leaving,
+    /// The peer does not choose its neighbours, and this node takes it for one.
+    Given,
+}
+
+impl fmt::Display for LinkReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Only => "only link",
+            Self::Young => "young",
+            Self::Worth => "worth",
+            Self::Leaving => "leaving",
+            Self::Given => "given",
+        })
+    }
 }
 
 /// A neighbour, and the link to it as it was measured.
@@ -80,8 +125,18 @@ pub struct MeshNeighbour {
     pub sent: u64,
     /// Bytes of items received from it.
     pub received: u64,
-    /// The link is kept because this node chose it; otherwise because the neighbour did.
+    /// This end has opened the link; otherwise the neighbour has.
     pub opened: bool,
+    /// Why the link is kept; the weightiest reason first. Empty in a node that does not choose its neighbours.
+    pub reasons: Vec<LinkReason>,
+    /// What the link is worth in completed bundles a second, where the node chooses; a little while there is no job.
+    pub worth: f64,
+    /// What it promised when it came up, if that was known.
+    pub promised: Option<f64>,
+    /// The rates there and back, in bytes a second, as a probe has measured them, if any has.
+    pub probed: Option<(f64, f64)>,
+    /// How much of what the neighbour says of itself is believed, from 0 to 1.
+    pub credit: f64,
 }
 
 /// A job at this node.
@@ -185,8 +240,8 @@ impl Stream for StatusStream {
     }
 }
 
-impl std::fmt::Debug for StatusStream {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for StatusStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StatusStream").finish_non_exhaustive()
     }
 }

@@ -4,11 +4,20 @@ use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use peercompute_net::PeerId;
 
-/// The most neighbours that a node looks for.
-pub(crate) const DEGREE: usize = 8;
+/// The neighbours that a node keeps at most, unless it is told otherwise.
+pub const NEIGHBOURS: usize = 8;
+
+/// The most that it can be told.
+pub const MAX_NEIGHBOURS: usize = 32;
+
+/// The neighbours that a newcomer takes straight in a room where it may not have all. It chooses the others, and whoever is better than these.
+pub(crate) const FIRST: usize = 3;
+
+/// The same for a node that has had so many before: only without any it does not wait for an agreement.
+pub(crate) const LAST: usize = 1;
 
 /// Children of a node in a hierarchy: with its parent it has as many neighbours as it looks for.
-const CHILDREN: usize = DEGREE - 1;
+const CHILDREN: usize = NEIGHBOURS - 1;
 
 /// How work gets from the nodes that have it to those that do it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -26,6 +35,11 @@ pub enum Topology {
 impl Topology {
     /// All of them, by name.
     pub const NAMES: [&'static str; 3] = ["emergent", "hierarchy", "distributed"];
+
+    /// Whether a node decides by what links are worth which of its peers are its neighbours.
+    pub(crate) fn chooses(self) -> bool {
+        self == Self::Emergent
+    }
 
     /// Its name.
     pub fn name(self) -> &'static str {
@@ -98,6 +112,10 @@ pub(crate) struct Candidate {
     pub(crate) reached: bool,
     /// It is a neighbour already.
     pub(crate) linked: bool,
+    /// It chooses its neighbours, too, as far as is known.
+    pub(crate) chooses: bool,
+    /// A link to it has just failed.
+    pub(crate) failed: bool,
 }
 
 /// Whom a node wants for neighbours, and what it is among them.
@@ -107,21 +125,41 @@ pub(crate) struct Choice {
     pub(crate) role: Role,
 }
 
-/// Says which links carry flow. This is the seam for those who choose better.
-pub(crate) fn choose(topology: Topology, local: PeerId, candidates: &[Candidate]) -> Choice {
+/// Says which links are opened straight, without a word about what they would be worth, where a node may have `most` of them, and takes `few` of those who choose, too.
+pub(crate) fn choose(
+    topology: Topology,
+    local: PeerId,
+    [few, most]: [usize; 2],
+    candidates: &[Candidate],
+) -> Choice {
     match topology {
         Topology::Distributed => Choice::default(),
-        Topology::Emergent => {
-            let mut reached: Vec<_> = candidates.iter().filter(|it| it.reached).collect();
-            // Whoever is a neighbour stays one. Among the others, those of whom not everybody thinks first.
-            reached.sort_by_key(|it| (!it.linked, distance(local, it.peer)));
-            Choice {
-                neighbours: reached.iter().take(DEGREE).map(|it| it.peer).collect(),
-                role: Role::Peer,
-            }
-        }
+        Topology::Emergent => Choice {
+            neighbours: straight(local, [few, most], candidates),
+            role: Role::Peer,
+        },
         Topology::Hierarchy => tree(local, candidates),
     }
+}
+
+/// All in a room where all can be neighbours. Otherwise a few: of the rest those who choose, too, come to an agreement.
+fn straight(local: PeerId, [few, most]: [usize; 2], candidates: &[Candidate]) -> BTreeSet<PeerId> {
+    let mut reached: Vec<_> = candidates.iter().filter(|it| it.reached).collect();
+    let room_for_all = reached.len() <= most;
+    // Whoever is a neighbour stays one. Among the others, those of whom not everybody thinks first.
+    reached.sort_by_key(|it| (!it.linked, it.failed, distance(local, it.peer)));
+    let mut wanted = BTreeSet::new();
+    for candidate in reached {
+        let limit = if room_for_all || !candidate.chooses {
+            most
+        } else {
+            few.min(most)
+        };
+        if candidate.linked || wanted.len() < limit {
+            wanted.insert(candidate.peer);
+        }
+    }
+    wanted
 }
 
 /// Peer ids in their order are the places of a tree in which each node has as many children as it can. Those who see the same peers see the same tree.
@@ -172,6 +210,8 @@ mod tests {
             peer: *peer,
             reached: true,
             linked: false,
+            chooses: false,
+            failed: false,
         };
         peers.iter().map(candidate).collect()
     }
@@ -203,22 +243,63 @@ mod tests {
         for candidate in others.iter_mut().skip(12) {
             candidate.linked = true;
         }
-        let choice = choose(Topology::Emergent, peers[0], &others);
-        assert_eq!(choice.neighbours.len(), DEGREE);
+        let choice = choose(Topology::Emergent, peers[0], [FIRST, 8], &others);
+        assert_eq!(choice.neighbours.len(), 8);
         for candidate in &others {
             assert!(!candidate.linked || choice.neighbours.contains(&candidate.peer));
         }
     }
 
     #[test]
+    fn in_a_small_room_all_are_neighbours() {
+        let peers = peers(9);
+        let mut others = others(&peers, 0);
+        for candidate in &mut others {
+            candidate.chooses = true;
+        }
+        let choice = choose(Topology::Emergent, peers[0], [FIRST, 8], &others);
+        assert_eq!(choice.neighbours.len(), 8);
+    }
+
+    #[test]
+    fn of_many_who_choose_only_a_few_are_taken_straight_and_none_that_has_failed() {
+        let peers = peers(20);
+        let mut others = others(&peers, 0);
+        for candidate in &mut others {
+            candidate.chooses = true;
+        }
+        let first = choose(Topology::Emergent, peers[0], [FIRST, 8], &others).neighbours;
+        assert_eq!(first.len(), FIRST);
+        for candidate in &mut others {
+            candidate.failed = first.contains(&candidate.peer);
+        }
+        let second = choose(Topology::Emergent, peers[0], [FIRST, 8], &others).neighbours;
+        assert_eq!(second.len(), FIRST);
+        assert!(second.is_disjoint(&first));
+        assert_eq!(
+            choose(Topology::Emergent, peers[0], [FIRST, 1], &others)
+                .neighbours
+                .len(),
+            1
+        );
+    }
+
+    #[test]
     fn the_links_of_a_hierarchy_are_a_tree_that_both_ends_want() {
         let peers = peers(60);
         let choices: Vec<_> = (0..peers.len())
-            .map(|own| choose(Topology::Hierarchy, peers[own], &others(&peers, own)))
+            .map(|own| {
+                choose(
+                    Topology::Hierarchy,
+                    peers[own],
+                    [FIRST, 8],
+                    &others(&peers, own),
+                )
+            })
             .collect();
         let mut links = 0;
         for (peer, choice) in peers.iter().zip(&choices) {
-            assert!(choice.neighbours.len() <= DEGREE);
+            assert!(choice.neighbours.len() <= NEIGHBOURS);
             for other in &choice.neighbours {
                 let place = peers.binary_search(other).unwrap();
                 assert!(choices[place].neighbours.contains(peer));
@@ -236,14 +317,19 @@ mod tests {
         let mut others = others(&peers, 59);
         // (59 - 1) / 7 is its parent, (8 - 1) / 7 its parent's.
         others[8].reached = false;
-        let choice = choose(Topology::Hierarchy, peers[59], &others);
+        let choice = choose(Topology::Hierarchy, peers[59], [FIRST, 8], &others);
         assert_eq!(choice.neighbours, BTreeSet::from([peers[1]]));
     }
 
     #[test]
     fn in_a_distributed_topology_nobody_is_a_neighbour() {
         let peers = peers(3);
-        let choice = choose(Topology::Distributed, peers[0], &others(&peers, 0));
+        let choice = choose(
+            Topology::Distributed,
+            peers[0],
+            [FIRST, 8],
+            &others(&peers, 0),
+        );
         assert!(choice.neighbours.is_empty());
     }
 }

@@ -6,7 +6,7 @@ use clap::{
     ArgAction, Args, Parser, Subcommand,
     builder::{PossibleValuesParser, RangedI64ValueParser, TypedValueParser},
 };
-use peercompute_kernel::Topology;
+use peercompute_kernel::{MAX_NEIGHBOURS, NEIGHBOURS, Topology};
 use peercompute_net::Multiaddr;
 
 use crate::{address, sim::SimArgs, units};
@@ -107,6 +107,10 @@ pub(crate) struct NodeArgs {
     #[arg(long, value_name = "NAME", default_value_t, value_parser = topology())]
     pub(crate) topology: Topology,
 
+    /// Neighbours to keep at most where work goes hop by hop: 1 to 32. In a larger room the node chooses those with whom its links are worth most.
+    #[arg(long, value_name = "N", default_value_t = NEIGHBOURS, value_parser = neighbours(), allow_negative_numbers = true)]
+    pub(crate) neighbours: usize,
+
     /// Per cent of this machine to lend: 0 to 100.
     #[arg(long, value_name = "PERCENT", default_value_t = 100, value_parser = clap::value_parser!(u8).range(0..=100), allow_negative_numbers = true)]
     pub(crate) throttle: u8,
@@ -165,6 +169,10 @@ pub(crate) struct RunArgs {
     /// that only others reach; hierarchy: the same along a tree.
     #[arg(long, value_name = "NAME", default_value_t = Topology::Distributed, value_parser = topology())]
     pub(crate) topology: Topology,
+
+    /// Neighbours to keep at most where work goes hop by hop: 1 to 32. In a larger room the node chooses those with whom its links are worth most.
+    #[arg(long, value_name = "N", default_value_t = NEIGHBOURS, value_parser = neighbours(), allow_negative_numbers = true)]
+    pub(crate) neighbours: usize,
 
     /// Never run a task here: fail with status 1 if no node is there.
     #[arg(long)]
@@ -260,6 +268,11 @@ pub(crate) struct BenchTasksArgs {
 
 fn topology() -> impl TypedValueParser<Value = Topology> {
     PossibleValuesParser::new(Topology::NAMES).try_map(|name| name.parse::<Topology>())
+}
+
+fn neighbours() -> impl TypedValueParser<Value = usize> {
+    let most = i64::try_from(MAX_NEIGHBOURS).unwrap_or(i64::MAX);
+    RangedI64ValueParser::<usize>::new().range(1..=most)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

@@ -38,6 +38,7 @@ pub(crate) fn worker(args: &NodeArgs) -> Result<NodeKernel, Failure> {
     let addresses = listen_addresses(&args.listen, identity.peer())?;
     let mut builder = builder(&args.meet, identity)?
         .topology(args.topology)
+        .neighbours(args.neighbours)
         .pool(PoolConfig::new().with_throttle(throttle))
         .local_fallback(LocalFallback::Never {
             patience: Duration::ZERO,
@@ -60,6 +61,7 @@ pub(crate) fn worker(args: &NodeArgs) -> Result<NodeKernel, Failure> {
 pub(crate) fn submitter(
     args: &MeetArgs,
     topology: Topology,
+    neighbours: usize,
     fallback: LocalFallback,
 ) -> Result<NodeKernel, Failure> {
     if args.relay.is_empty() && args.peer.is_empty() && !args.lan {
@@ -75,6 +77,7 @@ pub(crate) fn submitter(
         builder(args, identity)?
             .serves(false)
             .topology(topology)
+            .neighbours(neighbours)
             .local_fallback(fallback),
     )
 }

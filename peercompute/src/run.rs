@@ -93,7 +93,7 @@ pub(crate) async fn run(args: RunArgs, json: bool, mut stop: StopSignal) -> Resu
         }
     };
     let search = RefCell::new(Search::new(&args.meet, args.patience));
-    let node = meet::submitter(&args.meet, args.topology, fallback)?;
+    let node = meet::submitter(&args.meet, args.topology, args.neighbours, fallback)?;
     let outcome = tokio::select! {
         outcome = work(&node, &plan, &operations, !args.no_verify, &search) => Some(outcome),
         () = stop.next() => None,

@@ -1,6 +1,6 @@
 //! One stream of frames to each neighbour.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use peercompute_net::{FrameReader, FrameWriter, Path, PeerId, Stream, frames};
 use peercompute_proto::v1::FlowFrame;
@@ -9,6 +9,9 @@ use tokio::sync::Notify;
 
 use super::{Link, Mesh, peer_bytes};
 use crate::{clock::now, error::LinkError};
+
+/// How long an end that parts with a neighbour waits for what is under way.
+const DRAIN: Duration = Duration::from_secs(10);
 
 /// How a link has ended.
 pub(crate) type LinkEnd = (PeerId, Result<(), LinkError>);
@@ -67,22 +70,62 @@ impl Mesh {
                     end: end.clone(),
                 },
             );
+            if let Some(choosing) = &mut state.choosing {
+                choosing.link_up(now, peer, neighbour, &state.core);
+            }
             Ok(neighbour)
         })?;
         self.changed.notify_waiters();
         // Also when this future is dropped, the link is gone.
-        let _gone = Gone {
+        let mut gone = Gone {
             mesh: self,
             neighbour,
+            ended: false,
         };
         let (mut reader, mut writer) = frames::<FlowFrame, FlowFrame>(stream);
-        tokio::select! {
+        let outcome = tokio::select! {
             // In this order, so that a simulation repeats.
             biased;
             outcome = self.read(neighbour, &mut reader) => outcome,
             outcome = self.write(neighbour, &ready, &mut writer) => outcome,
             () = end.notified() => Err(LinkError::Doubled),
+        };
+        // Either this end has given the link up, or the other has, and this end has agreed.
+        let parts = matches!(outcome, Ok(()) | Err(LinkError::Doubled)) && self.parts(neighbour);
+        if !parts {
+            return outcome;
         }
+        let drained = self.drain(neighbour, &mut reader, &mut writer);
+        let drained = self.runtime.timeout(DRAIN, drained).await;
+        drained.unwrap_or(Err(LinkError::Ended))?;
+        gone.ended = true;
+        Err(LinkError::Parted)
+    }
+
+    /// Whether a link has been given up and nothing is begun over it any more.
+    fn parts(&self, neighbour: NeighbourId) -> bool {
+        let state = self.lock();
+        !state.stopped && state.core.is_retired(neighbour)
+    }
+
+    /// Says what is left to say, and hears the other end out.
+    async fn drain(
+        &self,
+        neighbour: NeighbourId,
+        reader: &mut FrameReader<FlowFrame>,
+        writer: &mut FrameWriter<FlowFrame>,
+    ) -> Result<(), LinkError> {
+        while let Some(frame) = self.transmit(neighbour) {
+            writer.feed(&frame);
+            if writer.is_full() {
+                writer.flush().await?;
+            }
+        }
+        writer.close().await?;
+        while let Some(frame) = reader.next().await? {
+            self.step(|state, now| state.core.handle_frame(now, neighbour, frame))?;
+        }
+        Ok(())
     }
 
     async fn read(
@@ -121,7 +164,7 @@ impl Mesh {
 
     fn transmit(&self, neighbour: NeighbourId) -> Option<FlowFrame> {
         let mut state = self.lock();
-        let before = state.core.poll_timeout();
+        let before = state.timeout();
         let frame = state.core.poll_transmit(now(&self.runtime), neighbour);
         // What has been sent may have consequences for others.
         self.hand_out(&mut state);
@@ -139,13 +182,24 @@ impl Mesh {
 struct Gone<'a> {
     mesh: &'a Mesh,
     neighbour: NeighbourId,
+    /// Both ends have said all that there was to say.
+    ended: bool,
 }
 
 impl Drop for Gone<'_> {
     fn drop(&mut self) {
         self.mesh.step(|state, now| {
-            state.core.remove_neighbour(now, self.neighbour);
-            state.links.remove(&self.neighbour);
+            if self.ended {
+                state.core.end_neighbour(now, self.neighbour);
+            } else {
+                state.core.remove_neighbour(now, self.neighbour);
+            }
+            // Another link to the same peer may have taken its place.
+            if let Some(link) = state.links.remove(&self.neighbour)
+                && let Some(choosing) = &mut state.choosing
+            {
+                choosing.link_down(now, link.peer, &state.core);
+            }
         });
         self.mesh.changed.notify_waiters();
     }

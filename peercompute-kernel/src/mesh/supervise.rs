@@ -5,24 +5,31 @@ use std::{
 };
 
 use futures::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
-use peercompute_net::{Incoming, NetworkManager, PeerId};
+use peercompute_net::{Incoming, NetworkManager, OpenError, PeerId, Stream};
 use peercompute_rt::{BoxFuture, Runtime};
 
-use super::{LinkEnd, Mesh};
+use super::{LinkEnd, Mesh, Order, TalkEnd};
 use crate::{
-    FLOW_PROTOCOL, LocalFallback, Topology,
+    FLOW_PROTOCOL, LINKS_PROTOCOL, LocalFallback, Topology,
     clock::now,
     error::LinkError,
     retries::Retries,
     submit::{Alone, Sight, Verdict},
-    topology::{Candidate, DEGREE, choose},
+    topology::{Candidate, FIRST, LAST, choose},
 };
 
 /// How long the peer with the higher id waits for the other to open the stream.
 const COURTESY: Duration = Duration::from_secs(1);
 
 /// The most links at once, those that others have opened included.
-const MAX_LINKS: usize = 4 * DEGREE;
+const MAX_LINKS: usize = 48;
+
+/// The most streams of notes at once that others have opened, and as many that this node has. Those of peers that come on top are not taken; what there was to say to
+/// them is said another time.
+const MAX_TALKS: usize = 64;
+
+/// How long a peer that has opened a stream of notes may open no other.
+const TALK_PAUSE: Duration = Duration::from_millis(500);
 
 /// How often to look what has changed without an event.
 const LOOK: Duration = Duration::from_secs(1);
@@ -33,7 +40,10 @@ pub(crate) struct MeshSupervisor {
     pub(crate) mesh: Arc<Mesh>,
     pub(crate) net: Arc<NetworkManager>,
     pub(crate) incoming: Incoming,
+    /// Streams of notes, in a node that chooses its neighbours.
+    pub(crate) talks: Option<Incoming>,
     pub(crate) topology: Topology,
+    pub(crate) neighbours: usize,
     pub(crate) fallback: LocalFallback,
 }
 
@@ -46,6 +56,23 @@ struct Links {
     wanted: BTreeMap<PeerId, Duration>,
     /// Peers whose link broke.
     broken: Retries<PeerId>,
+    /// The node has had its first neighbours.
+    settled: bool,
+    talks: Talks,
+}
+
+/// Streams of notes.
+#[derive(Default)]
+struct Talks {
+    running: FuturesUnordered<BoxFuture<'static, TalkEnd>>,
+    /// Peers to whom one is being opened, or was by this end.
+    opened: BTreeSet<PeerId>,
+    /// When a peer opened its last.
+    accepted: BTreeMap<PeerId, Duration>,
+    accepted_now: usize,
+    broken: Retries<PeerId>,
+    /// Connected peers that do not speak the protocol.
+    mute: BTreeSet<PeerId>,
 }
 
 impl MeshSupervisor {
@@ -62,8 +89,9 @@ impl MeshSupervisor {
         let mut search_done = false;
         loop {
             let mesh = self.mesh.clone();
-            let changed = mesh.changed();
+            let (changed, ordered) = (mesh.changed(), mesh.ordered());
             let (candidates, retry) = self.link_peers(&mut links);
+            self.carry_out(&mut links);
             let sight = Sight {
                 jobs: self.mesh.open_jobs() > 0,
                 served: self.mesh.is_served(),
@@ -85,9 +113,16 @@ impl MeshSupervisor {
                 // In this order, so that a simulation repeats.
                 biased;
                 Some((peer, end)) = links.running.next() => self.ended(&mut links, peer, &end),
+                Some((peer, opened, end)) = links.talks.running.next() => {
+                    self.talk_ended(&mut links.talks, peer, opened, &end);
+                }
                 Some((peer, stream)) = self.incoming.next() => self.accept(&mut links, peer, stream),
+                Some((peer, stream)) = next(&mut self.talks) => {
+                    self.accept_talk(&mut links.talks, peer, stream);
+                }
                 _ = &mut search, if !search_done => search_done = true,
                 Some(_event) = events.next() => {}
+                () = ordered => {}
                 () = changed => {}
                 () = self.runtime.sleep(wait) => {}
             }
@@ -100,9 +135,13 @@ impl MeshSupervisor {
         readiness.is_some_and(|readiness| readiness.lost.iter().any(|(_, why)| why.is_passing()))
     }
 
-    fn accept(&self, links: &mut Links, peer: PeerId, stream: peercompute_net::Stream) {
+    fn accept(&self, links: &mut Links, peer: PeerId, stream: Stream) {
         if links.running.len() >= MAX_LINKS {
             tracing::warn!(%peer, limit = MAX_LINKS, "too many neighbours; this one is refused");
+            return;
+        }
+        if !self.mesh.accepts(now(&self.runtime), peer) {
+            tracing::debug!(%peer, "a link that nobody has asked for is refused");
             return;
         }
         *links.to.entry(peer).or_default() += 1;
@@ -121,15 +160,25 @@ impl MeshSupervisor {
         let local = self.net.local_peer();
         let linked: BTreeSet<PeerId> = self.mesh.linked().into_iter().collect();
         let peers = self.net.peers();
+        let reached = peers.iter().filter(|it| it.path.is_some());
+        let mut reached: BTreeSet<PeerId> = reached.map(|it| it.presence.peer).collect();
+        // Who comes back may have learnt it.
+        links.talks.mute.retain(|peer| reached.contains(peer));
         let candidates: Vec<Candidate> = peers
             .iter()
             .map(|it| Candidate {
                 peer: it.presence.peer,
                 reached: it.path.is_some(),
                 linked: linked.contains(&it.presence.peer),
+                chooses: !links.talks.mute.contains(&it.presence.peer),
+                failed: links.broken.wait(now, &it.presence.peer).is_some(),
             })
             .collect();
-        let choice = choose(self.topology, local, &candidates);
+        reached.retain(|peer| !links.talks.mute.contains(peer));
+        self.mesh.set_candidates(&reached);
+        links.settled |= linked.len() >= FIRST;
+        let few = if links.settled { LAST } else { FIRST };
+        let choice = choose(self.topology, local, [few, self.neighbours], &candidates);
         self.mesh.set_role(choice.role);
         links
             .wanted
@@ -152,18 +201,24 @@ impl MeshSupervisor {
                 continue;
             }
             hopes += 1;
-            *links.to.entry(*peer).or_default() += 1;
-            let path = peers.iter().filter(|it| it.presence.peer == *peer);
-            let path = path.into_iter().find_map(|it| it.path);
-            let (net, mesh, peer) = (self.net.clone(), self.mesh.clone(), *peer);
-            links.running.push(Box::pin(async move {
-                match net.open(peer, FLOW_PROTOCOL).await {
-                    Ok(stream) => mesh.drive(local, peer, path, true, stream).await,
-                    Err(error) => (peer, Err(error.into())),
-                }
-            }));
+            self.open_link(links, *peer);
         }
         (hopes, retry)
+    }
+
+    fn open_link(&self, links: &mut Links, peer: PeerId) {
+        *links.to.entry(peer).or_default() += 1;
+        let peers = self.net.peers().into_iter();
+        let mut peers = peers.filter(|it| it.presence.peer == peer);
+        let path = peers.find_map(|it| it.path);
+        let local = self.net.local_peer();
+        let (net, mesh) = (self.net.clone(), self.mesh.clone());
+        links.running.push(Box::pin(async move {
+            match net.open(peer, FLOW_PROTOCOL).await {
+                Ok(stream) => mesh.drive(local, peer, path, true, stream).await,
+                Err(error) => (peer, Err(error.into())),
+            }
+        }));
     }
 
     fn ended(&self, links: &mut Links, peer: PeerId, end: &Result<(), LinkError>) {
@@ -171,11 +226,16 @@ impl MeshSupervisor {
             *count -= 1;
             if *count == 0 {
                 links.to.remove(&peer);
+                self.mesh.link_failed(peer);
             }
         }
         match end {
             // The other stream goes on.
             Err(LinkError::Doubled) => return,
+            Err(LinkError::Parted) => {
+                tracing::debug!(%peer, "the link has been given up");
+                return;
+            }
             Ok(()) => tracing::debug!(%peer, "the neighbour has ended its stream"),
             Err(error) if error.is_violation() => {
                 tracing::warn!(%peer, %error, "the neighbour is cut off");
@@ -184,6 +244,82 @@ impl MeshSupervisor {
             Err(error) => tracing::debug!(%peer, %error, "a stream to a neighbour has ended"),
         }
         links.broken.fail(now(&self.runtime), peer);
+    }
+
+    /// Does what the choice of neighbours wants done.
+    fn carry_out(&self, links: &mut Links) {
+        let now = now(&self.runtime);
+        while let Some(order) = self.mesh.next_order() {
+            match order {
+                Order::Link(peer) if !links.to.contains_key(&peer) => self.open_link(links, peer),
+                // It is being opened, or is there.
+                Order::Link(_) => {}
+                Order::Talk(peer) => {
+                    let talks = &mut links.talks;
+                    if talks.opened.contains(&peer) {
+                        continue;
+                    }
+                    if talks.opened.len() >= MAX_TALKS || talks.broken.wait(now, &peer).is_some() {
+                        self.mesh.talk_failed(peer);
+                        continue;
+                    }
+                    talks.opened.insert(peer);
+                    let (net, mesh) = (self.net.clone(), self.mesh.clone());
+                    talks.running.push(Box::pin(async move {
+                        match net.open(peer, LINKS_PROTOCOL).await {
+                            Ok(stream) => mesh.talk(peer, true, stream).await,
+                            Err(error) => (peer, true, Err(error.into())),
+                        }
+                    }));
+                }
+            }
+        }
+    }
+
+    fn accept_talk(&self, talks: &mut Talks, peer: PeerId, stream: Stream) {
+        let now = now(&self.runtime);
+        talks
+            .accepted
+            .retain(|_, at| now.saturating_sub(*at) < TALK_PAUSE);
+        if talks.accepted_now >= MAX_TALKS || talks.accepted.contains_key(&peer) {
+            tracing::debug!(%peer, limit = MAX_TALKS, "a stream of notes about links is refused");
+            return;
+        }
+        talks.accepted.insert(peer, now);
+        talks.accepted_now += 1;
+        let talk = self.mesh.clone().talk(peer, false, stream);
+        talks.running.push(Box::pin(talk));
+    }
+
+    fn talk_ended(
+        &self,
+        talks: &mut Talks,
+        peer: PeerId,
+        opened: bool,
+        end: &Result<(), LinkError>,
+    ) {
+        if opened {
+            talks.opened.remove(&peer);
+            if !self.mesh.talks_to(peer) {
+                self.mesh.talk_failed(peer);
+            }
+        } else {
+            talks.accepted_now -= 1;
+        }
+        match end {
+            Ok(()) => return,
+            Err(LinkError::Open(OpenError::Unsupported { .. })) => {
+                tracing::debug!(%peer, "the peer does not choose its neighbours");
+                talks.mute.insert(peer);
+                return;
+            }
+            Err(error) if error.is_violation() => {
+                tracing::warn!(%peer, %error, "the peer is cut off");
+                self.net.cut_off(peer);
+            }
+            Err(error) => tracing::debug!(%peer, %error, "a stream of notes has ended"),
+        }
+        talks.broken.fail(now(&self.runtime), peer);
     }
 
     fn give_up(&self) {
@@ -195,4 +331,8 @@ impl MeshSupervisor {
             self.mesh.fail_unserved();
         }
     }
+}
+
+async fn next(incoming: &mut Option<Incoming>) -> Option<(PeerId, Stream)> {
+    incoming.as_mut()?.next().await
 }

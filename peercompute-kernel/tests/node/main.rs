@@ -1,6 +1,7 @@
 //! Whole nodes in one thread on virtual time, over the network in memory.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod choice;
 mod frozen;
 mod mesh;
 

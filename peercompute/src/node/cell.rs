@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use peercompute_kernel::{MeshFlow, MeshJob, MeshNeighbour, MeshStatus};
+use peercompute_kernel::{LinkReason, MeshFlow, MeshJob, MeshNeighbour, MeshStatus};
 use serde::{Deserialize, Serialize};
 
 use super::path_name;
@@ -17,6 +17,17 @@ pub(crate) struct JsonCell {
     stored_bytes: u64,
     neighbours: Vec<JsonNeighbour>,
     jobs: Vec<JsonJob>,
+    /// How it chooses its neighbours, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    choice: Option<JsonChoice>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+struct JsonChoice {
+    most: usize,
+    candidates: usize,
+    probed: usize,
+    swaps: u64,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -29,8 +40,22 @@ struct JsonNeighbour {
     down_bytes_per_s: u64,
     sent_bytes: u64,
     received_bytes: u64,
-    /// Why the link is kept: who has chosen it.
+    /// Why the link is kept.
     kept: String,
+    /// What it is worth, in completed bundles a second.
+    #[serde(default)]
+    worth: f64,
+    /// What it promised when it came up.
+    #[serde(default)]
+    promised: Option<f64>,
+    /// As a probe has measured them.
+    #[serde(default)]
+    probed_up_bytes_per_s: Option<u64>,
+    #[serde(default)]
+    probed_down_bytes_per_s: Option<u64>,
+    /// How much of what the neighbour says of itself is believed.
+    #[serde(default)]
+    credit: f64,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -74,6 +99,12 @@ impl JsonCell {
             stored_bytes: mesh.stored_bytes,
             neighbours: mesh.neighbours.iter().map(JsonNeighbour::new).collect(),
             jobs: mesh.jobs.iter().map(JsonJob::new).collect(),
+            choice: mesh.choice.map(|choice| JsonChoice {
+                most: choice.most,
+                candidates: choice.candidates,
+                probed: choice.probed,
+                swaps: choice.swaps,
+            }),
         }
     }
 
@@ -85,6 +116,16 @@ impl JsonCell {
             output::bytes(self.up_bytes_per_s),
             output::bytes(self.down_bytes_per_s)
         ));
+        if let Some(choice) = &self.choice {
+            lines.push(format!(
+                "  {} of at most {} neighbours, {} of {} measured, {} given up for others",
+                self.neighbours.len(),
+                choice.most,
+                choice.probed,
+                output::count(choice.candidates as u64, "candidate"),
+                choice.swaps
+            ));
+        }
         for neighbour in &self.neighbours {
             let round_trip = neighbour.rtt_us.map_or_else(
                 || "not measured yet".to_owned(),
@@ -117,14 +158,27 @@ impl JsonNeighbour {
             down_bytes_per_s: neighbour.down as u64,
             sent_bytes: neighbour.sent,
             received_bytes: neighbour.received,
-            kept: if neighbour.opened {
-                "chosen by this node"
-            } else {
-                "chosen by the neighbour"
-            }
-            .to_owned(),
+            kept: kept(neighbour),
+            worth: neighbour.worth,
+            promised: neighbour.promised,
+            probed_up_bytes_per_s: neighbour.probed.map(|(up, _)| up as u64),
+            probed_down_bytes_per_s: neighbour.probed.map(|(_, down)| down as u64),
+            credit: neighbour.credit,
         }
     }
+}
+
+/// Why a link is kept, for people.
+fn kept(neighbour: &MeshNeighbour) -> String {
+    if neighbour.reasons.is_empty() {
+        let by = ["chosen by the neighbour", "chosen by this node"];
+        return by[usize::from(neighbour.opened)].to_owned();
+    }
+    let reasons = neighbour.reasons.iter().map(|reason| match reason {
+        LinkReason::Worth => format!("worth {:.2}/s", neighbour.worth),
+        reason => reason.to_string(),
+    });
+    reasons.collect::<Vec<_>>().join(", ")
 }
 
 impl JsonJob {

@@ -1,0 +1,153 @@
+//! Nodes that choose their neighbours.
+
+use std::{cell::Cell, collections::BTreeSet, time::Duration};
+
+use bytes::Bytes;
+use peercompute_compute::Operation;
+use peercompute_kernel::{LinkReason, NewTask, NodeKernel, Topology};
+use peercompute_net::{
+    Multiaddr, PeerId,
+    memory::{Bandwidth, LinkConfig, MemoryNetwork},
+};
+
+use super::{World, never};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A room of nodes that may keep few neighbours each, in which one name is the submitter's.
+struct Room {
+    world: World,
+    most: usize,
+}
+
+fn link(bytes_per_second: u64) -> LinkConfig {
+    LinkConfig::default()
+        .with_latency(Duration::from_millis(5))
+        .with_bandwidth(Bandwidth::bytes_per_second(bytes_per_second))
+}
+
+impl Room {
+    fn new(seed: u64, most: usize) -> Self {
+        let world = World::of(Topology::Emergent, seed);
+        world.network.set_default_link(link(100_000));
+        Self { world, most }
+    }
+
+    async fn node(&self, name: &str, serves: bool, at: Option<&Multiaddr>) -> NodeKernel {
+        let mut builder = self
+            .world
+            .node(name)
+            .room("test", "room")
+            .neighbours(self.most)
+            .serves(serves)
+            .local_fallback(never())
+            .listen("/memory/0".parse().unwrap());
+        if let Some(at) = at {
+            builder = builder.peer(at.clone());
+        }
+        let node = builder.build(self.world.runtime.clone()).unwrap();
+        node.start().await.unwrap();
+        node
+    }
+
+    /// So many workers that all know each other; the first tells the others of them.
+    async fn workers(&self, count: usize) -> Vec<NodeKernel> {
+        let mut nodes: Vec<NodeKernel> = Vec::new();
+        for index in 0..count {
+            let at = nodes.first().map(|node| node.status().addresses[0].clone());
+            nodes.push(self.node(&format!("w{index}"), true, at.as_ref()).await);
+        }
+        nodes
+    }
+}
+
+fn neighbours(node: &NodeKernel) -> BTreeSet<PeerId> {
+    let mesh = node.status().mesh.unwrap();
+    mesh.neighbours.iter().map(|it| it.peer).collect()
+}
+
+/// Whether work gets from any of these nodes to any other.
+fn is_connected(nodes: &[&NodeKernel]) -> bool {
+    let peer = |node: &NodeKernel| node.status().peer.unwrap();
+    let mut seen = BTreeSet::from([peer(nodes[0])]);
+    loop {
+        let before = seen.len();
+        for node in nodes {
+            if seen.contains(&peer(node)) {
+                seen.extend(neighbours(node));
+            }
+        }
+        if seen.len() == before {
+            return nodes.iter().all(|node| seen.contains(&peer(node)));
+        }
+    }
+}
+
+/// Gives a node tasks of so many bytes for as long as it is polled. Counts in `done` what has come of them.
+async fn work(node: &NodeKernel, bytes: usize, done: &Cell<u64>) {
+    let (mut sender, mut results) = node.submit(Operation::Crc32c.into()).unwrap().split();
+    let input = Bytes::from(vec![7; bytes]);
+    let task = || NewTask {
+        state: None,
+        input: input.clone(),
+    };
+    let push = async {
+        loop {
+            let tasks = (0..64).map(|_| task()).collect();
+            sender.push(tasks).await.unwrap();
+        }
+    };
+    let take = async {
+        let mut outcomes = Vec::new();
+        while results.next_batch(&mut outcomes).await.unwrap() {
+            assert!(outcomes.iter().all(|outcome| outcome.result.is_ok()));
+            done.set(done.get() + outcomes.len() as u64);
+            outcomes.clear();
+        }
+    };
+    futures::join!(push, take);
+}
+
+#[test]
+fn a_submitter_comes_to_have_the_neighbours_to_whom_its_links_are_fast() {
+    let room = Room::new(200, 3);
+    let fast = BTreeSet::from(["w3", "w7", "w9"].map(MemoryNetwork::peer));
+    for peer in &fast {
+        let submitter = MemoryNetwork::peer("submitter");
+        room.world
+            .network
+            .set_link(submitter, *peer, link(2_000_000));
+    }
+    room.world.run(async {
+        let workers = room.workers(12).await;
+        let at = workers[0].status().addresses[0].clone();
+        let node = room.node("submitter", false, Some(&at)).await;
+        node.ready().await;
+        let done = Cell::new(0);
+        let watch = async {
+            for second in 0..150 {
+                room.world.runtime.sleep(SECOND).await;
+                let all: Vec<&NodeKernel> = workers.iter().chain([&node]).collect();
+                assert!(is_connected(&all), "second {second}");
+            }
+            let mesh = node.status().mesh.unwrap();
+            assert_eq!(neighbours(&node), fast, "{mesh:?}");
+            let choice = mesh.choice.unwrap();
+            assert_eq!((choice.most, choice.candidates), (3, 12));
+            assert!(choice.probed == 12 && choice.swaps > 0, "{choice:?}");
+            for neighbour in &mesh.neighbours {
+                assert!(neighbour.reasons.contains(&LinkReason::Worth));
+                assert!(neighbour.worth > 10.0, "{mesh:?}");
+            }
+            let before = done.get();
+            room.world.runtime.sleep(20 * SECOND).await;
+            // 100 a second for each.
+            let rate = (done.get() - before) as f64 / 20.0;
+            assert!(rate > 200.0, "{rate} a second");
+        };
+        tokio::select! {
+            () = work(&node, 20_000, &done) => {}
+            () = watch => {}
+        }
+    });
+}
