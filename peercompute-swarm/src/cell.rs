@@ -12,6 +12,7 @@ mod plan;
 mod ready;
 mod slots;
 pub mod theory;
+mod tree;
 mod units;
 mod view;
 
@@ -22,6 +23,9 @@ pub use choice::{
 pub use config::{Buffer, CellConfig, CellTuning};
 pub use frame::CellFrame;
 pub use link::LinkConfig;
+pub use tree::{
+    Beacon, MAX_TREE_HOPS, MAX_TREE_NEIGHBOURS, ROOT_KEPT, Rank, Role, SEQUENCE_INTERVAL, Tree,
+};
 pub use units::{ByteRate, Item, PerItem, TaskRate, TaskShape};
 pub use view::{CellView, LinkView};
 

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use super::{ByteRate, Port};
+use super::{Beacon, ByteRate, Port, Rank, Tree};
 
 mod figures;
 mod live;
@@ -67,6 +67,7 @@ const PROBE_BACKOFF: f64 = 1.04;
 pub struct LinkChoice {
     most: usize,
     peers: Peers,
+    tree: Tree,
     /// Peers that are linked, are being left, or have a place kept.
     taken: usize,
     next: f64,
@@ -81,11 +82,12 @@ pub struct LinkChoice {
 }
 
 impl LinkChoice {
-    /// A node that knows nobody and may keep `most` links, at least one. `seed` decides when it looks, and at whom.
-    pub fn new(now: Duration, most: usize, seed: u64) -> Self {
+    /// A node of a rank that knows nobody and may keep `most` links, at least one. `seed` decides when it looks, and at whom.
+    pub fn new(now: Duration, rank: Rank, most: usize, seed: u64) -> Self {
         let mut choice = Self {
             most: most.max(1),
             peers: Peers::default(),
+            tree: Tree::new(now, rank),
             taken: 0,
             next: now.as_secs_f64(),
             probe: now.as_secs_f64(),
@@ -117,18 +119,43 @@ impl LinkChoice {
 
     /// When to call [`handle_timeout`](Self::handle_timeout).
     pub fn poll_timeout(&self) -> Duration {
-        Duration::from_secs_f64(self.next).saturating_add(super::ROUNDING)
+        let look = Duration::from_secs_f64(self.next).saturating_add(super::ROUNDING);
+        let tree = self.tree.poll_timeout();
+        tree.map_or(look, |tree| tree.min(look))
+    }
+
+    /// The tree that holds the network together, as the node knows it.
+    pub fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// Whether a place is kept for a link that a peer brings up. One that comes too late is to be taken down again.
+    pub fn expects(&self, peer: Candidate) -> bool {
+        matches!(self.peers.state(peer), State::Placed { .. })
     }
 
     /// A link that was agreed upon is up.
     pub fn handle_link(&mut self, now: Duration, with: Candidate, port: Port) {
-        let since = now.as_secs_f64();
+        let Some(peer) = self.peers.peer_mut(with) else {
+            return;
+        };
+        let (beacon, since) = (peer.beacon.take(), now.as_secs_f64());
         self.change(with, State::Linked { port, since });
+        self.tree.add_neighbour(now, with);
+        if let Some(beacon) = beacon {
+            self.tree.handle_beacon(now, with, beacon);
+        }
+        self.tell_tree(now);
     }
 
     /// A link is down.
     pub fn handle_unlink(&mut self, now: Duration, with: Candidate) {
         self.change(with, State::Known);
+        if let Some(peer) = self.peers.peer_mut(with) {
+            peer.beacon = None;
+        }
+        self.tree.remove_neighbour(now, with);
+        self.tell_tree(now);
         self.make_places(now.as_secs_f64());
     }
 
@@ -141,7 +168,7 @@ impl LinkChoice {
         rate: ByteRate,
         node: &mut impl Standing,
     ) {
-        let now = now.as_secs_f64();
+        let (time, now) = (now, now.as_secs_f64());
         let Some(peer) = self.peers.peer_mut(from) else {
             return;
         };
@@ -176,8 +203,13 @@ impl LinkChoice {
                 self.judge_offer(now, from, node);
             }
             Note::Accept => {
-                if let State::Offered { .. } | State::Wanted { .. } = peer.state {
-                    self.take_place(now, from, node);
+                match peer.state {
+                    State::Offered { .. } => self.take_place(now, from, node),
+                    // Both have offered, and both have accepted.
+                    State::Placed { ours: false, .. } => {
+                        self.choices.push_back(Choice::Link { to: from });
+                    }
+                    _ => {}
                 }
             }
             Note::Refuse => {
@@ -186,24 +218,25 @@ impl LinkChoice {
                     self.make_places(now);
                 }
             }
-            Note::Leave => {
-                if let State::Linked { port, .. } = peer.state {
-                    node.retire(port);
-                    let state = State::Leaving {
-                        port,
-                        since: now,
-                        told: false,
-                        asked: true,
-                    };
-                    self.change(from, state);
-                } else if let State::Leaving { asked, .. } = &mut peer.state {
-                    *asked = true;
-                }
-                self.end_links(now, node);
-            }
+            Note::Leave => self.hear_leave(now, from, node),
+            Note::Stay => self.hear_stay(now, from, node),
             Note::Over => {
-                if let State::Leaving { .. } = peer.state {
-                    self.choices.push_back(Choice::Unlink { to: from });
+                if let State::Leaving {
+                    agreed: true,
+                    heard,
+                    ..
+                } = &mut peer.state
+                {
+                    *heard = true;
+                    self.end_links(now, node);
+                }
+            }
+            Note::Beacon(beacon) => {
+                if let State::Linked { .. } | State::Leaving { .. } = peer.state {
+                    self.tree.handle_beacon(time, from, beacon);
+                    self.tell_tree(time);
+                } else {
+                    peer.beacon = Some(beacon);
                 }
             }
         }
@@ -211,15 +244,37 @@ impl LinkChoice {
 
     /// The time has come that [`poll_timeout`](Self::poll_timeout) named.
     pub fn handle_timeout(&mut self, now: Duration, node: &mut impl Standing) {
-        let now = now.as_secs_f64();
+        if self.tree.poll_timeout().is_some_and(|tree| tree <= now) {
+            self.tree.handle_timeout(now);
+            self.tell_tree(now);
+        }
+        let (time, now) = (now, now.as_secs_f64());
         if now < self.next {
             return;
         }
+        self.value_links(time, node);
         self.forget(now);
         self.end_links(now, node);
         self.look(now);
         self.seek(now, node);
         self.next = now + LOOK_INTERVAL * (0.75 + 0.5 * self.fraction());
+    }
+
+    /// Lets the tree know what links are worth, so that it holds on to those that the node would keep anyway.
+    fn value_links(&mut self, now: Duration, node: &impl Standing) {
+        for (name, peer) in self.peers.iter() {
+            if let State::Linked { port, .. } = peer.state {
+                self.tree.set_worth(name, node.link_worth(port));
+            }
+        }
+        self.tree.handle_timeout(now);
+        self.tell_tree(now);
+    }
+
+    fn tell_tree(&mut self, now: Duration) {
+        while let Some((to, beacon)) = self.tree.poll_beacon(now) {
+            self.say(to, Note::Beacon(beacon));
+        }
     }
 
     fn forget(&mut self, now: f64) {
@@ -302,14 +357,15 @@ impl LinkChoice {
         }
     }
 
-    /// The link that is worth least, among those that are old enough to judge.
+    /// The link that is worth least, among those that are old enough to judge and that the network can do without.
     fn weakest(&self, now: f64, node: &impl Standing) -> Option<(Candidate, f64)> {
         let mut weakest: Option<(Candidate, f64)> = None;
         for (name, peer) in self.peers.iter() {
             let State::Linked { port, since } = peer.state else {
                 continue;
             };
-            if now - since < YOUTH {
+            if now - since < YOUTH || (self.protects() && !self.tree.may_leave(seconds(now), name))
+            {
                 continue;
             }
             let worth = node.link_worth(port);
@@ -346,4 +402,9 @@ impl LinkChoice {
         let bits = self.random.wrapping_mul(0x2545_f491_4f6c_dd1d);
         (bits >> 11) as f64 / (1_u64 << 53) as f64
     }
+}
+
+/// A time, for the tree.
+fn seconds(now: f64) -> Duration {
+    Duration::try_from_secs_f64(now).unwrap_or_default()
 }

@@ -1,10 +1,11 @@
 use super::{ByteRate, Figures};
+use crate::cell::Beacon;
 
 /// Names a peer that a node could link to. The numbers are the shell's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Candidate(pub u32);
 
-/// What two peers that could have a link, or have one, say to each other about it.
+/// What two peers that could have a link, or have one, say to each other about it. Notes from one peer to another have to arrive in order.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Note {
@@ -34,14 +35,18 @@ pub enum Note {
         /// The asker's.
         figures: Figures,
     },
-    /// Yes; a place is kept for [`PLACE_KEPT`] seconds.
+    /// Yes; a place is kept for [`PLACE_KEPT`](super::PLACE_KEPT) seconds.
     Accept,
     /// No.
     Refuse,
-    /// Nothing more comes over the link from here.
+    /// Let us end the link; or, as an answer: yes.
     Leave,
-    /// Nor from here: it is over.
+    /// No: the network would fall apart, as far as is known here. The link stays.
+    Stay,
+    /// Nothing more comes over the link from here.
     Over,
+    /// About the tree that holds the network together. Only over links that are up, or about to be.
+    Beacon(Beacon),
 }
 
 /// The bytes of a probe, and of its echo.
@@ -55,7 +60,8 @@ impl Note {
             Self::Echo { .. } => PROBE_BYTES + 20,
             Self::Tell { .. } | Self::Offer { .. } => 16,
             Self::Measured { .. } => 8,
-            Self::Ask | Self::Accept | Self::Refuse | Self::Leave | Self::Over => 4,
+            Self::Beacon(_) => 28,
+            Self::Ask | Self::Accept | Self::Refuse | Self::Leave | Self::Stay | Self::Over => 4,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What a node knows of its peers, and how far they are with a link.
 
-use super::{ByteRate, Candidate, FIGURES_KEPT, Figures, Port, Standing};
+use super::{Beacon, ByteRate, Candidate, FIGURES_KEPT, Figures, Port, Standing};
 
 /// The most peers among which a node chooses. It is not told of more: who knows so many finds what there is to find.
 pub const MAX_PEERS: usize = 4096;
@@ -68,6 +68,8 @@ pub(super) struct Peer {
     pub(super) back: f64,
     pub(super) figures: Option<(Figures, f64)>,
     pub(super) state: State,
+    /// What it said of the tree before the link was up here.
+    pub(super) beacon: Option<Beacon>,
 }
 
 impl Peer {
@@ -101,12 +103,16 @@ pub(super) enum State {
         port: Port,
         since: f64,
     },
-    /// The link is to end. `told`: the peer knows; `asked`: it was the peer that wanted it.
+    /// The link is to end.
     Leaving {
         port: Port,
         since: f64,
-        told: bool,
-        asked: bool,
+        /// It was this node that wanted it, and both agree.
+        ours: bool,
+        agreed: bool,
+        /// Whether it has been said from here, and from there, that nothing more comes.
+        said: bool,
+        heard: bool,
     },
 }
 
