@@ -20,7 +20,8 @@ use peercompute_net::{Path, PeerId};
 use peercompute_proto::v1::{StreamBinding, TaskSpec};
 use peercompute_rt::Runtime;
 use peercompute_swarm::{
-    Exchange, ExchangeConfig, ExchangeEvent, JobId, NeighbourId, NewTask, RunBy, TaskId,
+    Exchange, ExchangeConfig, ExchangeEvent, JobId, NeighbourId, Neighbourhood, NewTask, RunBy,
+    TaskId,
 };
 use tokio::sync::Notify;
 
@@ -32,7 +33,7 @@ use choosing::Choosing;
 pub(crate) use choosing::Order;
 
 use crate::{
-    Role,
+    Topology,
     clock::now,
     error::{JobError, PushError, SubmitError},
     serve::Workshop,
@@ -68,7 +69,7 @@ struct State {
     batch: Vec<Work>,
     /// The pool had no room.
     stalled: bool,
-    role: Role,
+    topology: Topology,
     stopped: bool,
     local: PeerId,
     /// In a node that chooses its neighbours.
@@ -91,13 +92,18 @@ impl Mesh {
         config: ExchangeConfig,
         workshop: Arc<Workshop>,
         local: PeerId,
-        neighbours: Option<usize>,
+        topology: Topology,
+        neighbours: usize,
     ) -> Arc<Self> {
         let seed = runtime.random_u64();
         let now = now(&runtime);
         let binding = config.binding.clone();
-        let choosing = neighbours.map(|most| Choosing::new(now, most, runtime.random_u64()));
         let core = Exchange::new(config, now, seed);
+        let choosing = topology.chooses().then(|| {
+            let seed = runtime.random_u64();
+            let hood = Neighbourhood::new(now, core.rank(), neighbours, seed);
+            Choosing::new(hood.with_ways(topology.ways()))
+        });
         Arc::new(Self {
             runtime,
             workshop,
@@ -110,7 +116,7 @@ impl Mesh {
                 client: None,
                 batch: Vec::new(),
                 stalled: false,
-                role: Role::default(),
+                topology,
                 stopped: false,
                 local,
                 choosing,
@@ -261,10 +267,6 @@ impl Mesh {
                 }
             }
         }
-    }
-
-    pub(crate) fn set_role(&self, role: Role) {
-        self.lock().role = role;
     }
 
     /// One step of the core, and everything that follows from it.

@@ -81,10 +81,14 @@ impl NodeKernel {
             if parts.serves {
                 config.capabilities = capabilities;
             }
-            let neighbours = parts.topology.chooses().then_some(parts.neighbours);
-            let local = transport.local_peer();
-            let runtime = parts.runtime.clone();
-            Mesh::new(runtime, config, workshop.clone(), local, neighbours)
+            Mesh::new(
+                parts.runtime.clone(),
+                config,
+                workshop.clone(),
+                transport.local_peer(),
+                parts.topology,
+                parts.neighbours,
+            )
         });
         Self {
             parts,

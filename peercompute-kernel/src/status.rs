@@ -81,6 +81,10 @@ pub struct MeshChoice {
 pub enum LinkReason {
     /// It is the only one.
     Only,
+    /// The node hangs on the neighbour in the tree that holds the network together.
+    Parent,
+    /// The neighbour hangs on the node.
+    Child,
     /// It is too young to be judged.
     Young,
     /// By what it is worth.
@@ -95,6 +99,8 @@ impl fmt::Display for LinkReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Only => "only link",
+            Self::Parent => "parent",
+            Self::Child => "child",
             Self::Young => "young",
             Self::Worth => "worth",
             Self::Leaving => "leaving",

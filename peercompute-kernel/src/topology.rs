@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use peercompute_net::PeerId;
+use peercompute_swarm::Ways;
 
 /// The neighbours that a node keeps at most, unless it is told otherwise.
 pub const NEIGHBOURS: usize = 8;
@@ -15,9 +16,6 @@ pub(crate) const FIRST: usize = 3;
 
 /// The same for a node that has had so many before: only without any it does not wait for an agreement.
 pub(crate) const LAST: usize = 1;
-
-/// Children of a node in a hierarchy: with its parent it has as many neighbours as it looks for.
-const CHILDREN: usize = NEIGHBOURS - 1;
 
 /// How work gets from the nodes that have it to those that do it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -38,7 +36,18 @@ impl Topology {
 
     /// Whether a node decides by what links are worth which of its peers are its neighbours.
     pub(crate) fn chooses(self) -> bool {
-        self == Self::Emergent
+        match self {
+            Self::Emergent | Self::Hierarchy => true,
+            Self::Distributed => false,
+        }
+    }
+
+    /// Over which of its links its work flows.
+    pub(crate) fn ways(self) -> Ways {
+        match self {
+            Self::Emergent | Self::Distributed => Ways::All,
+            Self::Hierarchy => Ways::Tree,
+        }
     }
 
     /// Its name.
@@ -118,32 +127,14 @@ pub(crate) struct Candidate {
     pub(crate) failed: bool,
 }
 
-/// Whom a node wants for neighbours, and what it is among them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Choice {
-    pub(crate) neighbours: BTreeSet<PeerId>,
-    pub(crate) role: Role,
-}
-
 /// Says which links are opened straight, without a word about what they would be worth, where a node may have `most` of them, and takes `few` of those who choose, too.
-pub(crate) fn choose(
-    topology: Topology,
+///
+/// All in a room where all can be neighbours. Otherwise a few: of the rest those who choose, too, come to an agreement.
+pub(crate) fn straight(
     local: PeerId,
     [few, most]: [usize; 2],
     candidates: &[Candidate],
-) -> Choice {
-    match topology {
-        Topology::Distributed => Choice::default(),
-        Topology::Emergent => Choice {
-            neighbours: straight(local, [few, most], candidates),
-            role: Role::Peer,
-        },
-        Topology::Hierarchy => tree(local, candidates),
-    }
-}
-
-/// All in a room where all can be neighbours. Otherwise a few: of the rest those who choose, too, come to an agreement.
-fn straight(local: PeerId, [few, most]: [usize; 2], candidates: &[Candidate]) -> BTreeSet<PeerId> {
+) -> BTreeSet<PeerId> {
     let mut reached: Vec<_> = candidates.iter().filter(|it| it.reached).collect();
     let room_for_all = reached.len() <= most;
     // Whoever is a neighbour stays one. Among the others, those of whom not everybody thinks first.
@@ -160,35 +151,6 @@ fn straight(local: PeerId, [few, most]: [usize; 2], candidates: &[Candidate]) ->
         }
     }
     wanted
-}
-
-/// Peer ids in their order are the places of a tree in which each node has as many children as it can. Those who see the same peers see the same tree.
-fn tree(local: PeerId, candidates: &[Candidate]) -> Choice {
-    let mut places: Vec<PeerId> = candidates.iter().map(|it| it.peer).collect();
-    places.push(local);
-    places.sort();
-    places.dedup();
-    let own = places.iter().position(|peer| *peer == local).unwrap_or(0);
-    let reached = |place: usize| {
-        let peer = places[place];
-        candidates
-            .iter()
-            .any(|candidate| candidate.peer == peer && candidate.reached)
-            .then_some(peer)
-    };
-    let above = std::iter::successors(Some(own), |place| Some(place.checked_sub(1)? / CHILDREN));
-    let parent = above.skip(1).find_map(reached);
-    let first = own * CHILDREN + 1;
-    let children = first..(first + CHILDREN).min(places.len());
-    let has_children = !children.is_empty();
-    Choice {
-        neighbours: children.filter_map(reached).chain(parent).collect(),
-        role: match (own, has_children) {
-            (0, _) => Role::Root,
-            (_, true) => Role::Parent,
-            (_, false) => Role::Child,
-        },
-    }
 }
 
 /// How far two peers are from each other in a space that has nothing to do with where they are: it spreads the links over all.
@@ -243,10 +205,10 @@ mod tests {
         for candidate in others.iter_mut().skip(12) {
             candidate.linked = true;
         }
-        let choice = choose(Topology::Emergent, peers[0], [FIRST, 8], &others);
-        assert_eq!(choice.neighbours.len(), 8);
+        let neighbours = straight(peers[0], [FIRST, 8], &others);
+        assert_eq!(neighbours.len(), 8);
         for candidate in &others {
-            assert!(!candidate.linked || choice.neighbours.contains(&candidate.peer));
+            assert!(!candidate.linked || neighbours.contains(&candidate.peer));
         }
     }
 
@@ -257,8 +219,8 @@ mod tests {
         for candidate in &mut others {
             candidate.chooses = true;
         }
-        let choice = choose(Topology::Emergent, peers[0], [FIRST, 8], &others);
-        assert_eq!(choice.neighbours.len(), 8);
+        let neighbours = straight(peers[0], [FIRST, 8], &others);
+        assert_eq!(neighbours.len(), 8);
     }
 
     #[test]
@@ -268,68 +230,14 @@ mod tests {
         for candidate in &mut others {
             candidate.chooses = true;
         }
-        let first = choose(Topology::Emergent, peers[0], [FIRST, 8], &others).neighbours;
+        let first = straight(peers[0], [FIRST, 8], &others);
         assert_eq!(first.len(), FIRST);
         for candidate in &mut others {
             candidate.failed = first.contains(&candidate.peer);
         }
-        let second = choose(Topology::Emergent, peers[0], [FIRST, 8], &others).neighbours;
+        let second = straight(peers[0], [FIRST, 8], &others);
         assert_eq!(second.len(), FIRST);
         assert!(second.is_disjoint(&first));
-        assert_eq!(
-            choose(Topology::Emergent, peers[0], [FIRST, 1], &others)
-                .neighbours
-                .len(),
-            1
-        );
-    }
-
-    #[test]
-    fn the_links_of_a_hierarchy_are_a_tree_that_both_ends_want() {
-        let peers = peers(60);
-        let choices: Vec<_> = (0..peers.len())
-            .map(|own| {
-                choose(
-                    Topology::Hierarchy,
-                    peers[own],
-                    [FIRST, 8],
-                    &others(&peers, own),
-                )
-            })
-            .collect();
-        let mut links = 0;
-        for (peer, choice) in peers.iter().zip(&choices) {
-            assert!(choice.neighbours.len() <= NEIGHBOURS);
-            for other in &choice.neighbours {
-                let place = peers.binary_search(other).unwrap();
-                assert!(choices[place].neighbours.contains(peer));
-                links += 1;
-            }
-        }
-        assert_eq!(links, 2 * (peers.len() - 1));
-        let roots = choices.iter().filter(|choice| choice.role == Role::Root);
-        assert_eq!(roots.count(), 1);
-    }
-
-    #[test]
-    fn a_parent_out_of_reach_is_passed_over() {
-        let peers = peers(60);
-        let mut others = others(&peers, 59);
-        // (59 - 1) / 7 is its parent, (8 - 1) / 7 its parent's.
-        others[8].reached = false;
-        let choice = choose(Topology::Hierarchy, peers[59], [FIRST, 8], &others);
-        assert_eq!(choice.neighbours, BTreeSet::from([peers[1]]));
-    }
-
-    #[test]
-    fn in_a_distributed_topology_nobody_is_a_neighbour() {
-        let peers = peers(3);
-        let choice = choose(
-            Topology::Distributed,
-            peers[0],
-            [FIRST, 8],
-            &others(&peers, 0),
-        );
-        assert!(choice.neighbours.is_empty());
+        assert_eq!(straight(peers[0], [FIRST, 1], &others).len(), 1);
     }
 }

@@ -78,6 +78,8 @@ pub const MAX_METADATA: usize = 32;
 pub const MAX_CELL_CHANGES: usize = 5;
 /// Figures of a node that one [`LinkFrame`](crate::v1::LinkFrame) tells of.
 pub const MAX_LINK_FIGURES: usize = 5;
+/// Numbers about the tree that one [`LinkFrame`](crate::v1::LinkFrame) tells of.
+pub const MAX_LINK_BEACON: usize = 7;
 /// Jobs, messages of cells, renewals, ends or refusals in one frame of a flow.
 pub const MAX_FLOW_PARTS: usize = 64;
 /// Chunks in one frame of a flow.

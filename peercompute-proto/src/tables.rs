@@ -74,6 +74,7 @@ rules! {
         binding = 1 One(&STREAM_BINDING),
         figures = 3 Numbers(MAX_LINK_FIGURES),
         padding = 5 Length(MAX_LINK_PADDING),
+        beacon = 7 Numbers(MAX_LINK_BEACON),
     }
     CAPABILITIES: Capabilities {}
     METADATA: MetadataEntry {

@@ -36,7 +36,7 @@ pub use error::{AddNeighbourError, FlowViolation};
 pub use event::{ExchangeEvent, FlowAssignment, JobKey, NeighbourId, RunBy};
 pub use links::{
     CandidateStatus, HeardNote, LinkOrder, LinkTalk, LinkViolation, Neighbourhood,
-    NeighbourhoodStatus,
+    NeighbourhoodStatus, Ways,
 };
 pub use status::{ExchangeStatus, FlowJobStatus, FlowStatus, NeighbourStatus};
 

@@ -44,7 +44,7 @@ pub use exchange::{
     AddNeighbourError, CandidateStatus, Exchange, ExchangeConfig, ExchangeEvent, ExchangeStatus,
     FlowAssignment, FlowJobStatus, FlowStatus, FlowViolation, HeardNote, JobKey, LinkOrder,
     LinkTalk, LinkViolation, MAX_JOBS, NeighbourId, NeighbourStatus, Neighbourhood,
-    NeighbourhoodStatus, RunBy,
+    NeighbourhoodStatus, RunBy, Ways,
 };
 pub use failure::{Failure, FailureReason};
 pub use ids::{JobId, TaskId, Ticket, WorkerId};

@@ -10,11 +10,12 @@ use peercompute_net::PeerId;
 use peercompute_swarm::{
     CandidateStatus, Exchange, HeardNote, LinkOrder, NeighbourId, Neighbourhood,
     NeighbourhoodStatus,
-    cell::{Candidate, Note},
+    cell::{self, Candidate, Note},
 };
 use tokio::sync::Notify;
 
 use super::{Mesh, State};
+use crate::Role;
 
 /// What the supervisor is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,9 +56,9 @@ pub(super) struct Talk {
 }
 
 impl Choosing {
-    pub(super) fn new(now: Duration, most: usize, seed: u64) -> Self {
+    pub(super) fn new(hood: Neighbourhood) -> Self {
         Self {
-            hood: Neighbourhood::new(now, most, seed),
+            hood,
             names: BTreeMap::new(),
             peers: BTreeMap::new(),
             next: 0,
@@ -82,7 +83,7 @@ impl Choosing {
         now: Duration,
         peer: PeerId,
         id: NeighbourId,
-        core: &Exchange,
+        core: &mut Exchange,
     ) {
         if let Some(name) = self.names.get(&peer) {
             self.hood.handle_link(now, *name, id, core);
@@ -92,6 +93,16 @@ impl Choosing {
     pub(super) fn link_down(&mut self, now: Duration, peer: PeerId, core: &Exchange) {
         if let Some(name) = self.names.get(&peer) {
             self.hood.handle_unlink(now, *name, core);
+        }
+    }
+
+    /// What the node is in a hierarchy.
+    pub(super) fn role(&self) -> Role {
+        match self.hood.role() {
+            cell::Role::Root => Role::Root,
+            cell::Role::Parent => Role::Parent,
+            cell::Role::Child => Role::Child,
+            _ => Role::Peer,
         }
     }
 
@@ -109,12 +120,12 @@ impl Choosing {
     }
 
     /// The peers that are connected and speak the protocol now.
-    fn set_candidates(&mut self, now: Duration, peers: &BTreeSet<PeerId>) {
+    fn set_candidates(&mut self, now: Duration, peers: &BTreeSet<PeerId>, core: &mut Exchange) {
         let gone: Vec<PeerId> = self.names.keys().copied().collect();
         for peer in gone.into_iter().filter(|peer| !peers.contains(peer)) {
             if let Some(name) = self.names.remove(&peer) {
                 self.peers.remove(&name);
-                self.hood.remove_peer(now, name);
+                self.hood.remove_peer(now, name, core);
                 self.orders.retain(|order| order.with() != peer);
             }
         }
@@ -189,7 +200,7 @@ impl Mesh {
     pub(super) fn set_candidates(&self, peers: &BTreeSet<PeerId>) {
         self.step(|state, now| {
             if let Some(choosing) = &mut state.choosing {
-                choosing.set_candidates(now, peers);
+                choosing.set_candidates(now, peers, &mut state.core);
             }
         });
     }

@@ -71,7 +71,7 @@ impl Mesh {
                 },
             );
             if let Some(choosing) = &mut state.choosing {
-                choosing.link_up(now, peer, neighbour, &state.core);
+                choosing.link_up(now, peer, neighbour, &mut state.core);
             }
             Ok(neighbour)
         })?;

@@ -7,6 +7,7 @@ use peercompute_swarm::{FlowJobStatus, NeighbourId, NeighbourStatus};
 
 use super::{Link, Mesh, State};
 use crate::{
+    Role, Topology,
     clock::now,
     status::{LinkReason, MeshChoice, MeshFlow, MeshJob, MeshNeighbour, MeshStatus},
 };
@@ -31,7 +32,7 @@ impl Mesh {
             }
         });
         MeshStatus {
-            role: state.role,
+            role: state.role(),
             up: status.up,
             down: status.down,
             stored_bytes: status.stored_bytes as u64,
@@ -43,6 +44,13 @@ impl Mesh {
 }
 
 impl State {
+    fn role(&self) -> Role {
+        match (&self.choosing, self.topology) {
+            (Some(choosing), Topology::Hierarchy) => choosing.role(),
+            _ => Role::Peer,
+        }
+    }
+
     fn neighbour(&self, now: Duration, link: &Link, it: &NeighbourStatus) -> MeshNeighbour {
         let choosing = self.choosing.as_ref();
         let chosen = choosing.and_then(|choosing| choosing.candidate(now, link.peer, &self.core));
@@ -51,6 +59,8 @@ impl State {
             let mut give = |holds: bool, reason| reasons.extend(holds.then_some(reason));
             give(chosen.leaving, LinkReason::Leaving);
             give(self.links.len() == 1, LinkReason::Only);
+            give(chosen.parent, LinkReason::Parent);
+            give(chosen.child, LinkReason::Child);
             give(chosen.young, LinkReason::Young);
             give(
                 chosen.worth.is_some_and(|worth| worth > 0.0),

@@ -15,13 +15,13 @@ use crate::{
     error::LinkError,
     retries::Retries,
     submit::{Alone, Sight, Verdict},
-    topology::{Candidate, FIRST, LAST, choose},
+    topology::{Candidate, FIRST, LAST, straight},
 };
 
 /// How long the peer with the higher id waits for the other to open the stream.
 const COURTESY: Duration = Duration::from_secs(1);
 
-/// The most links at once, those that others have opened included.
+/// The most links at once, those that others have opened included, and such that are about to end.
 const MAX_LINKS: usize = 48;
 
 /// The most streams of notes at once that others have opened, and as many that this node has. Those of peers that come on top are not taken; what there was to say to
@@ -178,14 +178,15 @@ impl MeshSupervisor {
         self.mesh.set_candidates(&reached);
         links.settled |= linked.len() >= FIRST;
         let few = if links.settled { LAST } else { FIRST };
-        let choice = choose(self.topology, local, [few, self.neighbours], &candidates);
-        self.mesh.set_role(choice.role);
-        links
-            .wanted
-            .retain(|peer, _| choice.neighbours.contains(peer));
+        let wanted = if self.topology.chooses() {
+            straight(local, [few, self.neighbours], &candidates)
+        } else {
+            BTreeSet::new()
+        };
+        links.wanted.retain(|peer, _| wanted.contains(peer));
         let (mut hopes, mut retry) = (0, None::<Duration>);
         hopes += peers.iter().filter(|it| it.is_being_dialled).count();
-        for peer in &choice.neighbours {
+        for peer in &wanted {
             let since = *links.wanted.entry(*peer).or_insert(now);
             if links.to.contains_key(peer) {
                 hopes += 1;

@@ -110,7 +110,7 @@ async fn work(node: &NodeKernel, bytes: usize, done: &Cell<u64>) {
 
 #[test]
 fn a_submitter_comes_to_have_the_neighbours_to_whom_its_links_are_fast() {
-    let room = Room::new(200, 3);
+    let room = Room::new(200, 4);
     let fast = BTreeSet::from(["w3", "w7", "w9"].map(MemoryNetwork::peer));
     for peer in &fast {
         let submitter = MemoryNetwork::peer("submitter");
@@ -131,11 +131,13 @@ fn a_submitter_comes_to_have_the_neighbours_to_whom_its_links_are_fast() {
                 assert!(is_connected(&all), "second {second}");
             }
             let mesh = node.status().mesh.unwrap();
-            assert_eq!(neighbours(&node), fast, "{mesh:?}");
+            assert!(neighbours(&node).is_superset(&fast), "{mesh:?}");
+            assert!(mesh.neighbours.len() <= 4, "{mesh:?}");
             let choice = mesh.choice.unwrap();
-            assert_eq!((choice.most, choice.candidates), (3, 12));
+            assert_eq!((choice.most, choice.candidates), (4, 12));
             assert!(choice.probed == 12 && choice.swaps > 0, "{choice:?}");
-            for neighbour in &mesh.neighbours {
+            let good = mesh.neighbours.iter();
+            for neighbour in good.filter(|it| fast.contains(&it.peer)) {
                 assert!(neighbour.reasons.contains(&LinkReason::Worth));
                 assert!(neighbour.worth > 10.0, "{mesh:?}");
             }

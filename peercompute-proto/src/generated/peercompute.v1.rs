@@ -871,6 +871,19 @@ pub struct LinkFrame {
     /// Bytes that mean nothing, at most 1 KiB.
     #[prost(bytes = "bytes", tag = "5")]
     pub padding: ::prost::bytes::Bytes,
+    /// With BEACON, the rank of the root within its class.
+    #[prost(fixed64, tag = "6")]
+    pub root: u64,
+    /// With BEACON, at most 7 numbers, in this order; what is missing at the end is 0, and what is out of bounds is taken for the largest.
+    ///    1. how far the root had counted
+    ///    2. the root's class
+    ///    3. quarters of a second since the root said so, as far as is known, up to 255
+    ///    4. the sender's hops from the root, up to 255
+    ///    5. what decides between nodes that are equally far from it, up to 65535
+    ///    6. the sender's own class, up to 255
+    ///    7. 1 if the sender hangs on the receiver, and 2 more if it could do without the receiver
+    #[prost(uint32, repeated, tag = "7")]
+    pub beacon: ::prost::alloc::vec::Vec<u32>,
 }
 /// What is said. Receivers pass over what they do not know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -894,10 +907,14 @@ pub enum LinkNote {
     Accept = 7,
     /// No.
     Refuse = 8,
-    /// Nothing more comes over the link from here.
+    /// Let us end the link; or, as an answer: yes.
     Leave = 9,
-    /// Nor from here: it is over.
+    /// Nothing more comes over the link from here. It ends when both have said so.
     Over = 10,
+    /// No: the network would fall apart, as far as is known here. The link stays.
+    Stay = 11,
+    /// About the tree that holds the network together: only over links that are up, or about to be.
+    Beacon = 12,
 }
 impl LinkNote {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -917,6 +934,8 @@ impl LinkNote {
             Self::Refuse => "LINK_NOTE_REFUSE",
             Self::Leave => "LINK_NOTE_LEAVE",
             Self::Over => "LINK_NOTE_OVER",
+            Self::Stay => "LINK_NOTE_STAY",
+            Self::Beacon => "LINK_NOTE_BEACON",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -933,6 +952,8 @@ impl LinkNote {
             "LINK_NOTE_REFUSE" => Some(Self::Refuse),
             "LINK_NOTE_LEAVE" => Some(Self::Leave),
             "LINK_NOTE_OVER" => Some(Self::Over),
+            "LINK_NOTE_STAY" => Some(Self::Stay),
+            "LINK_NOTE_BEACON" => Some(Self::Beacon),
             _ => None,
         }
     }

@@ -364,6 +364,11 @@ pub(crate) fn bad_ones() -> Vec<Bad> {
             "too_many",
             empty().bytes(3, &[1; limits::MAX_LINK_FIGURES + 1]),
         ),
+        bad::<v1::LinkFrame>(
+            "link_beacon",
+            "too_many",
+            empty().bytes(7, &[1; limits::MAX_LINK_BEACON + 1]),
+        ),
         bad::<v1::FlowFrame>(
             "flow_jobs",
             "too_many",

@@ -111,6 +111,12 @@ fn links(visitor: &mut impl Visitor) {
             padding: vec![0; 9].into(),
             ..v1::LinkFrame::default()
         };
+        "LinkFrame.beacon" v1::LinkFrame {
+            note: v1::LinkNote::Beacon.into(),
+            root: 0x0123_4567_89ab_cdef,
+            beacon: vec![1234, 70, 3, 2, 48_879, 64, 3],
+            ..v1::LinkFrame::default()
+        };
         "LinkFrame.empty" v1::LinkFrame::default();
         "LinkFrame.hello" v1::LinkFrame {
             binding: Some(v1::StreamBinding::new(scope())),
@@ -123,6 +129,8 @@ fn links(visitor: &mut impl Visitor) {
             figures: vec![i32::MIN, i32::MAX, i32::MIN, i32::MAX, i32::MIN],
             rate: u32::MAX,
             padding: vec![0x5a; 1024].into(),
+            root: u64::MAX,
+            beacon: vec![u32::MAX; 7],
         };
     }
 }

@@ -265,14 +265,20 @@ pub(crate) fn link_frame() -> impl Strategy<Value = v1::LinkFrame> {
         vec(figure, 0..=5),
         any::<u32>(),
         vec(any::<u8>(), 0..40),
+        any::<u64>(),
+        vec(prop_oneof![Just(0), 0..300_u32, any::<u32>()], 0..=7),
     )
-        .prop_map(|(binding, note, figures, rate, padding)| v1::LinkFrame {
-            binding,
-            note,
-            figures,
-            rate,
-            padding: padding.into(),
-        })
+        .prop_map(
+            |(binding, note, figures, rate, padding, root, beacon)| v1::LinkFrame {
+                binding,
+                note,
+                figures,
+                rate,
+                padding: padding.into(),
+                root,
+                beacon,
+            },
+        )
 }
 
 fn flow_job() -> impl Strategy<Value = v1::FlowJob> {

@@ -114,8 +114,8 @@ pub(super) struct JobLink {
     pub(super) claims: Claims,
     /// Bundles of tasks that the neighbour was handed, and whose results have not come by.
     pub(super) handed: BTreeSet<u64>,
-    /// It is to end.
-    pub(super) retired: bool,
+    /// Nothing is begun over it.
+    pub(super) still: bool,
     /// Bytes sent and received since the last tick.
     pub(super) sent: u64,
     pub(super) received: u64,
@@ -139,7 +139,7 @@ impl JobLink {
             incoming: PerItem::default(),
             claims: Claims::default(),
             handed: BTreeSet::new(),
-            retired: false,
+            still: false,
             sent: 0,
             received: 0,
             figures,
@@ -330,7 +330,7 @@ impl Job {
             let links = &self.links;
             let open = |to: &NeighbourId| {
                 let link = links.get(to);
-                let computes = link.is_some_and(|link| link.heard.worker > 0 && !link.retired);
+                let computes = link.is_some_and(|link| link.heard.worker > 0 && !link.still);
                 computes && source.windows.get(to).is_none_or(Window::is_open)
             };
             let Some(place) = self.awaiting.iter().position(open) else {
@@ -379,19 +379,15 @@ impl Job {
         self.wakes.push(neighbour);
     }
 
-    /// Nothing more is begun over a link.
-    pub(super) fn retire_link(&mut self, neighbour: NeighbourId) {
+    /// Nothing more is begun over a link, or is again.
+    pub(super) fn still_link(&mut self, neighbour: NeighbourId, is_still: bool) {
         if let Some(link) = self.links.get_mut(&neighbour) {
-            link.retired = true;
-            self.cell.retire_link(link.port);
-        }
-    }
-
-    /// A link goes on.
-    pub(super) fn keep_link(&mut self, neighbour: NeighbourId) {
-        if let Some(link) = self.links.get_mut(&neighbour) {
-            link.retired = false;
-            self.cell.keep_link(link.port);
+            link.still = is_still;
+            if is_still {
+                self.cell.retire_link(link.port);
+            } else {
+                self.cell.keep_link(link.port);
+            }
         }
     }
 

@@ -12,7 +12,7 @@ pub use talk::{HeardNote, LinkTalk, LinkViolation};
 
 use super::{Exchange, NeighbourId};
 use crate::cell::{
-    ByteRate, Candidate, Choice, Figures, LinkChoice, Note, PLACE_KEPT, Port, Standing,
+    ByteRate, Candidate, Choice, Figures, LinkChoice, Note, Port, Rank, Role, Standing,
 };
 use credit::{Credit, Ear};
 
@@ -56,6 +56,10 @@ pub struct CandidateStatus {
     pub young: bool,
     /// The link is to end.
     pub leaving: bool,
+    /// The node hangs on the peer, in the tree that holds the network together.
+    pub parent: bool,
+    /// The peer hangs on the node.
+    pub child: bool,
     /// The rates there and back as they were last measured, in bytes a second.
     pub rates: Option<[f64; 2]>,
     /// How much of what it says of itself is believed, from 0 to 1.
@@ -76,6 +80,17 @@ pub struct NeighbourhoodStatus {
     pub swaps: u64,
 }
 
+/// Over which of its links a node's work flows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ways {
+    /// All of them.
+    #[default]
+    All,
+    /// Those of the tree that holds the network together: to the node that it hangs on, and to those that hang on it.
+    Tree,
+}
+
 /// Decides which of the peers it knows a node keeps for neighbours: a state machine without I/O and without a clock, beside an [`Exchange`].
 ///
 /// It is [`LinkChoice`], with what it takes to believe strangers: figures of a peer whose links did not keep what they promised count for less, answers that nobody
@@ -85,6 +100,7 @@ pub struct NeighbourhoodStatus {
 #[derive(Debug)]
 pub struct Neighbourhood {
     choice: LinkChoice,
+    ways: Ways,
     most: usize,
     peers: BTreeMap<Candidate, Peer>,
     /// Bounded by the peers: a few for each.
@@ -107,8 +123,6 @@ struct Peer {
     /// What it said last of itself.
     figures: Option<Figures>,
     link: Option<Link>,
-    /// When it was told that it has a place.
-    invited: Option<Duration>,
     /// When its link was given up.
     parted: Option<Duration>,
 }
@@ -134,7 +148,6 @@ impl Peer {
             rates: None,
             figures: None,
             link: None,
-            invited: None,
             parted: None,
         }
     }
@@ -153,16 +166,23 @@ impl Peer {
 }
 
 impl Neighbourhood {
-    /// One that knows nobody, and may keep `most` links, at least one.
-    pub fn new(now: Duration, most: usize, seed: u64) -> Self {
+    /// That of a node of a rank in the tree that holds the network together. It knows nobody, and may keep `most` links, at least one.
+    pub fn new(now: Duration, rank: Rank, most: usize, seed: u64) -> Self {
         Self {
-            choice: LinkChoice::new(now, most, seed),
+            choice: LinkChoice::new(now, rank, most, seed),
+            ways: Ways::default(),
             most: most.max(1),
             peers: BTreeMap::new(),
             orders: VecDeque::new(),
             links: 0,
             swaps: 0,
         }
+    }
+
+    /// Has work flow over some links only.
+    #[must_use]
+    pub fn with_ways(self, ways: Ways) -> Self {
+        Self { ways, ..self }
     }
 
     /// There is a peer that the node could have a link with. The shell chooses its name, and gives it to no other before it has
@@ -176,10 +196,13 @@ impl Neighbourhood {
         self.peers.contains_key(&peer)
     }
 
-    /// A peer is out of reach.
-    pub fn remove_peer(&mut self, now: Duration, peer: Candidate) {
+    /// A peer is out of reach, or has turned out not to choose its links: if there is one with it, that is nobody's choice from now on.
+    pub fn remove_peer(&mut self, now: Duration, peer: Candidate, exchange: &mut Exchange) {
         if let Some(gone) = self.peers.remove(&peer) {
-            self.links -= usize::from(gone.link.is_some());
+            if let Some(link) = gone.link {
+                self.links -= 1;
+                exchange.set_quiet(link.neighbour, false);
+            }
             self.choice.remove_peer(now, peer);
             self.orders.retain(|order| order.with() != peer);
             self.settle(now);
@@ -192,7 +215,7 @@ impl Neighbourhood {
         now: Duration,
         with: Candidate,
         neighbour: NeighbourId,
-        exchange: &Exchange,
+        exchange: &mut Exchange,
     ) {
         let own = exchange.figures();
         let Some(peer) = self.peers.get_mut(&with) else {
@@ -209,8 +232,8 @@ impl Neighbourhood {
             promised,
             best: 0.0,
         });
-        peer.invited = None;
         self.choice.handle_link(now, with, port(neighbour));
+        self.follow_tree(exchange);
         self.settle(now);
     }
 
@@ -264,6 +287,7 @@ impl Neighbourhood {
             *figures = peer.credit.discount(now, &exchange.figures(), figures);
         }
         self.choice.handle_note(now, from, note, rate, exchange);
+        self.follow_tree(exchange);
         self.settle(now);
     }
 
@@ -281,13 +305,24 @@ impl Neighbourhood {
 
     /// Lets time pass. Harmless when early.
     pub fn handle_timeout(&mut self, now: Duration, exchange: &mut Exchange) {
-        for peer in self.peers.values_mut() {
+        for (name, peer) in &mut self.peers {
             if let Some(link) = &mut peer.link {
                 link.best = link.best.max(exchange.link_worth(port(link.neighbour)));
             }
+            let silent = |at: Duration| now.saturating_sub(at) >= ANSWER;
+            if peer.rates.is_none()
+                && peer.link.is_none()
+                && !self.choice.expects(*name)
+                && peer.probed.take_if(|at| silent(*at)).is_some()
+            {
+                // The probe or its echo was lost: it is measured another time.
+                self.choice.remove_peer(now, *name);
+                self.choice.add_peer(*name);
+            }
         }
         self.choice.handle_timeout(now, exchange);
-        self.choice.shed(now, exchange);
+        self.choice.shed(now, &*exchange);
+        self.follow_tree(exchange);
         self.settle(now);
     }
 
@@ -314,8 +349,7 @@ impl Neighbourhood {
         let within = |at: Option<Duration>, most: Duration| {
             at.is_some_and(|at| now.saturating_sub(at) < most)
         };
-        let invited = peer.and_then(|peer| peer.invited);
-        if within(invited, Duration::from_secs_f64(PLACE_KEPT)) {
+        if self.choice.expects(from) {
             return true;
         }
         let parted = peer.and_then(|peer| peer.parted);
@@ -330,6 +364,17 @@ impl Neighbourhood {
     /// The links that the node may keep.
     pub fn most(&self) -> usize {
         self.most
+    }
+
+    /// What the node is to those around it, in the tree that holds the network together.
+    pub fn role(&self) -> Role {
+        self.choice.tree().role()
+    }
+
+    /// Whether the link to a peer is one of that tree's.
+    pub fn is_in_tree(&self, peer: Candidate) -> bool {
+        let tree = self.choice.tree();
+        tree.parent() == Some(peer) || tree.children().any(|child| child == peer)
     }
 
     /// What it has come to.
@@ -350,9 +395,14 @@ impl Neighbourhood {
         peer: Candidate,
         exchange: &Exchange,
     ) -> Option<CandidateStatus> {
+        let tree = self.choice.tree();
+        let parent = tree.parent() == Some(peer);
+        let child = tree.children().any(|child| child == peer);
         let peer = self.peers.get(&peer)?;
         let link = peer.link;
         Some(CandidateStatus {
+            parent,
+            child,
             worth: link.map(|link| exchange.link_worth(port(link.neighbour))),
             promised: link.and_then(|link| link.promised),
             young: link.is_some_and(|link| now.saturating_sub(link.since) < YOUTH),
@@ -362,11 +412,22 @@ impl Neighbourhood {
         })
     }
 
+    /// Has work flow where it is to.
+    fn follow_tree(&self, exchange: &mut Exchange) {
+        if self.ways == Ways::Tree {
+            for (name, peer) in &self.peers {
+                if let Some(link) = &peer.link {
+                    exchange.set_quiet(link.neighbour, !self.is_in_tree(*name));
+                }
+            }
+        }
+    }
+
     /// Sorts what the choice wants done.
     fn settle(&mut self, now: Duration) {
         while let Some(choice) = self.choice.poll_choice() {
             match choice {
-                Choice::Say { to, note } => self.say(now, to, note),
+                Choice::Say { to, note } => self.say(to, note),
                 Choice::Link { to } => self.orders.push_back(LinkOrder::Link(to)),
                 Choice::Unlink { to } => {
                     let Some(peer) = self.peers.get_mut(&to) else {
@@ -383,13 +444,10 @@ impl Neighbourhood {
         }
     }
 
-    fn say(&mut self, now: Duration, to: Candidate, note: Note) {
+    fn say(&mut self, to: Candidate, note: Note) {
         let Some(peer) = self.peers.get_mut(&to) else {
             return;
         };
-        if note == Note::Accept {
-            peer.invited = Some(now);
-        }
         if peer.outbox.is_empty() {
             self.orders.push_back(LinkOrder::Say(to));
         } else if peer.outbox.len() >= MAX_NOTES {

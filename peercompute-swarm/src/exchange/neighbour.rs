@@ -39,8 +39,10 @@ pub(super) struct Neighbour {
     pub(super) pace_at: Option<Duration>,
     /// A frame is to go even if it says nothing but the time.
     pub(super) ping: bool,
-    /// The link is to end: nothing is begun over it any more.
+    /// The link is to end.
     pub(super) retired: bool,
+    /// No work is to flow over it.
+    pub(super) quiet: bool,
 }
 
 impl Neighbour {
@@ -59,6 +61,7 @@ impl Neighbour {
             pace_at: None,
             ping: false,
             retired: false,
+            quiet: false,
         }
     }
 
@@ -90,6 +93,11 @@ impl Neighbour {
         self.capabilities = hello.capabilities.unwrap_or_default();
         self.hello_received = true;
         Ok(true)
+    }
+
+    /// Whether nothing is begun over the link.
+    pub(super) fn is_still(&self) -> bool {
+        self.retired || self.quiet
     }
 
     pub(super) fn next_number(&mut self) -> u32 {
@@ -154,23 +162,30 @@ impl Exchange {
     /// Begins no more transfers to a neighbour: the link to it is to end. What is in transfer goes on, until [`is_drained`](Self::is_drained); then part with
     /// [`end_neighbour`](Self::end_neighbour). One that is not there is ignored.
     pub fn retire_neighbour(&mut self, id: NeighbourId) {
-        let Some(neighbour) = self.neighbours.get_mut(&id) else {
-            return;
-        };
-        neighbour.retired = true;
-        for job in self.jobs.values_mut() {
-            job.retire_link(id);
-        }
+        self.still(id, |neighbour| neighbour.retired = true);
     }
 
     /// A neighbour's link is not to end after all.
     pub fn keep_neighbour(&mut self, id: NeighbourId) {
+        self.still(id, |neighbour| neighbour.retired = false);
+    }
+
+    /// Begins no transfers to a neighbour for as long as its link is quiet, or does again: it is there, but no work is to flow over it.
+    pub fn set_quiet(&mut self, id: NeighbourId, quiet: bool) {
+        self.still(id, |neighbour| neighbour.quiet = quiet);
+    }
+
+    fn still(&mut self, id: NeighbourId, change: impl FnOnce(&mut Neighbour)) {
         let Some(neighbour) = self.neighbours.get_mut(&id) else {
             return;
         };
-        neighbour.retired = false;
-        for job in self.jobs.values_mut() {
-            job.keep_link(id);
+        let before = neighbour.is_still();
+        change(neighbour);
+        let is_still = neighbour.is_still();
+        if is_still != before {
+            for job in self.jobs.values_mut() {
+                job.still_link(id, is_still);
+            }
         }
     }
 

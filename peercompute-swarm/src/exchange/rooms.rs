@@ -197,10 +197,10 @@ impl Exchange {
         ];
         let port = job.cell.add_link(now, link_config(figures));
         let link = JobLink::new(port, neighbour.next_number(), figures);
-        let retired = neighbour.retired;
+        let is_still = neighbour.is_still();
         job.add_link(to, link);
-        if retired {
-            job.retire_link(to);
+        if is_still {
+            job.still_link(to, true);
         }
         self.act(now, id);
     }

@@ -1,7 +1,7 @@
 //! What a node with a cell for each job makes of its links, for [`LinkChoice`](crate::cell::LinkChoice).
 
 use super::{Exchange, NeighbourId, job::Job};
-use crate::cell::{ByteRate, Figures, Item, PerItem, Port, Standing};
+use crate::cell::{ByteRate, Figures, Item, PerItem, Port, Rank, Standing, TaskRate};
 
 /// What any link is worth while there is no job: nothing is gained by another, and all places may be taken.
 const IDLE_WORTH: f64 = 0.1;
@@ -28,6 +28,17 @@ impl Exchange {
         }
         let each = self.took.map_or(super::FIRST_COMPUTE, |took| 1.0 / took);
         each * f64::from(self.config.workers)
+    }
+
+    /// The node's rank among others, by what it computes and sends as far as that is known now.
+    pub fn rank(&self) -> Rank {
+        let mut id = [0; 8];
+        // The end of a peer id is a hash, or of a key: it differs from everybody else's.
+        for (to, from) in id.iter_mut().rev().zip(self.config.peer.iter().rev()) {
+            *to = *from;
+        }
+        let up = ByteRate(self.node_rates().0);
+        Rank::by_capacity(TaskRate(self.idle_rate()), up, u64::from_be_bytes(id))
     }
 
     /// The jobs that move, with their shares of the node's uplink and downlink; equal ones before these were divided.

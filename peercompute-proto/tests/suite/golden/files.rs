@@ -165,6 +165,7 @@ const STREAMS: &[(&str, &str, &[&str])] = &[
             "LinkFrame.hello",
             "LinkFrame.empty",
             "LinkFrame",
+            "LinkFrame.beacon",
             "LinkFrame.largest",
         ],
     ),

@@ -12,7 +12,7 @@ impl LinkChoice {
     }
 
     /// Gives up the link that is worth least, one at a time, where others have opened more than the node may keep. While that one is too young to be judged, none is.
-    pub fn shed(&mut self, now: Duration, node: &mut impl Standing) {
+    pub fn shed(&mut self, now: Duration, node: &impl Standing) {
         let now = now.as_secs_f64();
         let changes = |state: State| matches!(state, State::Wanted { .. } | State::Leaving { .. });
         if self.taken <= self.most
@@ -29,7 +29,7 @@ impl LinkChoice {
             _ => false,
         };
         if !self.peers.iter().any(|(_, peer)| is_worse(peer.state)) {
-            self.leave(now, weakest, node);
+            self.leave(now, weakest);
         }
     }
 }

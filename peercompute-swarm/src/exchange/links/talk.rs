@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use peercompute_proto::{limits::MAX_LINK_FIGURES, v1};
 
-use crate::cell::{ByteRate, Figures, Item, Note, PROBE_BYTES, PerItem};
+use crate::cell::{Beacon, ByteRate, Figures, Item, Note, PROBE_BYTES, PerItem, Rank};
 
 /// Steps of one in which values and prices travel.
 const VALUE_STEPS: f64 = 2048.0;
@@ -36,6 +36,10 @@ const PIECE: usize = PROBE_BYTES / PIECES - PIECE_OVERHEAD;
 
 /// Bytes that a probe has at least to be answered: an answer is no larger than it.
 const LEAST_PROBE: usize = PROBE_BYTES / 2;
+
+/// The flags of a beacon.
+const IS_PARENT: u32 = 1;
+const IS_SPARE: u32 = 2;
 
 /// The least time that a rate is measured over: clocks and reads are no finer.
 const LEAST_TIME: Duration = Duration::from_micros(50);
@@ -232,6 +236,8 @@ fn read(note: v1::LinkNote, frame: &v1::LinkFrame) -> Option<Note> {
         v1::LinkNote::Accept => Note::Accept,
         v1::LinkNote::Refuse => Note::Refuse,
         v1::LinkNote::Leave => Note::Leave,
+        v1::LinkNote::Stay => Note::Stay,
+        v1::LinkNote::Beacon => Note::Beacon(beacon(frame)),
         v1::LinkNote::Over => Note::Over,
     })
 }
@@ -261,6 +267,12 @@ fn write(note: &Note) -> v1::LinkFrame {
         Note::Accept => v1::LinkNote::Accept,
         Note::Refuse => v1::LinkNote::Refuse,
         Note::Leave => v1::LinkNote::Leave,
+        Note::Stay => v1::LinkNote::Stay,
+        Note::Beacon(beacon) => {
+            frame.root = beacon.root.id;
+            frame.beacon = numbers(beacon);
+            v1::LinkNote::Beacon
+        }
         Note::Over => v1::LinkNote::Over,
     };
     frame.note = kind.into();
@@ -270,6 +282,34 @@ fn write(note: &Note) -> v1::LinkFrame {
 fn steps_of_rate(rate: ByteRate) -> u32 {
     // A rate that was measured is not nothing. Casts of floats saturate.
     (rate.0 / RATE_STEP).ceil().min(MAX_RATE_STEPS) as u32
+}
+
+/// What [`v1::LinkFrame::beacon`] says.
+fn beacon(frame: &v1::LinkFrame) -> Beacon {
+    let number = |index: usize| frame.beacon.get(index).copied().unwrap_or_default();
+    let byte = |index: usize| u8::try_from(number(index)).unwrap_or(u8::MAX);
+    let mut beacon = Beacon::new(Rank::new(byte(1), frame.root));
+    beacon.sequence = number(0);
+    beacon.age = byte(2);
+    beacon.hops = byte(3);
+    beacon.tie = u16::try_from(number(4)).unwrap_or(u16::MAX);
+    beacon.class = byte(5);
+    beacon.parent = number(6) & IS_PARENT != 0;
+    beacon.spare = number(6) & IS_SPARE != 0;
+    beacon
+}
+
+fn numbers(beacon: &Beacon) -> Vec<u32> {
+    let flag = |is: bool, flag: u32| if is { flag } else { 0 };
+    vec![
+        beacon.sequence,
+        beacon.root.class.into(),
+        beacon.age.into(),
+        beacon.hops.into(),
+        beacon.tie.into(),
+        beacon.class.into(),
+        flag(beacon.parent, IS_PARENT) | flag(beacon.spare, IS_SPARE),
+    ]
 }
 
 /// What [`v1::LinkFrame::figures`] says, each within its bounds.
@@ -334,7 +374,20 @@ mod tests {
             },
         );
         let rate = prop_oneof![0.0..1e5, 0.0..1e12_f64].prop_map(ByteRate);
-        (0..10, figures, rate).prop_map(|(kind, figures, rate)| match kind {
+        // Nobody's class is larger, and nobody counts so far.
+        let beacon = (
+            0..128_u8,
+            any::<u64>(),
+            0..1_u32 << 28,
+            any::<(u8, u8, u16, bool, bool)>(),
+        )
+            .prop_map(|(class, id, sequence, (age, hops, tie, parent, spare))| {
+                let mut beacon = Beacon::new(Rank::new(class, id));
+                (beacon.sequence, beacon.age, beacon.hops) = (sequence, age, hops);
+                (beacon.tie, beacon.parent, beacon.spare) = (tie, parent, spare);
+                beacon
+            });
+        (0..12, figures, rate, beacon).prop_map(|(kind, figures, rate, beacon)| match kind {
             0 => Note::Probe,
             1 => Note::Echo { rate, figures },
             2 => Note::Measured { rate },
@@ -344,6 +397,8 @@ mod tests {
             6 => Note::Accept,
             7 => Note::Refuse,
             8 => Note::Leave,
+            9 => Note::Stay,
+            10 => Note::Beacon(beacon),
             _ => Note::Over,
         })
     }
@@ -385,7 +440,7 @@ mod tests {
 
         #[test]
         fn nothing_that_comes_breaks_it_and_answers_are_no_larger(
-            frames in prop::collection::vec((0..12_i32, prop::collection::vec(any::<i32>(), 0..6), any::<u32>(), 0..1025_usize, any::<bool>()), 0..40),
+            frames in prop::collection::vec((0..14_i32, prop::collection::vec(any::<i32>(), 0..6), any::<u32>(), 0..1025_usize, any::<bool>()), 0..40),
         ) {
             let mut talk = talk();
             let (mut came, mut went) = (0, 0);
@@ -394,6 +449,8 @@ mod tests {
                 let frame = v1::LinkFrame {
                     binding: bound.then(|| talk.binding.clone()),
                     note,
+                    beacon: figures.iter().map(|figure| figure.unsigned_abs()).collect(),
+                    root: rate.into(),
                     figures,
                     rate,
                     padding: vec![1; padding].into(),
