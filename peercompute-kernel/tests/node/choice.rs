@@ -4,7 +4,7 @@ use std::{cell::Cell, collections::BTreeSet, time::Duration};
 
 use bytes::Bytes;
 use peercompute_compute::Operation;
-use peercompute_kernel::{LinkReason, NewTask, NodeKernel, Topology};
+use peercompute_kernel::{LinkReason, MeshNeighbour, NewTask, NodeKernel, Role, Topology};
 use peercompute_net::{
     Multiaddr, PeerId,
     memory::{Bandwidth, LinkConfig, MemoryNetwork},
@@ -149,6 +149,144 @@ fn a_submitter_comes_to_have_the_neighbours_to_whom_its_links_are_fast() {
         };
         tokio::select! {
             () = work(&node, 20_000, &done) => {}
+            () = watch => {}
+        }
+    });
+}
+
+#[test]
+fn two_submitters_share_the_room_and_both_find_fast_neighbours() {
+    let room = Room::new(210, 4);
+    let fast = ["w2", "w4", "w6", "w8"].map(MemoryNetwork::peer);
+    for peer in fast {
+        for submitter in ["one", "two"].map(MemoryNetwork::peer) {
+            room.world
+                .network
+                .set_link(submitter, peer, link(2_000_000));
+        }
+    }
+    room.world.run(async {
+        let workers = room.workers(10).await;
+        let at = workers[0].status().addresses[0].clone();
+        let one = room.node("one", false, Some(&at)).await;
+        let two = room.node("two", false, Some(&at)).await;
+        let done = [Cell::new(0), Cell::new(0)];
+        let watch = async {
+            room.world.runtime.sleep(150 * SECOND).await;
+            for node in [&one, &two] {
+                let good = neighbours(node);
+                let good = good.iter().filter(|peer| fast.contains(peer)).count();
+                assert!(good >= 2, "{:?}", node.status().mesh);
+            }
+            let before = done.each_ref().map(Cell::get);
+            room.world.runtime.sleep(30 * SECOND).await;
+            for (done, before) in done.iter().zip(before) {
+                // A link of the slow ones carries 5 a second.
+                let rate = (done.get() - before) as f64 / 30.0;
+                assert!(rate > 100.0, "{rate} a second");
+            }
+        };
+        tokio::select! {
+            () = work(&one, 20_000, &done[0]) => {}
+            () = work(&two, 20_000, &done[1]) => {}
+            () = watch => {}
+        }
+    });
+}
+
+#[test]
+fn a_node_that_leaves_and_comes_back_is_found_again() {
+    let room = Room::new(220, 4);
+    let fast = MemoryNetwork::peer("w5");
+    let submitter = MemoryNetwork::peer("submitter");
+    room.world
+        .network
+        .set_link(submitter, fast, link(2_000_000));
+    room.world.run(async {
+        let workers = room.workers(10).await;
+        let at = workers[0].status().addresses[0].clone();
+        let node = room.node("submitter", false, Some(&at)).await;
+        let done = Cell::new(0);
+        let watch = async {
+            let runtime = &room.world.runtime;
+            runtime.sleep(100 * SECOND).await;
+            assert!(neighbours(&node).contains(&fast));
+            workers[5].stop().await;
+            runtime.sleep(30 * SECOND).await;
+            assert!(!neighbours(&node).contains(&fast));
+            let others = workers.iter().filter(|it| !std::ptr::eq(*it, &workers[5]));
+            let all: Vec<&NodeKernel> = others.chain([&node]).collect();
+            assert!(is_connected(&all));
+            let again = room.node("w5", true, Some(&at)).await;
+            runtime.sleep(120 * SECOND).await;
+            assert!(
+                neighbours(&node).contains(&fast),
+                "{:?}",
+                node.status().mesh
+            );
+            assert!(again.status().tasks.done > 0);
+        };
+        tokio::select! {
+            () = work(&node, 20_000, &done) => {}
+            () = watch => {}
+        }
+    });
+}
+
+#[test]
+fn nodes_without_work_keep_the_neighbours_that_they_have() {
+    let room = Room::new(230, 4);
+    room.world.run(async {
+        let workers = room.workers(14).await;
+        let runtime = &room.world.runtime;
+        runtime.sleep(90 * SECOND).await;
+        let before: Vec<BTreeSet<PeerId>> = workers.iter().map(neighbours).collect();
+        for links in &before {
+            assert!((1..=4).contains(&links.len()), "{before:?}");
+        }
+        runtime.sleep(120 * SECOND).await;
+        let after: Vec<BTreeSet<PeerId>> = workers.iter().map(neighbours).collect();
+        for (before, after) in before.iter().zip(&after) {
+            assert!(before.is_subset(after), "{before:?} {after:?}");
+        }
+        assert!(is_connected(&workers.iter().collect::<Vec<_>>()));
+    });
+}
+
+#[test]
+fn in_a_hierarchy_work_flows_along_a_tree_with_one_root() {
+    let mut room = Room::new(240, 4);
+    room.world.topology = Topology::Hierarchy;
+    room.world.network.set_default_link(link(1_000_000));
+    room.world.run(async {
+        let workers = room.workers(12).await;
+        let at = workers[0].status().addresses[0].clone();
+        let node = room.node("submitter", false, Some(&at)).await;
+        node.ready().await;
+        let done = Cell::new(0);
+        let watch = async {
+            room.world.runtime.sleep(60 * SECOND).await;
+            assert!(done.get() > 1000, "{}", done.get());
+            let all: Vec<&NodeKernel> = workers.iter().chain([&node]).collect();
+            let mut roots = 0;
+            for node in all {
+                let mesh = node.status().mesh.unwrap();
+                let parents = |it: &&MeshNeighbour| it.reasons.contains(&LinkReason::Parent);
+                let parents = mesh.neighbours.iter().filter(parents).count();
+                assert_eq!(parents, usize::from(mesh.role != Role::Root), "{mesh:?}");
+                roots += usize::from(mesh.role == Role::Root);
+                for neighbour in &mesh.neighbours {
+                    let reasons = [LinkReason::Parent, LinkReason::Child];
+                    let in_tree = reasons.iter().any(|it| neighbour.reasons.contains(it));
+                    let flows = mesh.jobs.iter().flat_map(|job| &job.flows);
+                    let mut flows = flows.filter(|flow| flow.peer == neighbour.peer);
+                    assert!(in_tree || flows.all(|flow| flow.inputs < 0.01), "{mesh:?}");
+                }
+            }
+            assert_eq!(roots, 1);
+        };
+        tokio::select! {
+            () = work(&node, 1000, &done) => {}
             () = watch => {}
         }
     });
