@@ -347,6 +347,7 @@ impl LinkChoice {
         let enough = if self.taken < self.most {
             self.taken < FEW_LINKS || promise > LEAST_WORTH
         } else {
+            self.free_links(now, promise, node);
             let weakest = self.weakest(now, node);
             now >= self.calm
                 && weakest.is_some_and(|(_, worth)| promise > HYSTERESIS * worth + LEAST_WORTH)
@@ -355,6 +356,22 @@ impl LinkChoice {
             self.change(to, State::Offered { at: now });
             self.say(to, Note::Offer { figures: own });
         }
+    }
+
+    /// Tells the tree of links that would make way for what another promises if the tree did not need them.
+    fn free_links(&mut self, now: f64, promise: f64, node: &impl Standing) {
+        let needless = |(name, peer): (Candidate, &Peer)| match peer.state {
+            State::Linked { port, since } if now - since >= YOUTH => {
+                let worth = HYSTERESIS * node.link_worth(port) + LEAST_WORTH;
+                (promise > worth && !self.tree.may_leave(seconds(now), name)).then_some(name)
+            }
+            _ => None,
+        };
+        let names: Vec<_> = self.peers.iter().filter_map(needless).collect();
+        for name in names {
+            self.tree.avoid(seconds(now), name);
+        }
+        self.tell_tree(seconds(now));
     }
 
     /// The link that is worth least, among those that are old enough to judge and that the network can do without.

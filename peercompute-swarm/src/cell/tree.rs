@@ -43,6 +43,9 @@ const SILENT: f64 = 2.0 * ROOT_KEPT;
 const MOST_NEWS: f64 = 16.0;
 const NEWS_RATE: f64 = 1.0;
 
+/// Seconds for which a node says that it has no use for a link. Two numbers of the root are enough to hang on somebody else.
+const AWAY: f64 = 2.0 * SEQUENCE_INTERVAL;
+
 /// How much more useful a link must be for its neighbour to become the parent instead.
 const PREFERENCE: f64 = 1.5;
 
@@ -104,8 +107,9 @@ struct Neighbour {
     unsent: bool,
     /// The link is to end, if both still name this root.
     released: Option<Rank>,
-    /// What the link is worth to its node.
+    /// What the link is worth to its node, and until when it has no use for it.
     worth: f64,
+    away: f64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -152,6 +156,7 @@ impl Tree {
             unsent: true,
             released: None,
             worth: 0.0,
+            away: 0.0,
         };
         match self.find(name) {
             Ok(_) => return true,
@@ -213,6 +218,15 @@ impl Tree {
         }
     }
 
+    /// The node would give up a link if nobody hung on anybody over it. Both ends look for somebody else to hang on; to be said again while it is so.
+    pub fn avoid(&mut self, now: Duration, name: Candidate) {
+        let now = now.as_secs_f64();
+        if let Some(neighbour) = self.neighbour_mut(name) {
+            neighbour.away = now + AWAY;
+            self.reconsider(now);
+        }
+    }
+
     /// The time has come that [`poll_timeout`](Self::poll_timeout) named, or a good moment to look for a more useful parent.
     pub fn handle_timeout(&mut self, now: Duration) {
         let now = now.as_secs_f64();
@@ -220,7 +234,7 @@ impl Tree {
             self.count_on(now);
         }
         self.reconsider(now);
-        self.prefer();
+        self.prefer(now);
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout); `None` for never.
@@ -241,8 +255,9 @@ impl Tree {
             return None;
         };
         let name = self.neighbours[index].0;
-        let mut beacon = self.beacon_for(name);
-        beacon.age = told_age(now.as_secs_f64() - self.issued);
+        let now = now.as_secs_f64();
+        let mut beacon = self.beacon_for(now, name);
+        beacon.age = told_age(now - self.issued);
         let neighbour = &mut self.neighbours[index].1;
         neighbour.unsent = false;
         neighbour.told = Some(beacon);

@@ -43,11 +43,12 @@ impl Tree {
             self.parent = None;
         } else {
             self.wake = self.wake.min(self.issued + ROOT_KEPT);
-            if !self.parent.is_some_and(|parent| self.is_feasible(parent)) {
-                self.parent = self.best_feasible();
+            let stays = |parent| self.is_feasible(parent) && !self.is_avoided(now, parent);
+            if !self.parent.is_some_and(stays) {
+                self.parent = self.best_feasible(now, None);
             }
         }
-        self.mark();
+        self.mark(now);
     }
 
     /// Whether the label may change once more now.
@@ -118,7 +119,11 @@ impl Tree {
             if !self.is_newer(neighbour) {
                 continue;
             }
-            let waits = self.parent.is_some_and(|parent| parent != *name);
+            let waits = match self.parent {
+                Some(parent) if self.is_avoided(now, parent) => self.is_avoided(now, *name),
+                Some(parent) => parent != *name,
+                None => false,
+            };
             if waits && now - neighbour.newer < PATIENCE {
                 wake = wake.min(neighbour.newer + PATIENCE);
             } else if best.is_none_or(|(best, _)| label.better_than(&best)) {
@@ -138,10 +143,11 @@ impl Tree {
         if self.is_root() {
             return;
         }
-        let same = |(_, neighbour): &(Candidate, Neighbour)| {
+        let same = |(name, neighbour): &(Candidate, Neighbour)| {
             let beacon = neighbour.beacon?;
             let same = (beacon.root, beacon.sequence) == (self.label.root, self.label.sequence);
-            (same && neighbour.released.is_none()).then_some(beacon.hops)
+            let free = neighbour.released.is_none() && !self.is_avoided(now, *name);
+            (same && free).then_some(beacon.hops)
         };
         let least = self.neighbours.iter().filter_map(same).min();
         if let Some(least) = least
@@ -192,13 +198,16 @@ impl Tree {
         })
     }
 
-    /// The best neighbour to hang on: the closest to the root, and of these the most useful.
-    fn best_feasible(&self) -> Option<Candidate> {
-        self.best_feasible_but(None)
+    /// Whether the node or the neighbour has no use for their link.
+    fn is_avoided(&self, now: f64, name: Candidate) -> bool {
+        self.neighbour(name).is_some_and(|neighbour| {
+            now < neighbour.away || neighbour.beacon.is_some_and(|beacon| beacon.away)
+        })
     }
 
-    pub(super) fn best_feasible_but(&self, but: Option<Candidate>) -> Option<Candidate> {
-        let mut best: Option<(Candidate, u8, f64, u8)> = None;
+    /// The best neighbour to hang on, but for one: over a link that is of use, the closest to the root, and of these the most useful.
+    pub(super) fn best_feasible(&self, now: f64, but: Option<Candidate>) -> Option<Candidate> {
+        let mut best: Option<(Candidate, u16, (f64, u8))> = None;
         for (name, neighbour) in &self.neighbours {
             let Some(beacon) = &neighbour.beacon else {
                 continue;
@@ -206,42 +215,38 @@ impl Tree {
             if Some(*name) == but || !self.is_feasible(*name) {
                 continue;
             }
-            let new = (*name, beacon.hops, neighbour.worth, beacon.class);
-            let better = best.is_none_or(|(_, hops, worth, class)| {
-                let closer = hops.cmp(&new.1);
-                closer
-                    .then(new.2.total_cmp(&worth))
-                    .then(new.3.cmp(&class))
-                    .is_gt()
-            });
-            if better {
-                best = Some(new);
+            let avoided = u16::from(self.is_avoided(now, *name));
+            let far = (avoided << 8) + u16::from(beacon.hops);
+            let use_of = (neighbour.worth, beacon.class);
+            if best.is_none_or(|(_, least, most)| (far < least) || (far == least && use_of > most))
+            {
+                best = Some((*name, far, use_of));
             }
         }
         best.map(|(name, ..)| name)
     }
 
     /// Hangs on a clearly more useful neighbour that is as close to the root as the parent.
-    pub(super) fn prefer(&mut self) {
+    pub(super) fn prefer(&mut self, now: f64) {
         let Some(parent) = self.parent else { return };
-        let Some(best) = self.best_feasible() else {
+        let Some(best) = self.best_feasible(now, None) else {
             return;
         };
         let figures = |name: Candidate| {
             let neighbour = self.neighbour(name)?;
             Some((neighbour.beacon?, neighbour.worth))
         };
-        if let (Some((now, least)), Some((then, most))) = (figures(parent), figures(best))
-            && (then.hops < now.hops
+        if let (Some((old, least)), Some((new, most))) = (figures(parent), figures(best))
+            && (new.hops < old.hops
                 || most > PREFERENCE * least
-                || (most >= least && then.class > now.class))
+                || (most >= least && new.class > old.class))
         {
             self.parent = Some(best);
-            self.mark();
+            self.mark(now);
         }
     }
 
-    pub(super) fn beacon_for(&self, name: Candidate) -> Beacon {
+    pub(super) fn beacon_for(&self, now: f64, name: Candidate) -> Beacon {
         let parent = self.parent == Some(name);
         Beacon {
             root: self.label.root,
@@ -252,6 +257,9 @@ impl Tree {
             class: self.rank.class,
             parent,
             spare: parent && self.has_spare(name),
+            away: self
+                .neighbour(name)
+                .is_some_and(|neighbour| now < neighbour.away),
         }
     }
 
@@ -272,14 +280,14 @@ impl Tree {
     }
 
     /// Notes who has to be told something new. Whether there is somebody to spare travels with the next of these.
-    pub(super) fn mark(&mut self) {
+    pub(super) fn mark(&mut self, now: f64) {
         for index in 0..self.neighbours.len() {
             let (name, neighbour) = &self.neighbours[index];
-            let mut now = self.beacon_for(*name);
+            let mut beacon = self.beacon_for(now, *name);
             if let Some(told) = &neighbour.told {
-                (now.age, now.spare) = (told.age, told.spare);
+                (beacon.age, beacon.spare) = (told.age, told.spare);
             }
-            let unsent = neighbour.unsent || neighbour.told != Some(now);
+            let unsent = neighbour.unsent || neighbour.told != Some(beacon);
             self.neighbours[index].1.unsent = unsent;
             self.unsent |= unsent;
         }

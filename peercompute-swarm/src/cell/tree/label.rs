@@ -78,6 +78,8 @@ pub struct Beacon {
     pub parent: bool,
     /// Whether the sender could do without the receiver.
     pub spare: bool,
+    /// Whether the sender would rather that nobody hung on anybody over this link: it has no use for it.
+    pub away: bool,
 }
 
 impl Beacon {
@@ -92,6 +94,7 @@ impl Beacon {
             class: own.class,
             parent: false,
             spare: false,
+            away: false,
         }
     }
 

@@ -23,12 +23,12 @@ impl Tree {
         }
         let root = self.label.root;
         if self.parent == Some(name) {
-            self.parent = self.best_feasible_but(Some(name));
+            self.parent = self.best_feasible(now.as_secs_f64(), Some(name));
         }
         if let Some(neighbour) = self.neighbour_mut(name) {
             neighbour.released = Some(root);
         }
-        self.mark();
+        self.mark(now.as_secs_f64());
         true
     }
 
@@ -66,7 +66,7 @@ impl Tree {
             .beacon
             .is_some_and(|beacon| beacon.root == self.label.root);
         let placed = if self.parent == Some(name) {
-            self.best_feasible_but(Some(name)).is_some()
+            self.best_feasible(now.as_secs_f64(), Some(name)).is_some()
         } else {
             self.parent.is_some() || self.is_root()
         };

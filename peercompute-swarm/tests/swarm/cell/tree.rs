@@ -90,6 +90,27 @@ fn the_link_to_the_parent_is_given_up_for_another_only() {
 }
 
 #[test]
+fn a_parent_that_is_not_wanted_makes_way_with_the_next_number_for_somebody_farther() {
+    let root = Rank::new(7, 2);
+    for asks in [false, true] {
+        let mut tree = tree();
+        tree.handle_beacon(at(0.1), A, beacon(root, 3, 0));
+        tree.handle_beacon(at(0.1), B, beacon(root, 3, 5));
+        assert!(!tree.may_leave(at(0.1), A));
+        let mut next = beacon(root, 4, 0);
+        next.away = asks;
+        if !asks {
+            tree.avoid(at(0.2), A);
+        }
+        tree.handle_beacon(at(5.0), A, next);
+        assert_eq!(tree.parent(), Some(A), "B may be behind this node");
+        tree.handle_beacon(at(5.1), B, beacon(root, 4, 5));
+        assert_eq!((tree.parent(), tree.hops()), (Some(B), 6));
+        assert!(tree.may_leave(at(5.1), A));
+    }
+}
+
+#[test]
 fn a_link_between_two_roots_is_kept() {
     let mut tree = tree();
     tree.handle_beacon(at(0.1), A, beacon(Rank::new(1, 9), 3, 0));
