@@ -28,6 +28,10 @@ const BARRED: Duration = Duration::from_secs(60);
 /// Links beyond those that a node may keep that others may open uninvited: newcomers, who have no link yet. In time the least useful are given up.
 const SPARE: usize = 8;
 
+/// How long a neighbour that brings nothing home of what it is given keeps its place, where there are no others. It loses it even if the network hangs together by
+/// it: whoever is honest finds another way, and whoever is not would hold it for ever.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// How long a link is young: it is not judged yet.
 const YOUTH: Duration = Duration::from_secs(15);
 
@@ -134,6 +138,8 @@ struct Link {
     promised: Option<f64>,
     /// The most that it was worth.
     best: f64,
+    /// Since when the peer brings nothing home.
+    idle: Option<Duration>,
 }
 
 impl Peer {
@@ -225,12 +231,16 @@ impl Neighbourhood {
             let believed = peer.credit.discount(now, &own, &told);
             exchange.promise(&own, &believed, rates.map(ByteRate))
         });
+        if let Some(rates) = peer.rates {
+            exchange.expect(neighbour, rates.map(ByteRate));
+        }
         self.links += usize::from(peer.link.is_none());
         peer.link = Some(Link {
             neighbour,
             since: now,
             promised,
             best: 0.0,
+            idle: None,
         });
         self.choice.handle_link(now, with, port(neighbour));
         self.follow_tree(exchange);
@@ -268,6 +278,9 @@ impl Neighbourhood {
         if !peer.ear.hears(now, &note) || !peer.may_say(now, &note) {
             return;
         }
+        if let (Note::Offer { .. }, true) = (&note, peer.credit.is_shunned(now)) {
+            return self.say(from, Note::Refuse);
+        }
         match &mut note {
             Note::Probe => peer.back = rate.0,
             Note::Echo { rate: out, .. } => {
@@ -279,6 +292,11 @@ impl Neighbourhood {
                 peer.rates = Some([out.0, peer.back]);
             }
             _ => {}
+        }
+        if let (Note::Echo { .. } | Note::Measured { .. }, Some(rates), Some(link)) =
+            (&note, peer.rates, &peer.link)
+        {
+            exchange.expect(link.neighbour, rates.map(ByteRate));
         }
         if let Note::Echo { figures, .. } | Note::Tell { figures } | Note::Offer { figures } =
             &mut note
@@ -305,9 +323,21 @@ impl Neighbourhood {
 
     /// Lets time pass. Harmless when early.
     pub fn handle_timeout(&mut self, now: Duration, exchange: &mut Exchange) {
+        let is_full = self.links >= self.most;
         for (name, peer) in &mut self.peers {
             if let Some(link) = &mut peer.link {
                 link.best = link.best.max(exchange.link_worth(port(link.neighbour)));
+                if !exchange.is_distrusted(link.neighbour) {
+                    link.idle = None;
+                } else if now.saturating_sub(*link.idle.get_or_insert(now)) >= PATIENCE
+                    && is_full
+                    && !peer.credit.is_shunned(now)
+                {
+                    peer.credit.shun(now);
+                    peer.parted = Some(now);
+                    self.swaps += 1;
+                    self.orders.push_back(LinkOrder::Unlink(*name));
+                }
             }
             let silent = |at: Duration| now.saturating_sub(at) >= ANSWER;
             if peer.rates.is_none()
@@ -353,7 +383,8 @@ impl Neighbourhood {
             return true;
         }
         let parted = peer.and_then(|peer| peer.parted);
-        self.links < self.most + SPARE && !within(parted, BARRED)
+        let shunned = peer.is_some_and(|peer| peer.credit.is_shunned(now));
+        self.links < self.most + SPARE && !within(parted, BARRED) && !shunned
     }
 
     /// The links that there are.

@@ -116,8 +116,9 @@ pub(super) struct LinkMeter {
     pub(super) untold_since: Option<Duration>,
     up: Peak,
     down: Peak,
-    /// What the neighbour has measured in that direction.
+    /// What the neighbour has measured in that direction, and what is believed of it in any case.
     told: f64,
+    first_down: f64,
     smoothed: Option<Duration>,
     shortest: [Option<Duration>; 3],
     shortest_turned: Duration,
@@ -143,12 +144,25 @@ impl LinkMeter {
             up: Peak::new(FIRST_RATE),
             down: Peak::new(0.0),
             told: FIRST_RATE,
+            first_down: FIRST_RATE,
             smoothed: None,
             shortest: [None; 3],
             shortest_turned: now,
             way: [None; 3],
             received_before: 0,
             sent_before: 0,
+        }
+    }
+
+    /// What a probe has found the link to carry, there and back. It takes the place of the first guess where it is less: a few pieces that come at once say little of
+    /// how fast a link is, and such that come slowly say how slow.
+    pub(super) fn expect(&mut self, up: f64, down: f64) {
+        if !self.up.is_measured() {
+            self.up = Peak::new(up.clamp(1.0, FIRST_RATE));
+        }
+        if self.received == 0 {
+            self.told = down.clamp(1.0, FIRST_RATE);
+            self.first_down = self.told;
         }
     }
 
@@ -164,7 +178,7 @@ impl LinkMeter {
 
     /// Bytes a second that it carries from there: what the neighbour has measured, but no more than a few times what has come.
     pub(super) fn down(&self) -> f64 {
-        let most = (BELIEVED * self.down.value()).max(FIRST_RATE);
+        let most = (BELIEVED * self.down.value()).max(self.first_down);
         self.told.clamp(self.down.value(), most)
     }
 

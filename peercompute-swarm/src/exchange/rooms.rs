@@ -32,7 +32,7 @@ const LEAST_LATENCY: f64 = 1e-4;
 /// The largest item that a neighbour may plan with, in bytes.
 const MAX_SHAPE: u32 = peercompute_proto::limits::MAX_FLOW_BUNDLE as u32;
 
-/// How many times as much as has come at a time a node is taken to be able to receive: whoever sends cannot find out.
+/// How many times as much as has gone or come at a time a node is taken to carry: what its links carry together shows only when it is tried.
 const GROWTH: f64 = 2.0;
 
 /// Seconds between two iterations of a plan that moves: items are small here, and many.
@@ -142,7 +142,7 @@ impl Exchange {
         let up = meters().map(|meter| meter.up()).fold(1.0, f64::max);
         let down = meters().map(|meter| meter.down()).fold(1.0, f64::max);
         (
-            up.max(self.up.value()),
+            up.max(GROWTH * self.up.value()),
             down.max(GROWTH * self.down.value()),
         )
     }

@@ -65,6 +65,20 @@ impl Exchange {
         NeighbourId(port.0.into())
     }
 
+    /// Whether a neighbour brings home next to nothing of what it is given of an own job.
+    pub fn is_distrusted(&self, id: NeighbourId) -> bool {
+        let sources = self.jobs.values().filter_map(|job| job.source.as_ref());
+        let mut windows = sources.filter_map(|source| source.windows.get(&id));
+        windows.any(super::window::Window::is_distrusted)
+    }
+
+    /// A probe has found what the link to a neighbour carries, there and back. It counts until the link itself has shown more.
+    pub fn expect(&mut self, id: NeighbourId, [there, back]: [ByteRate; 2]) {
+        if let Some(neighbour) = self.neighbours.get_mut(&id) {
+            neighbour.meter.expect(there.0, back.0);
+        }
+    }
+
     /// What the link to a neighbour carries there and back, in bytes a second, as far as it was measured.
     pub fn measured(&self, id: NeighbourId) -> Option<[ByteRate; 2]> {
         let meter = &self.neighbours.get(&id)?.meter;

@@ -90,6 +90,11 @@ impl Window {
         self.out < most
     }
 
+    /// Whether so little came home that the neighbour is tried with one bundle at a time.
+    pub(super) fn is_distrusted(&self) -> bool {
+        self.trust < PROVEN
+    }
+
     /// How far the neighbour's word counts: not at all below the trust at which a bundle is tried.
     pub(super) fn trust(&self) -> f64 {
         if self.trust < TRUSTED {

@@ -1,6 +1,7 @@
 //! Networks of exchanges on virtual time.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod choosing;
 mod fair;
 mod hostile;
 mod liars;

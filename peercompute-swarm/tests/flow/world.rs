@@ -327,7 +327,7 @@ impl World {
     }
 
     /// What the two ends of a link call each other.
-    fn between(&self, a: usize, b: usize) -> Vec<(usize, NeighbourId)> {
+    pub(crate) fn between(&self, a: usize, b: usize) -> Vec<(usize, NeighbourId)> {
         let links = self.links.iter().filter(|link| link.up);
         let links = links.filter(|link| [(a, b), (b, a)].contains(&(link.from, link.to)));
         links.map(|link| (link.from, link.name)).collect()

@@ -17,11 +17,18 @@ const LEAST: f64 = 1.0 / 64.0;
 /// How long it takes until credit that was lost has doubled again by itself.
 const FORGIVE: Duration = Duration::from_secs(120);
 
+/// How long nothing is believed of a peer that brought nothing home; doubles each time, up to [`MOST_SHUNNED`].
+const SHUNNED: Duration = Duration::from_secs(300);
+const MOST_SHUNNED: Duration = Duration::from_secs(4 * 3600);
+
 /// How much of a peer's figures is believed: as much as its links kept of what they promised.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Credit {
     share: f64,
     at: Duration,
+    /// How often it brought nothing home, and until when nothing is believed of it.
+    failures: u32,
+    until: Duration,
 }
 
 impl Default for Credit {
@@ -29,6 +36,8 @@ impl Default for Credit {
         Self {
             share: 1.0,
             at: Duration::ZERO,
+            failures: 0,
+            until: Duration::ZERO,
         }
     }
 }
@@ -36,13 +45,31 @@ impl Default for Credit {
 impl Credit {
     /// From 0 to 1.
     pub(super) fn share(&self, now: Duration) -> f64 {
+        if self.is_shunned(now) {
+            return 0.0;
+        }
         let doubled = now.saturating_sub(self.at).as_secs_f64() / FORGIVE.as_secs_f64();
         (self.share * doubled.exp2()).min(1.0)
+    }
+
+    /// Whether nothing is believed of the peer for now.
+    pub(super) fn is_shunned(&self, now: Duration) -> bool {
+        now < self.until
+    }
+
+    /// The peer brought nothing home.
+    pub(super) fn shun(&mut self, now: Duration) {
+        let wait = SHUNNED.saturating_mul(1 << self.failures.min(16));
+        self.failures = self.failures.saturating_add(1);
+        self.until = now + wait.min(MOST_SHUNNED);
     }
 
     /// A link has ended, or has been there for a while, which was worth at most `best`.
     pub(super) fn judge(&mut self, now: Duration, lasted: Duration, promised: f64, best: f64) {
         if lasted < TRIAL {
+            return;
+        }
+        if self.is_shunned(now) {
             return;
         }
         let share = self.share(now);
@@ -138,6 +165,21 @@ mod tests {
         credit.judge(SECOND, 20 * SECOND, 5.0, 0.6);
         credit.judge(SECOND, 9 * SECOND, 5.0, 0.0);
         assert_eq!(credit.share(SECOND), 1.0);
+    }
+
+    #[test]
+    fn who_brings_nothing_home_is_believed_in_nothing_for_longer_each_time() {
+        let mut credit = Credit::default();
+        let (own, told) = (figures(0.3, 0.0), figures(1.0, 64.0));
+        let mut now = SECOND;
+        for round in 0..12 {
+            credit.shun(now);
+            let wait = (SHUNNED * (1 << round)).min(MOST_SHUNNED);
+            now += wait - SECOND;
+            assert_eq!(credit.discount(now, &own, &told), figures(0.3, 0.0));
+            now += SECOND;
+            assert_eq!(credit.discount(now, &own, &told), told);
+        }
     }
 
     #[test]
