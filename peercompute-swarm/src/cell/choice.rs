@@ -31,10 +31,10 @@ const OFFER_KEPT: f64 = 3.0;
 /// Seconds after which figures are too old to decide by.
 const FIGURES_KEPT: f64 = 6.0;
 
-/// Seconds that a link has before it is judged.
-const YOUTH: f64 = 15.0;
+/// Seconds that a link has before it is judged: the neighbour has to find others to hand on to.
+const YOUTH: f64 = 30.0;
 
-/// Seconds after it has given up a link for which a node gives up no other.
+/// Seconds after it has given up a link for which a node looks for no other to give up.
 const CALM: f64 = 5.0;
 
 /// Seconds after which a link ends even if something is still in transfer.
@@ -50,7 +50,7 @@ const FEW_LINKS: usize = 3;
 const HYSTERESIS: f64 = 1.1;
 
 /// What a link has to promise at least, in completed tasks a second.
-const LEAST_WORTH: f64 = 0.02;
+const LEAST_WORTH: f64 = 0.05;
 
 /// Seconds between the first two probes.
 const FIRST_PROBES: f64 = 0.25;
@@ -75,7 +75,7 @@ pub struct LinkChoice {
     probe: f64,
     probe_interval: f64,
     random: u64,
-    /// No link is given up for another before.
+    /// No link is given up before for another that the node itself looks for.
     calm: f64,
     /// Bounded by what one call causes: a few for each peer.
     choices: VecDeque<Choice>,

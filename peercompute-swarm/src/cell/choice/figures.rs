@@ -2,8 +2,12 @@
 
 use crate::cell::{ByteRate, Cell, Item, PerItem, Port};
 
-/// What an item that a link moves counts beyond its gain, in completed tasks.
-const KEEP: f64 = 0.3;
+/// What an input that a link moves counts at least, in completed tasks. The gain of one more falls to nothing where the link has filled its neighbour, and all of them would
+/// be lost with it.
+const KEEP: f64 = 0.9;
+
+/// The gain that a new link may not count on, in completed tasks for each item: it goes as soon as items move.
+const SMALL_GAIN: f64 = 0.02;
 
 /// The inputs a second that a node hopes to hand on over each link to somebody who is short of them.
 const MOST_ONWARD: f64 = 2.0;
@@ -101,19 +105,20 @@ impl Cell {
         own + onward.min(room)
     }
 
-    /// What a link is worth, in completed tasks a second: the items that it is planned to move, in both directions, times what each gains by it, and a bonus for being in use, for
-    /// gains are what one more item would bring, not what is lost with all of them.
+    /// What a link is worth, in completed tasks a second: the items that it is planned to move, in both directions, times what each gains by it. For inputs the gain is not
+    /// what one more would bring but what is lost with all of them.
     pub fn link_worth(&self, port: Port) -> f64 {
         let Some(Some(link)) = self.links.get(port.0 as usize) else {
             return 0.0;
         };
         let plan = &link.plan;
-        let worth = |item: Item| {
+        let worth = |item: Item, least: f64| {
             let drop = plan.neighbour.value(item) - self.plan.value[item];
             let received = self.plan.told_flow(plan, item).max(0.0);
-            plan.mean[item] * drop.max(KEEP) + received * (-drop).max(KEEP)
+            plan.mean[item] * drop.max(least) + received * (-drop).max(least)
         };
-        worth(Item::Input) + worth(Item::Output)
+        // Results are what inputs come to: they are not counted twice.
+        worth(Item::Input, KEEP) + worth(Item::Output, 0.0)
     }
 
     /// What a link of these rates (there and back) to a peer promises, in completed tasks a second; `own` are the node's own figures.
@@ -127,8 +132,8 @@ impl Cell {
     fn one_way(&self, from: &Figures, to: &Figures, rate: f64) -> f64 {
         let ratio = self.config.shape.output_bytes / self.config.shape.input_bytes;
         let bytes = from.up_price + to.down_price;
-        let input = to.value[Item::Input] - from.value[Item::Input] - bytes;
-        let output = to.value[Item::Output] - from.value[Item::Output] - ratio * bytes;
+        let input = to.value[Item::Input] - from.value[Item::Input] - bytes - SMALL_GAIN;
+        let output = to.value[Item::Output] - from.value[Item::Output] - ratio * bytes - SMALL_GAIN;
         rate.min(to.room) * input.max(0.0) + rate * output.max(0.0)
     }
 }

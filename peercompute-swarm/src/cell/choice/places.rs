@@ -30,11 +30,9 @@ impl LinkChoice {
         let own = node.figures();
         let peer = self.peers.peer(from);
         let promise = peer.and_then(|peer| peer.promise(now, &own, node));
-        if let (false, Some(promise), Some((weakest, worth))) = (
-            changing || now < self.calm,
-            promise,
-            self.weakest(now, node),
-        ) && promise > HYSTERESIS * worth + LEAST_WORTH
+        let weakest = self.weakest(now, node);
+        if let (false, Some(promise), Some((weakest, worth))) = (changing, promise, weakest)
+            && promise > HYSTERESIS * worth + LEAST_WORTH
             && self.leave(now, weakest)
         {
             let state = State::Wanted {

@@ -124,13 +124,18 @@ fn overlay(count: usize, most: usize, seed: u64) -> Network {
         let (compute, up, down) = (rate(5, 40) / 10.0, rate(2, 12), rate(4, 24));
         let bytes = |items: f64| ByteRate(items * shape.input_bytes);
         let mut node = NodeSpec::new(TaskRate(compute), bytes(up), bytes(down));
-        node.source = index % 8 == 0;
+        node.source = index % 12 == 0;
+        if node.source {
+            node.up = bytes(100.0);
+        }
         node
     });
     let nodes: Vec<_> = nodes.collect();
     let pairs = (0..count).flat_map(|a| (a + 1..count).map(move |b| [a, b]));
     let links = pairs.map(|ends| {
-        let rates = [rate(1, 8), rate(1, 8)].map(|items| ByteRate(items * shape.input_bytes));
+        // Links are what is short: which of them are kept decides everything.
+        let rates =
+            [rate(1, 40), rate(1, 40)].map(|tenths| ByteRate(0.1 * tenths * shape.input_bytes));
         LinkSpec::new(ends, rates, Duration::from_millis(rate(1, 60) as u64))
     });
     let links = links.collect();
@@ -180,14 +185,15 @@ fn in_one_piece(count: usize, links: &BTreeSet<[usize; 2]>) -> bool {
 
 #[test]
 fn an_overlay_that_looks_for_better_links_stays_in_one_piece() {
-    for (seed, most) in [(1, 4), (2, 8)] {
+    let given_up = [(1, 3), (2, 4), (3, 8)].map(|(seed, most)| {
         let network = overlay(48, most, seed);
-        let ended = holds_together(&network, Duration::from_secs(240));
-        assert!(
-            ended > 20,
-            "only {ended} links were given up: nothing is shown"
-        );
-    }
+        holds_together(&network, Duration::from_secs(240))
+    });
+    let all: usize = given_up.iter().sum();
+    assert!(
+        all > 30,
+        "only {given_up:?} links were given up: nothing is shown"
+    );
 }
 
 #[test]
