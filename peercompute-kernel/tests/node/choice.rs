@@ -1,13 +1,20 @@
 //! Nodes that choose their neighbours.
 
-use std::{cell::Cell, collections::BTreeSet, time::Duration};
+use std::{cell::Cell, collections::BTreeSet, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use futures::{AsyncReadExt as _, AsyncWriteExt as _};
 use peercompute_compute::Operation;
-use peercompute_kernel::{LinkReason, MeshNeighbour, NewTask, NodeKernel, Role, Topology};
+use peercompute_kernel::{
+    LINKS_PROTOCOL, LinkReason, MeshNeighbour, NewTask, NodeKernel, Role, Topology,
+};
 use peercompute_net::{
-    Multiaddr, PeerId,
+    Multiaddr, NetworkConfig, NetworkManager, PeerId,
     memory::{Bandwidth, LinkConfig, MemoryNetwork},
+};
+use peercompute_proto::{
+    Scope, encode_frame,
+    v1::{LinkFrame, LinkNote, StreamBinding},
 };
 
 use super::{World, never};
@@ -289,5 +296,94 @@ fn in_a_hierarchy_work_flows_along_a_tree_with_one_root() {
             () = work(&node, 1000, &done) => {}
             () = watch => {}
         }
+    });
+}
+
+/// A frame about links, with a binding if it is the first.
+fn frame(first: bool, note: LinkNote, padding: usize) -> Vec<u8> {
+    let binding = first.then(|| StreamBinding::new(Scope::new("test", "room").unwrap()));
+    let frame = LinkFrame {
+        binding,
+        note: note.into(),
+        figures: vec![2048, -2048, 0, 0, 1_000_000],
+        rate: u32::MAX,
+        padding: vec![0; padding].into(),
+        root: u64::MAX,
+        beacon: vec![u32::MAX; 7],
+    };
+    let mut bytes = bytes::BytesMut::new();
+    encode_frame(&frame, &mut bytes);
+    bytes.to_vec()
+}
+
+#[test]
+fn what_a_stranger_says_out_of_order_and_too_often_changes_nothing_and_is_hardly_answered() {
+    let room = Room::new(250, 4);
+    room.world.run(async {
+        let workers = room.workers(3).await;
+        let at = workers[0].status().addresses[0].clone();
+        // It is of the room, or nobody would listen.
+        let mut network = NetworkConfig::in_room("test", "room").unwrap();
+        network.bootstrap.push(at);
+        let transport = Arc::new(room.world.network.transport("stranger"));
+        let runtime = room.world.runtime.clone();
+        let stranger = NetworkManager::start(runtime, transport, network).await;
+        let stranger = stranger.unwrap();
+        stranger.ready().await;
+        room.world.runtime.sleep(3 * SECOND).await;
+        let victim = workers[0].status().peer.unwrap();
+        let before = neighbours(&workers[0]);
+        let (mut sent, mut received) = (0, 0);
+        for round in 0..50 {
+            let Ok(mut stream) = stranger.open(victim, LINKS_PROTOCOL).await else {
+                continue;
+            };
+            let notes = [
+                LinkNote::Accept,
+                LinkNote::Over,
+                LinkNote::Leave,
+                LinkNote::Stay,
+                LinkNote::Beacon,
+                LinkNote::Measured,
+                LinkNote::Echo,
+                LinkNote::Refuse,
+            ];
+            let mut bytes = frame(true, LinkNote::Ask, 0);
+            for turn in 0..200 {
+                bytes.extend(frame(false, notes[(turn + round) % notes.len()], 0));
+                bytes.extend(frame(false, LinkNote::Ask, 0));
+                bytes.extend(frame(false, LinkNote::Unspecified, 1000));
+                bytes.extend(frame(false, LinkNote::Unspecified, 1000));
+                bytes.extend(frame(false, LinkNote::Probe, 1000));
+            }
+            sent += bytes.len();
+            if stream.write_all(&bytes).await.is_err() || stream.flush().await.is_err() {
+                continue;
+            }
+            let mut answer = Vec::new();
+            let read = stream.read_to_end(&mut answer);
+            let _ = room.world.runtime.timeout(SECOND / 2, read).await;
+            received += answer.len();
+        }
+        // A few notes and less than one probe a second.
+        assert!(sent > 5_000_000, "{sent}");
+        assert!(received < 150_000, "{received} bytes of answers");
+        assert_eq!(neighbours(&workers[0]), before);
+        let node = room
+            .node("submitter", false, workers[1].status().addresses.first())
+            .await;
+        let outcomes = super::run_job(&node, 500).await.unwrap();
+        super::assert_all_right(&outcomes, 500);
+        // Garbage costs a stranger its connection.
+        if let Ok(mut stream) = stranger.open(victim, LINKS_PROTOCOL).await {
+            let _ = stream.write_all(&[3, 0xde, 0xad, 0xbe]).await;
+            let _ = stream.flush().await;
+            let _ = stream.read_to_end(&mut Vec::new()).await;
+        }
+        room.world.runtime.sleep(SECOND).await;
+        let status = workers[0].status();
+        let it = MemoryNetwork::peer("stranger");
+        let mut peers = status.peers.iter();
+        assert!(!peers.any(|peer| peer.peer == it && peer.path.is_some()));
     });
 }

@@ -123,7 +123,7 @@ impl Town {
                 let hood = &mut self.hoods[to];
                 let name = Candidate(from as u32);
                 self.world.with(to, |exchange, now| {
-                    hood.handle_note(now, name, heard, exchange)
+                    hood.handle_note(now, name, heard, exchange);
                 });
             }
             at += Duration::from_secs_f64(bytes as f64 / self.rate);
@@ -149,7 +149,7 @@ impl Town {
                         let hood = &mut self.hoods[from];
                         let with = Candidate((node + other - from) as u32);
                         self.world.with(from, |exchange, now| {
-                            hood.handle_link(now, with, name, exchange)
+                            hood.handle_link(now, with, name, exchange);
                         });
                     }
                 }
@@ -159,7 +159,7 @@ impl Town {
                         let hood = &mut self.hoods[from];
                         let with = Candidate(to as u32);
                         self.world.with(from, |exchange, now| {
-                            hood.handle_unlink(now, with, exchange)
+                            hood.handle_unlink(now, with, exchange);
                         });
                     }
                 }
