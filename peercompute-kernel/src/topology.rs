@@ -21,10 +21,10 @@ pub(crate) const LAST: usize = 1;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Topology {
-    /// Over links between neighbours, hop by hop: each node decides by what it and its neighbours see. A node keeps up to eight neighbours.
+    /// Over links between neighbours, hop by hop: each node decides by what it and its neighbours see. A node keeps up to eight neighbours: in a larger room those with whom its links are worth most.
     #[default]
     Emergent,
-    /// The same over the links of a tree.
+    /// The same over the links of a tree alone: each node hands work to the one that it hangs on and to those that hang on it. The nodes that can do most lead.
     Hierarchy,
     /// The submitter leases its tasks straight to every peer that it is connected to.
     Distributed,

@@ -124,6 +124,57 @@ fn a_neighbour_that_is_killed_midway_costs_no_result() {
 }
 
 #[test]
+fn nodes_that_may_keep_few_neighbours_choose_them_and_say_why() {
+    let dir = tempfile::tempdir().unwrap();
+    let a = file(dir.path(), "a", 20_000_000);
+    let mut nodes = vec![Running::node(&["--neighbours", "2"])];
+    for _ in 0..4 {
+        let at = nodes[0].address().to_owned();
+        nodes.push(Running::node(&["--neighbours", "2", "--peer", &at]));
+    }
+    wait_until("all nodes have measured all others", || {
+        let probed = |node: &Running| status(node)["cell"]["choice"]["probed"].as_u64();
+        nodes.iter().all(|node| probed(node) == Some(4))
+    });
+    for node in &nodes {
+        wait_for_neighbours(node, 1);
+    }
+    let report = run(&[
+        "run",
+        "--op",
+        "crc32c",
+        "--json",
+        "--no-local",
+        "--chunk",
+        "64KiB",
+        "--topology",
+        "emergent",
+        "--neighbours",
+        "2",
+        "--peer",
+        nodes[0].address(),
+        &a,
+    ]);
+    let report = report.expect(0).json();
+    assert_eq!(report["results"][0]["value"], crc(&a));
+    assert_eq!(report["verified"], true);
+    let cell = &status(&nodes[1])["cell"];
+    assert_eq!(cell["choice"]["most"], 2);
+    for neighbour in cell["neighbours"].as_array().unwrap() {
+        assert!(!neighbour["kept"].as_str().unwrap().is_empty(), "{cell}");
+        assert_eq!(neighbour["credit"], 1.0);
+    }
+    let text = run(&["status", "--control", nodes[1].control()]).expect(0);
+    assert!(
+        text.text().contains("of at most 2 neighbours"),
+        "{}",
+        text.text()
+    );
+    let refused = run(&["node", "--neighbours", "33"]).expect(2);
+    assert!(refused.stderr.contains("1..=32"), "{}", refused.stderr);
+}
+
+#[test]
 fn the_status_shows_the_cell_to_people() {
     let one = Running::node(&[]);
     let two = Running::node(&["--peer", one.address(), "--topology", "hierarchy"]);
