@@ -94,7 +94,8 @@ impl Buffer {
     }
 }
 
-/// The constants of the rule. They are the same for every network; the defaults were found on many seeds of many kinds of networks.
+/// The constants of the rule. They are the same for every network; the defaults were
+/// found by trying them on networks of 36 to 300 nodes whose best rate is known, and checked on others.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct CellTuning {
