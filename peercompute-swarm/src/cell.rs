@@ -13,14 +13,20 @@ mod ready;
 mod slots;
 pub mod theory;
 mod through;
+mod tree;
 mod units;
 mod view;
 
 pub use action::{Action, Port};
-pub use choice::{Candidate, Choice, Figures, LinkChoice, Note, PLACE_KEPT, PROBE_BYTES};
+pub use choice::{
+    Candidate, Choice, Figures, LinkChoice, MAX_PEERS, Note, PLACE_KEPT, PROBE_BYTES, Standing,
+};
 pub use config::{Buffer, CellConfig, CellTuning};
 pub use frame::CellFrame;
 pub use link::LinkConfig;
+pub use tree::{
+    Beacon, MAX_TREE_HOPS, MAX_TREE_NEIGHBOURS, ROOT_KEPT, Rank, Role, SEQUENCE_INTERVAL, Tree,
+};
 pub use units::{ByteRate, Item, PerItem, TaskRate, TaskShape};
 pub use view::{CellView, LinkView};
 

@@ -2,58 +2,21 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use super::{ByteRate, Cell, Port};
+use super::{Beacon, ByteRate, Port, Rank, Tree};
 
 mod figures;
+mod note;
+mod peer;
+mod places;
+mod standing;
 
 pub use figures::Figures;
+pub use note::{Candidate, Choice, Note, PROBE_BYTES};
 
-/// Names a peer that a node could link to, from 0 on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Candidate(pub u32);
+pub use peer::MAX_PEERS;
+pub use standing::Standing;
 
-/// What two peers that could have a link, or have one, say to each other about it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum Note {
-    /// So many bytes that the rate can be measured with which they come.
-    Probe,
-    /// The same back, with the rate that was measured.
-    Echo {
-        /// What the probe came with.
-        rate: ByteRate,
-        /// The answerer's.
-        figures: Figures,
-    },
-    /// What the echo came with, so that both know both rates.
-    Measured {
-        /// The rate.
-        rate: ByteRate,
-    },
-    /// What are your figures?
-    Ask,
-    /// These.
-    Tell {
-        /// The answerer's.
-        figures: Figures,
-    },
-    /// Let us have a link.
-    Offer {
-        /// The asker's.
-        figures: Figures,
-    },
-    /// Yes; a place is kept for [`PLACE_KEPT`] seconds.
-    Accept,
-    /// No.
-    Refuse,
-    /// Nothing more comes over the link from here.
-    Leave,
-    /// Nor from here: it is over.
-    Over,
-}
-
-/// The bytes of a probe, and of its echo.
-pub const PROBE_BYTES: usize = 4 * 1024;
+use peer::{Peer, Peers, State};
 
 /// Seconds that a place is kept for a peer that has been accepted.
 pub const PLACE_KEPT: f64 = 20.0;
@@ -67,10 +30,10 @@ const OFFER_KEPT: f64 = 3.0;
 /// Seconds after which figures are too old to decide by.
 const FIGURES_KEPT: f64 = 6.0;
 
-/// Seconds that a link has before it is judged.
-const YOUTH: f64 = 15.0;
+/// Seconds that a link has before it is judged: the neighbour has to find others to hand on to.
+const YOUTH: f64 = 30.0;
 
-/// Seconds after it has given up a link for which a node gives up no other.
+/// Seconds after it has given up a link for which a node looks for no other to give up.
 const CALM: f64 = 5.0;
 
 /// Seconds after which a link ends even if something is still in transfer.
@@ -86,56 +49,21 @@ const FEW_LINKS: usize = 3;
 const HYSTERESIS: f64 = 1.1;
 
 /// What a link has to promise at least, in completed tasks a second.
-const LEAST_WORTH: f64 = 0.02;
+const LEAST_WORTH: f64 = 0.05;
 
 /// By how much longer a node waits after each probe before the next.
 const PROBE_BACKOFF: f64 = 1.04;
 
-impl Note {
-    /// Bytes on the wire, its length and whom it concerns included.
-    pub fn wire_bytes(&self) -> usize {
-        match self {
-            Self::Probe => PROBE_BYTES,
-            Self::Echo { .. } => PROBE_BYTES + 20,
-            Self::Tell { .. } | Self::Offer { .. } => 16,
-            Self::Measured { .. } => 8,
-            Self::Ask | Self::Accept | Self::Refuse | Self::Leave | Self::Over => 4,
-        }
-    }
-}
-
-/// What a node wants done about its links.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum Choice {
-    /// Say something to a peer.
-    Say {
-        /// To whom.
-        to: Candidate,
-        /// What.
-        note: Note,
-    },
-    /// Bring a link up: the peer has agreed.
-    Link {
-        /// To whom.
-        to: Candidate,
-    },
-    /// Take a link down: nothing is in transfer on it any more.
-    Unlink {
-        /// To whom.
-        to: Candidate,
-    },
-}
-
-/// Decides which links a node keeps: a state machine beside a [`Cell`], without I/O and without a clock.
+/// Decides which links a node keeps: a state machine beside a [`Cell`](super::Cell), or several of them, without I/O and without a clock.
 ///
 /// It looks around every second: asks some peers for their figures, measures now and then one that it has not measured, and where one promises more than the least
-/// useful link is worth, offers it the place. A link ends when what is in transfer on it has arrived. Tell it of everything that happens, with the cell; then
-/// take [`poll_choice`](Self::poll_choice) until it gives `None`.
+/// useful link is worth, offers it the place. A link ends when what is in transfer on it has arrived. Tell it of the peers that there are, and of everything that happens, with what
+/// the node's cells make of it ([`Standing`]); then take [`poll_choice`](Self::poll_choice) until it gives `None`.
 #[derive(Clone, Debug)]
 pub struct LinkChoice {
     most: usize,
-    peers: Vec<Peer>,
+    peers: Peers,
+    tree: Tree,
     /// Peers that are linked, are being left, or have a place kept.
     taken: usize,
     next: f64,
@@ -143,68 +71,19 @@ pub struct LinkChoice {
     probe: f64,
     probe_interval: f64,
     random: u64,
-    /// No link is given up for another before.
+    /// No link is given up before for another that the node itself looks for.
     calm: f64,
+    /// Bounded by what one call causes: a few for each peer.
     choices: VecDeque<Choice>,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Peer {
-    /// Bytes a second there and back, once measured.
-    rates: Option<[f64; 2]>,
-    /// Whether a probe has gone either way, and what one from there came with.
-    probed: bool,
-    back: f64,
-    figures: Option<(Figures, f64)>,
-    state: State,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-enum State {
-    #[default]
-    Known,
-    /// It was offered a link.
-    Offered {
-        at: f64,
-    },
-    /// It wants a link, and a place is being made.
-    Wanted {
-        at: f64,
-        ours: bool,
-    },
-    /// It has a place: `ours` where it has agreed to an offer of ours.
-    Placed {
-        at: f64,
-        ours: bool,
-    },
-    Linked {
-        port: Port,
-        since: f64,
-    },
-    /// The link is to end. `told`: the peer knows; `asked`: it was the peer that wanted it.
-    Leaving {
-        port: Port,
-        since: f64,
-        told: bool,
-        asked: bool,
-    },
-}
-
-impl State {
-    fn takes_place(self) -> bool {
-        matches!(
-            self,
-            Self::Placed { .. } | Self::Linked { .. } | Self::Leaving { .. }
-        )
-    }
-}
-
 impl LinkChoice {
-    /// A node that knows so many peers and may keep `most` links.
-    pub fn new(now: Duration, peers: usize, most: usize, seed: u64) -> Self {
+    /// A node of a rank that knows nobody and may keep `most` links, at least one. `seed` decides when it looks, and at whom.
+    pub fn new(now: Duration, rank: Rank, most: usize, seed: u64) -> Self {
         let mut choice = Self {
             most: most.max(1),
-            peers: vec![Peer::default(); peers],
+            peers: Peers::default(),
+            tree: Tree::new(now, rank),
             taken: 0,
             next: now.as_secs_f64(),
             probe: now.as_secs_f64(),
@@ -217,6 +96,18 @@ impl LinkChoice {
         choice
     }
 
+    /// There is a peer that the node could link to. Gives `false`, and takes no notice of it, where there are [`MAX_PEERS`] already.
+    pub fn add_peer(&mut self, peer: Candidate) -> bool {
+        self.peers.insert(peer)
+    }
+
+    /// A peer has gone, and the link to it if there was one: the shell has taken that down.
+    pub fn remove_peer(&mut self, now: Duration, peer: Candidate) {
+        self.handle_unlink(now, peer);
+        self.peers.remove(peer);
+        self.choices.retain(|choice| choice.with() != peer);
+    }
+
     /// What is to be done next.
     pub fn poll_choice(&mut self) -> Option<Choice> {
         self.choices.pop_front()
@@ -224,119 +115,174 @@ impl LinkChoice {
 
     /// When to call [`handle_timeout`](Self::handle_timeout).
     pub fn poll_timeout(&self) -> Duration {
-        Duration::from_secs_f64(self.next).saturating_add(super::ROUNDING)
+        let look = Duration::from_secs_f64(self.next).saturating_add(super::ROUNDING);
+        let tree = self.tree.poll_timeout();
+        tree.map_or(look, |tree| tree.min(look))
+    }
+
+    /// The tree that holds the network together, as the node knows it.
+    pub fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// Whether a place is kept for a link that a peer brings up. One that comes too late is to be taken down again.
+    pub fn expects(&self, peer: Candidate) -> bool {
+        matches!(self.peers.state(peer), State::Placed { .. })
     }
 
     /// A link that was agreed upon is up.
     pub fn handle_link(&mut self, now: Duration, with: Candidate, port: Port) {
-        let since = now.as_secs_f64();
+        let Some(peer) = self.peers.peer_mut(with) else {
+            return;
+        };
+        let (beacon, since) = (peer.beacon.take(), now.as_secs_f64());
         self.change(with, State::Linked { port, since });
+        self.tree.add_neighbour(now, with);
+        if let Some(beacon) = beacon {
+            self.tree.handle_beacon(now, with, beacon);
+        }
+        self.tell_tree(now);
     }
 
     /// A link is down.
     pub fn handle_unlink(&mut self, now: Duration, with: Candidate) {
         self.change(with, State::Known);
+        if let Some(peer) = self.peers.peer_mut(with) {
+            peer.beacon = None;
+        }
+        self.tree.remove_neighbour(now, with);
+        self.tell_tree(now);
         self.make_places(now.as_secs_f64());
     }
 
-    /// A peer has said something, which came with `rate`.
+    /// A peer has said something, which came with `rate`. What comes from somebody who is no [peer](Self::add_peer) is not heard.
     pub fn handle_note(
         &mut self,
         now: Duration,
         from: Candidate,
         note: Note,
         rate: ByteRate,
-        cell: &mut Cell,
+        node: &mut impl Standing,
     ) {
-        let now = now.as_secs_f64();
-        let index = from.0 as usize;
-        if index >= self.peers.len() {
+        let (time, now) = (now, now.as_secs_f64());
+        let Some(peer) = self.peers.peer_mut(from) else {
             return;
-        }
-        let figures = cell.figures(self.taken);
+        };
+        let heard = |figures: Figures| Some((figures.sane(), now));
         match note {
             Note::Probe => {
-                let peer = &mut self.peers[index];
                 peer.probed = true;
-                peer.back = rate.0;
+                peer.back = rate.sane().0;
+                let figures = node.figures();
                 self.say(from, Note::Echo { rate, figures });
             }
             Note::Measured { rate } => {
-                let peer = &mut self.peers[index];
                 if peer.back > 0.0 {
-                    peer.rates = Some([rate.0, peer.back]);
+                    peer.rates = Some([rate.sane().0, peer.back]);
                 }
             }
             Note::Echo { rate: out, figures } => {
-                self.peers[index].rates = Some([out.0, rate.0]);
+                peer.rates = Some([out.sane().0, rate.sane().0]);
+                peer.figures = heard(figures);
                 self.say(from, Note::Measured { rate });
-                self.peers[index].figures = Some((figures, now));
                 if self.taken < self.most.min(FEW_LINKS + 1) {
-                    self.seek(now, cell);
+                    self.seek(now, node);
                 }
             }
-            Note::Ask => self.say(from, Note::Tell { figures }),
-            Note::Tell { figures } => self.peers[index].figures = Some((figures, now)),
+            Note::Ask => {
+                let figures = node.figures();
+                self.say(from, Note::Tell { figures });
+            }
+            Note::Tell { figures } => peer.figures = heard(figures),
             Note::Offer { figures } => {
-                self.peers[index].figures = Some((figures, now));
-                self.judge_offer(now, from, cell);
+                peer.figures = heard(figures);
+                self.judge_offer(now, from, node);
             }
             Note::Accept => {
-                if let State::Offered { .. } | State::Wanted { .. } = self.peers[index].state {
-                    self.take_place(now, from, cell);
+                match peer.state {
+                    State::Offered { .. } => self.take_place(now, from, node),
+                    // Both have offered, and both have accepted.
+                    State::Placed { ours: false, .. } => {
+                        self.choices.push_back(Choice::Link { to: from });
+                    }
+                    _ => {}
                 }
             }
             Note::Refuse => {
-                if let State::Offered { .. } | State::Placed { .. } = self.peers[index].state {
+                if let State::Offered { .. } | State::Placed { .. } = peer.state {
                     self.change(from, State::Known);
                     self.make_places(now);
                 }
             }
-            Note::Leave => {
-                if let State::Linked { port, .. } = self.peers[index].state {
-                    cell.retire_link(port);
-                    let state = State::Leaving {
-                        port,
-                        since: now,
-                        told: false,
-                        asked: true,
-                    };
-                    self.change(from, state);
-                } else if let State::Leaving { asked, .. } = &mut self.peers[index].state {
-                    *asked = true;
-                }
-                self.end_links(now, cell);
-            }
+            Note::Leave => self.hear_leave(now, from, node),
+            Note::Stay => self.hear_stay(now, from, node),
             Note::Over => {
-                if let State::Leaving { .. } = self.peers[index].state {
-                    self.choices.push_back(Choice::Unlink { to: from });
+                if let State::Leaving {
+                    agreed: true,
+                    heard,
+                    ..
+                } = &mut peer.state
+                {
+                    *heard = true;
+                    self.end_links(now, node);
+                }
+            }
+            Note::Beacon(beacon) => {
+                if let State::Linked { .. } | State::Leaving { .. } = peer.state {
+                    self.tree.handle_beacon(time, from, beacon);
+                    self.tell_tree(time);
+                } else {
+                    peer.beacon = Some(beacon);
                 }
             }
         }
     }
 
     /// The time has come that [`poll_timeout`](Self::poll_timeout) named.
-    pub fn handle_timeout(&mut self, now: Duration, cell: &mut Cell) {
-        let now = now.as_secs_f64();
+    pub fn handle_timeout(&mut self, now: Duration, node: &mut impl Standing) {
+        if self.tree.poll_timeout().is_some_and(|tree| tree <= now) {
+            self.tree.handle_timeout(now);
+            self.tell_tree(now);
+        }
+        let (time, now) = (now, now.as_secs_f64());
         if now < self.next {
             return;
         }
+        self.value_links(time, node);
         self.forget(now);
-        self.end_links(now, cell);
+        self.end_links(now, node);
         self.look(now);
-        self.seek(now, cell);
+        self.seek(now, node);
         self.next = now + LOOK_INTERVAL * (0.75 + 0.5 * self.fraction());
+    }
+
+    /// Lets the tree know what links are worth, so that it holds on to those that the node would keep anyway.
+    fn value_links(&mut self, now: Duration, node: &impl Standing) {
+        for (name, peer) in self.peers.iter() {
+            if let State::Linked { port, .. } = peer.state {
+                self.tree.set_worth(name, node.link_worth(port));
+            }
+        }
+        self.tree.handle_timeout(now);
+        self.tell_tree(now);
+    }
+
+    fn tell_tree(&mut self, now: Duration) {
+        while let Some((to, beacon)) = self.tree.poll_beacon(now) {
+            self.say(to, Note::Beacon(beacon));
+        }
     }
 
     fn forget(&mut self, now: f64) {
         for index in 0..self.peers.len() {
-            let over = match self.peers[index].state {
+            let (name, peer) = self.peers.at(index);
+            let over = match peer.state {
                 State::Offered { at } => now - at > OFFER_KEPT + PLACE_KEPT,
                 State::Wanted { at, .. } | State::Placed { at, .. } => now - at > PLACE_KEPT,
                 _ => false,
             };
             if over {
-                self.change(Candidate(index as u32), State::Known);
+                self.change(name, State::Known);
             }
         }
     }
@@ -349,9 +295,9 @@ impl LinkChoice {
         }
         for _ in 0..ASKED {
             let index = self.draw(count);
-            let peer = self.peers[index];
+            let (name, peer) = self.peers.at(index);
             if peer.rates.is_some() && peer.state == State::Known {
-                self.say(Candidate(index as u32), Note::Ask);
+                self.say(name, Note::Ask);
             }
         }
         while now >= self.probe {
@@ -359,214 +305,92 @@ impl LinkChoice {
             self.probe_interval = (self.probe_interval * PROBE_BACKOFF).min(3600.0);
             let start = self.draw(count);
             let unknown = (0..count)
-                .map(|step| (start + step) % count)
-                .find(|index| !self.peers[*index].probed);
-            let Some(index) = unknown else { break };
-            self.peers[index].probed = true;
-            self.say(Candidate(index as u32), Note::Probe);
+                .map(|step| self.peers.at((start + step) % count))
+                .find(|(_, peer)| !peer.probed);
+            let Some((name, _)) = unknown else { break };
+            if let Some(peer) = self.peers.peer_mut(name) {
+                peer.probed = true;
+            }
+            self.say(name, Note::Probe);
         }
     }
 
     /// Offers a link to the peer that promises most, if there is room or that is more than the least useful link is worth.
-    fn seek(&mut self, now: f64, cell: &mut Cell) {
+    fn seek(&mut self, now: f64, node: &impl Standing) {
         let busy = |peer: &Peer| {
             matches!(
                 peer.state,
                 State::Offered { .. } | State::Wanted { .. } | State::Leaving { .. }
             )
         };
-        if self.peers.iter().filter(|peer| busy(peer)).count() > 0 {
+        if self.peers.iter().any(|(_, peer)| busy(peer)) {
             return;
         }
-        let own = cell.figures(self.taken);
-        let mut best: Option<(usize, f64)> = None;
-        for (index, peer) in self.peers.iter().enumerate() {
+        let own = node.figures();
+        let mut best: Option<(Candidate, f64)> = None;
+        for (name, peer) in self.peers.iter() {
             if peer.state != State::Known {
                 continue;
             }
-            let Some(promise) = self.promise(now, index, &own, cell) else {
+            let Some(promise) = peer.promise(now, &own, node) else {
                 continue;
             };
             if best.is_none_or(|(_, most)| promise > most) {
-                best = Some((index, promise));
+                best = Some((name, promise));
             }
         }
-        let Some((index, promise)) = best else { return };
+        let Some((to, promise)) = best else { return };
         let enough = if self.taken < self.most {
             self.taken < FEW_LINKS || promise > LEAST_WORTH
         } else {
-            let weakest = self.weakest(now, cell);
+            self.free_links(now, promise, node);
+            let weakest = self.weakest(now, node);
             now >= self.calm
                 && weakest.is_some_and(|(_, worth)| promise > HYSTERESIS * worth + LEAST_WORTH)
         };
         if enough {
-            let to = Candidate(index as u32);
             self.change(to, State::Offered { at: now });
             self.say(to, Note::Offer { figures: own });
         }
     }
 
-    /// What a link to a peer promises, in completed tasks a second; `None` where that is not known.
-    fn promise(&self, now: f64, index: usize, own: &Figures, cell: &Cell) -> Option<f64> {
-        let peer = &self.peers[index];
-        let (figures, at) = peer.figures?;
-        let rates = peer.rates?;
-        (now - at <= FIGURES_KEPT).then(|| cell.promise(own, &figures, rates))
+    /// Tells the tree of links that would make way for what another promises if the tree did not need them.
+    fn free_links(&mut self, now: f64, promise: f64, node: &impl Standing) {
+        let needless = |(name, peer): (Candidate, &Peer)| match peer.state {
+            State::Linked { port, since } if now - since >= YOUTH => {
+                let worth = HYSTERESIS * node.link_worth(port) + LEAST_WORTH;
+                (promise > worth && !self.tree.may_leave(seconds(now), name)).then_some(name)
+            }
+            _ => None,
+        };
+        let names: Vec<_> = self.peers.iter().filter_map(needless).collect();
+        for name in names {
+            self.tree.avoid(seconds(now), name);
+        }
+        self.tell_tree(seconds(now));
     }
 
-    /// The link that is worth least, among those that are old enough to judge and whose peer has others.
-    fn weakest(&self, now: f64, cell: &Cell) -> Option<(Candidate, f64)> {
+    /// The link that is worth least, among those that are old enough to judge and that the network can do without.
+    fn weakest(&self, now: f64, node: &impl Standing) -> Option<(Candidate, f64)> {
         let mut weakest: Option<(Candidate, f64)> = None;
-        for (index, peer) in self.peers.iter().enumerate() {
+        for (name, peer) in self.peers.iter() {
             let State::Linked { port, since } = peer.state else {
                 continue;
             };
-            if now - since < YOUTH {
+            if now - since < YOUTH || (self.protects() && !self.tree.may_leave(seconds(now), name))
+            {
                 continue;
             }
-            let worth = cell.link_worth(port);
+            let worth = node.link_worth(port);
             if weakest.is_none_or(|(_, least)| worth < least) {
-                weakest = Some((Candidate(index as u32), worth));
+                weakest = Some((name, worth));
             }
         }
         weakest
     }
 
-    /// Somebody offers a link.
-    fn judge_offer(&mut self, now: f64, from: Candidate, cell: &mut Cell) {
-        let index = from.0 as usize;
-        match self.peers[index].state {
-            State::Known | State::Offered { .. } => {}
-            // It is late, or says it twice.
-            _ => return self.say(from, Note::Refuse),
-        }
-        if self.taken < self.most {
-            self.change(
-                from,
-                State::Placed {
-                    at: now,
-                    ours: false,
-                },
-            );
-            return self.say(from, Note::Accept);
-        }
-        let changing = self
-            .peers
-            .iter()
-            .any(|peer| matches!(peer.state, State::Wanted { .. } | State::Leaving { .. }));
-        let own = cell.figures(self.taken);
-        let promise = self.promise(now, index, &own, cell);
-        if let (false, Some(promise), Some((weakest, worth))) = (
-            changing || now < self.calm,
-            promise,
-            self.weakest(now, cell),
-        ) && promise > HYSTERESIS * worth + LEAST_WORTH
-        {
-            self.change(
-                from,
-                State::Wanted {
-                    at: now,
-                    ours: false,
-                },
-            );
-            return self.leave(now, weakest, cell);
-        }
-        self.change(from, State::Known);
-        self.say(from, Note::Refuse);
-    }
-
-    /// A peer has accepted: it gets the free place, or that of the least useful link.
-    fn take_place(&mut self, now: f64, from: Candidate, cell: &mut Cell) {
-        if self.taken < self.most {
-            self.change(
-                from,
-                State::Placed {
-                    at: now,
-                    ours: true,
-                },
-            );
-            self.choices.push_back(Choice::Link { to: from });
-        } else if let Some((weakest, _)) = self.weakest(now, cell) {
-            self.change(
-                from,
-                State::Wanted {
-                    at: now,
-                    ours: true,
-                },
-            );
-            self.leave(now, weakest, cell);
-        } else {
-            // Its place is for others.
-            self.change(from, State::Known);
-            self.say(from, Note::Refuse);
-        }
-    }
-
-    fn leave(&mut self, now: f64, with: Candidate, cell: &mut Cell) {
-        if let State::Linked { port, .. } = self.peers[with.0 as usize].state {
-            cell.retire_link(port);
-            self.calm = now + CALM;
-            let state = State::Leaving {
-                port,
-                since: now,
-                told: false,
-                asked: false,
-            };
-            self.change(with, state);
-            self.end_links(now, cell);
-        }
-    }
-
-    /// Says that links are over on which nothing is in transfer any more.
-    fn end_links(&mut self, now: f64, cell: &Cell) {
-        for index in 0..self.peers.len() {
-            let State::Leaving {
-                port,
-                since,
-                told,
-                asked,
-            } = self.peers[index].state
-            else {
-                continue;
-            };
-            let to = Candidate(index as u32);
-            if now - since > LEAVE_TIME {
-                self.choices.push_back(Choice::Unlink { to });
-            } else if !told && cell.is_idle(port) {
-                let state = State::Leaving {
-                    port,
-                    since,
-                    told: true,
-                    asked,
-                };
-                self.peers[index].state = state;
-                self.say(to, if asked { Note::Over } else { Note::Leave });
-            }
-        }
-    }
-
-    /// Gives a place that has become free to who waits for it.
-    fn make_places(&mut self, now: f64) {
-        while self.taken < self.most {
-            let waits = |(index, peer): (usize, &Peer)| match peer.state {
-                State::Wanted { ours, .. } => Some((index, ours)),
-                _ => None,
-            };
-            let Some((index, ours)) = self.peers.iter().enumerate().find_map(waits) else {
-                return;
-            };
-            let to = Candidate(index as u32);
-            self.change(to, State::Placed { at: now, ours });
-            if ours {
-                self.choices.push_back(Choice::Link { to });
-            } else {
-                self.say(to, Note::Accept);
-            }
-        }
-    }
-
     fn change(&mut self, with: Candidate, state: State) {
-        let Some(peer) = self.peers.get_mut(with.0 as usize) else {
+        let Some(peer) = self.peers.peer_mut(with) else {
             return;
         };
         self.taken -= usize::from(peer.state.takes_place());
@@ -591,4 +415,9 @@ impl LinkChoice {
         let bits = self.random.wrapping_mul(0x2545_f491_4f6c_dd1d);
         (bits >> 11) as f64 / (1_u64 << 53) as f64
     }
+}
+
+/// A time, for the tree.
+fn seconds(now: f64) -> Duration {
+    Duration::try_from_secs_f64(now).unwrap_or_default()
 }

@@ -118,6 +118,8 @@ struct Edge {
     port: Option<Port>,
     /// Counts how often the link went down.
     epoch: u32,
+    /// When the last note arrives: none overtakes another.
+    noted: u64,
     /// Items that it has carried.
     carried: PerItem<u64>,
 }
@@ -137,6 +139,7 @@ impl<R: Rule> Simulation<R> {
                     latency: link.latency.as_nanos() as u64,
                     port: None,
                     epoch: 0,
+                    noted: 0,
                     carried: PerItem::default(),
                 });
             }
@@ -244,6 +247,13 @@ impl<R: Rule> Simulation<R> {
     /// The rule of each node; `None` for those that are away.
     pub fn rules(&self) -> impl Iterator<Item = Option<&R>> {
         self.nodes.iter().map(|node| node.rule.as_ref())
+    }
+
+    /// The links that are up, by their ends.
+    pub fn links(&self) -> impl Iterator<Item = [usize; 2]> {
+        let up = |edge: &&Edge| edge.port.is_some();
+        let edges = self.edges.iter().step_by(2).filter(up);
+        edges.map(|edge| [edge.from as usize, edge.to as usize])
     }
 
     fn time(&self) -> Duration {

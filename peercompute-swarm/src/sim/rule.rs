@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use crate::cell::{
     Action, Buffer, ByteRate, Candidate, Cell, CellConfig, CellFrame, Choice, Item, LinkChoice,
-    LinkConfig, Note, Port, TaskShape,
+    LinkConfig, Note, Port, Rank, TaskShape,
 };
 
 use super::NodeSpec;
@@ -172,6 +172,11 @@ impl ChoosingCell {
     pub fn cell(&self) -> &Cell {
         &self.cell
     }
+
+    /// What chooses its links.
+    pub fn choice(&self) -> &LinkChoice {
+        &self.choice
+    }
 }
 
 impl Rule for ChoosingCell {
@@ -179,9 +184,16 @@ impl Rule for ChoosingCell {
 
     fn new(now: Duration, view: NodeView) -> Self {
         let (peers, most) = view.choice.unwrap_or_default();
+        let rank = Rank::by_capacity(view.node.compute, view.node.up, view.seed);
+        let mut choice = LinkChoice::new(now, rank, most, view.seed);
+        for peer in 0..u32::try_from(peers).unwrap_or(u32::MAX) {
+            if !choice.add_peer(Candidate(peer)) {
+                break;
+            }
+        }
         Self {
             cell: <Cell as Rule>::new(now, view),
-            choice: LinkChoice::new(now, peers, most, view.seed),
+            choice,
         }
     }
 

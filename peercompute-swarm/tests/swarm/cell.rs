@@ -1,5 +1,6 @@
 //! The cell: alone, between neighbours on virtual time, and in whole networks.
 
+mod choice;
 mod faults;
 mod hostile;
 mod model;
@@ -8,4 +9,6 @@ mod oracle;
 mod rates;
 mod rig;
 mod setters;
+mod town;
+mod tree;
 mod workers;

@@ -1,15 +1,23 @@
 //! What a link is worth, and what one would be.
 
-use crate::cell::{Cell, Item, PerItem, Port};
+use crate::cell::{ByteRate, Cell, Item, PerItem, Port};
 
-/// What an item that a link moves counts beyond its gain, in completed tasks.
-const KEEP: f64 = 0.3;
+/// What an input that a link moves counts at least, in completed tasks. The gain of one more falls to nothing where the link has filled its neighbour, and all of them would
+/// be lost with it.
+const KEEP: f64 = 0.9;
+
+/// The gain that a new link may not count on, in completed tasks for each item: it goes as soon as items move.
+const SMALL_GAIN: f64 = 0.02;
 
 /// The inputs a second that a node hopes to hand on over each link to somebody who is short of them.
 const MOST_ONWARD: f64 = 2.0;
 
 /// From which value of an input on a node is short of them.
 const SHORT: f64 = 0.5;
+
+/// The most that a peer is believed to take an item for, in completed tasks, and the most that it is believed to pay for bytes: no cell has more.
+const MAX_VALUE: f64 = 1.5;
+const MAX_PRICE: f64 = 6.0;
 
 /// What a peer needs to know of a node to judge a link to it. Values and prices are in completed tasks.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -23,13 +31,44 @@ pub struct Figures {
     pub down_price: f64,
     /// The inputs a second that it could take at most, to compute them or to hand them on.
     pub room: f64,
-    /// Its links.
-    pub links: u32,
+}
+
+impl Figures {
+    /// Figures of these values (of an input and of a result), prices (on the uplink and on the downlink) and room, each within its range.
+    pub fn new(value: PerItem<f64>, prices: [f64; 2], room: f64) -> Self {
+        let figures = Self {
+            value,
+            up_price: prices[0],
+            down_price: prices[1],
+            room,
+        };
+        figures.sane()
+    }
+
+    /// What is believed of figures that a peer tells.
+    pub(super) fn sane(self) -> Self {
+        let within = |value: f64, low: f64, high: f64| {
+            if value.is_nan() {
+                0.0
+            } else {
+                value.clamp(low, high)
+            }
+        };
+        Self {
+            value: PerItem([
+                within(self.value[Item::Input], 0.0, MAX_VALUE),
+                within(self.value[Item::Output], -MAX_VALUE, 0.0),
+            ]),
+            up_price: within(self.up_price, 0.0, MAX_PRICE),
+            down_price: within(self.down_price, 0.0, MAX_PRICE),
+            room: within(self.room, 0.0, f64::MAX),
+        }
+    }
 }
 
 impl Cell {
     /// What peers may know of the node.
-    pub fn figures(&self, links: usize) -> Figures {
+    pub fn figures(&self) -> Figures {
         let mut value = self.plan.value;
         if !self.plan.seeded() {
             // Whoever has heard of nobody would take any task.
@@ -40,7 +79,13 @@ impl Cell {
             up_price: self.plan.up_price,
             down_price: self.plan.down_price,
             room: if self.config.source { 0.0 } else { self.want() },
-            links: u32::try_from(links).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// A link that was [to end](Self::retire_link) stays after all: items may be planned over it again.
+    pub fn keep_link(&mut self, port: Port) {
+        if let Some(Some(link)) = self.links.get_mut(port.0 as usize) {
+            link.plan.retired = false;
         }
     }
 
@@ -60,34 +105,35 @@ impl Cell {
         own + onward.min(room)
     }
 
-    /// What a link is worth, in completed tasks a second: the items that it is planned to move, in both directions, times what each gains by it, and a bonus for being in use, for
-    /// gains are what one more item would bring, not what is lost with all of them.
+    /// What a link is worth, in completed tasks a second: the items that it is planned to move, in both directions, times what each gains by it. For inputs the gain is not
+    /// what one more would bring but what is lost with all of them.
     pub fn link_worth(&self, port: Port) -> f64 {
         let Some(Some(link)) = self.links.get(port.0 as usize) else {
             return 0.0;
         };
         let plan = &link.plan;
-        let worth = |item: Item| {
+        let worth = |item: Item, least: f64| {
             let drop = plan.neighbour.value(item) - self.plan.value[item];
             let received = self.plan.told_flow(plan, item).max(0.0);
-            plan.mean[item] * drop.max(KEEP) + received * (-drop).max(KEEP)
+            plan.mean[item] * drop.max(least) + received * (-drop).max(least)
         };
-        worth(Item::Input) + worth(Item::Output)
+        // Results are what inputs come to: they are not counted twice.
+        worth(Item::Input, KEEP) + worth(Item::Output, 0.0)
     }
 
-    /// What a link of these rates (there and back, in bytes a second) to a peer promises.
-    pub(super) fn promise(&self, own: &Figures, peer: &Figures, rates: [f64; 2]) -> f64 {
+    /// What a link of these rates (there and back) to a peer promises, in completed tasks a second; `own` are the node's own figures.
+    pub fn promise(&self, own: &Figures, peer: &Figures, rates: [ByteRate; 2]) -> f64 {
         let input = self.config.shape.input_bytes;
-        let there = rates[0].min(self.config.up.0) / input;
-        let back = rates[1].min(self.config.down.0) / input;
+        let there = rates[0].0.min(self.config.up.0) / input;
+        let back = rates[1].0.min(self.config.down.0) / input;
         self.one_way(own, peer, there) + self.one_way(peer, own, back)
     }
 
     fn one_way(&self, from: &Figures, to: &Figures, rate: f64) -> f64 {
         let ratio = self.config.shape.output_bytes / self.config.shape.input_bytes;
         let bytes = from.up_price + to.down_price;
-        let input = to.value[Item::Input] - from.value[Item::Input] - bytes;
-        let output = to.value[Item::Output] - from.value[Item::Output] - ratio * bytes;
+        let input = to.value[Item::Input] - from.value[Item::Input] - bytes - SMALL_GAIN;
+        let output = to.value[Item::Output] - from.value[Item::Output] - ratio * bytes - SMALL_GAIN;
         rate.min(to.room) * input.max(0.0) + rate * output.max(0.0)
     }
 }

@@ -51,6 +51,8 @@ impl<R: Rule> Simulation<R> {
         self.notes[slot as usize] = Some(note);
         let took = (bytes / self.measured(edge) * 1e9) as u64;
         let at = self.now + self.edges[edge].latency + took;
+        let at = at.max(self.edges[edge].noted);
+        self.edges[edge].noted = at;
         let (edge, note) = (edge as u32, slot);
         self.queue.push(at, Event::Note { edge, note });
     }
@@ -68,7 +70,7 @@ impl<R: Rule> Simulation<R> {
         }
     }
 
-    fn links(&self, node: usize) -> usize {
+    fn degree(&self, node: usize) -> usize {
         let ports = self.nodes[node].ports.iter();
         ports.filter(|edge| **edge != NOTHING).count()
     }
@@ -79,7 +81,7 @@ impl<R: Rule> Simulation<R> {
         };
         let most = self.max_degree.unwrap_or(usize::MAX);
         let other = self.edges[edge].to as usize;
-        let full = self.links(node) >= most || self.links(other) >= most;
+        let full = self.degree(node) >= most || self.degree(other) >= most;
         if full || self.edges[edge].port.is_some() {
             return;
         }
