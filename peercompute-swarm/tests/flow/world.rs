@@ -50,8 +50,6 @@ impl Spec {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Outcome {
-    #[allow(dead_code, reason = "for whoever looks into a failure")]
-    pub(crate) at: Duration,
     pub(crate) job: JobId,
     pub(crate) task: TaskId,
     pub(crate) result: Result<Bytes, Failure>,
@@ -417,7 +415,6 @@ impl World {
                         value,
                         ..
                     } => state.outcomes.push(Outcome {
-                        at: now,
                         job,
                         task,
                         result: Ok(value),
@@ -426,7 +423,6 @@ impl World {
                     ExchangeEvent::TaskFailed {
                         job, task, failure, ..
                     } => state.outcomes.push(Outcome {
-                        at: now,
                         job,
                         task,
                         result: Err(failure),
