@@ -12,6 +12,7 @@ mod plan;
 mod ready;
 mod slots;
 pub mod theory;
+mod through;
 mod tree;
 mod units;
 mod view;
@@ -70,6 +71,10 @@ pub enum CellViolation {
 /// The most slots that one neighbour may wait for, of each kind.
 pub const MAX_WANTED: u32 = 4096;
 
+/// By how much longer the time between iterations becomes with each, after links have come or gone, and then while the plan is calm.
+const SETTLING: f64 = 1.005;
+const CALMING: f64 = 1.02;
+
 /// Added to times that were reckoned in fractions, so that they have come when it is said that they have.
 const ROUNDING: Duration = Duration::from_nanos(2);
 
@@ -110,7 +115,9 @@ pub struct Cell {
     demand: PerItem<f64>,
     /// Slots kept for transfers that may come to a stop, and slots granted to neighbours that they have not used.
     held: u32,
-    promised: u32,
+    promised: PerItem<u32>,
+    /// Items that idle links can be counted on to take on at once.
+    openings: PerItem<f64>,
     /// Links whose neighbours wait for slots.
     askers: PerItem<Vec<u32>>,
     /// Links with a frame to send.
@@ -149,7 +156,8 @@ impl Cell {
             sending_rate: 0.0,
             demand: PerItem::default(),
             held: 0,
-            promised: 0,
+            promised: PerItem::default(),
+            openings: PerItem::default(),
             askers: PerItem::default(),
             unsent: Vec::new(),
             next,
@@ -196,7 +204,8 @@ impl Cell {
             return;
         };
         for item in Item::ALL {
-            self.promised -= link.receiving[item].promised;
+            self.promised[item] -= link.receiving[item].promised;
+            self.openings[item] -= link.sending[item].opening;
             self.askers[item].retain(|asker| *asker != port.0);
         }
         self.unsent.retain(|unsent| *unsent != port.0);
@@ -209,6 +218,9 @@ impl Cell {
     pub fn retire_link(&mut self, port: Port) {
         if let Some(Some(link)) = self.links.get_mut(port.0 as usize) {
             link.plan.retire();
+        }
+        for item in Item::ALL {
+            self.reopen(port.0, item);
         }
     }
 
@@ -270,7 +282,8 @@ impl Cell {
 
     /// How many items of a kind may be [given](Self::handle_item) to the node now.
     pub fn room(&self, item: Item) -> u32 {
-        self.limit(item).saturating_sub(self.taken())
+        let left = self.limit(item).saturating_sub(self.claimed(item));
+        left.min(self.limit(item).saturating_sub(self.used()))
     }
 
     /// An item has been given to the node by its own user, or back from a link that has gone; there must be [room](Self::room) for it.
@@ -306,7 +319,7 @@ impl Cell {
             }
             if !self.config.is_sink(item) {
                 receiving.use_up(item, frame.returned[item])?;
-                self.promised -= frame.returned[item];
+                self.promised[item] -= frame.returned[item];
             }
             let sending = &mut link.sending[item];
             if sending.grant(item, frame.granted[item])? {
@@ -337,7 +350,7 @@ impl Cell {
         if !self.config.is_sink(item) {
             if let Some(Some(link)) = self.links.get_mut(port.0 as usize) {
                 link.receiving[item].use_up(item, 1)?;
-                self.promised -= 1;
+                self.promised[item] -= 1;
             }
             self.put(now.as_secs_f64(), item);
         }
@@ -411,10 +424,12 @@ impl Cell {
         let moved = self.plan.step(links, stranded, self.interval, tuning);
         self.tell();
         let tuning = &self.config.tuning;
-        self.interval = if moved > tuning.calm {
+        self.interval = if self.interval < tuning.interval {
+            (self.interval * SETTLING).min(tuning.interval)
+        } else if moved > tuning.calm {
             (self.interval * 0.5).max(tuning.interval)
         } else {
-            (self.interval * 1.02).min(tuning.calm_interval)
+            (self.interval * CALMING).min(tuning.calm_interval)
         };
         self.next = now + Duration::from_secs_f64(self.interval);
         let now = now.as_secs_f64();
@@ -426,7 +441,7 @@ impl Cell {
     fn links_changed(&mut self, now: Duration) {
         self.plan
             .rescale(self.links.iter().flatten().map(|link| &link.plan));
-        self.interval = self.config.tuning.interval;
+        self.interval = self.config.tuning.first_interval;
         self.next = self.next.min(now + Duration::from_secs_f64(self.interval));
     }
 
@@ -460,8 +475,9 @@ impl Cell {
         for item in [Item::Output, Item::Input] {
             self.begin_transfers(now, item);
         }
+        self.push_on(now);
         self.ask(now);
-        self.grant();
+        self.grant(now);
         while let Some(index) = self.unsent.pop() {
             let Some(Some(link)) = self.links.get_mut(index as usize) else {
                 continue;

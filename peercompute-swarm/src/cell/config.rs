@@ -94,7 +94,8 @@ impl Buffer {
     }
 }
 
-/// The constants of the rule. They are the same for every network; the defaults were found on many seeds of many kinds of networks.
+/// The constants of the rule. They are the same for every network; the defaults were
+/// found by trying them on networks of 36 to 300 nodes whose best rate is known, and checked on others.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct CellTuning {
@@ -102,6 +103,8 @@ pub struct CellTuning {
     pub interval: f64,
     /// Seconds between two iterations while it is calm. Default 0.2.
     pub calm_interval: f64,
+    /// Seconds between the first two iterations after links have come or gone; in the next few seconds that grows to `interval`. Default 0.025.
+    pub first_interval: f64,
     /// The plan moves when a flow changes by more than this share of its link, or a value by more than this, in one iteration. Default 0.01.
     pub calm: f64,
     /// The weight of flows against prices in the method's steps: larger finds flows faster and lets them swing more. Default 0.5.
@@ -146,6 +149,7 @@ impl Default for CellTuning {
     fn default() -> Self {
         Self {
             interval: 0.05,
+            first_interval: 0.025,
             calm_interval: 0.2,
             calm: 0.01,
             stride: 0.5,

@@ -83,6 +83,8 @@ pub(super) struct Sending {
     pub(super) credited: f64,
     /// Tasks a second that are to go.
     pub(super) pace: f64,
+    /// What the link is counted for among the cell's openings.
+    pub(super) opening: f64,
 }
 
 /// An item on its way to the neighbour.
@@ -94,6 +96,8 @@ pub(super) struct Transfer {
     pub(super) secured: bool,
     /// No slot is left for that, either: it goes on ever more slowly until there is one. Seconds that the rest of it takes; 0 where it does not crawl.
     pub(super) crawl: f64,
+    /// Its rate does not fall any more: others count on its end.
+    pub(super) firm: bool,
     /// All but its end is sent.
     pub(super) waiting: bool,
     /// Bytes a second, and the bytes that were left at `since`.

@@ -8,7 +8,7 @@ use super::{
 const MAX_CREDIT: f64 = 1.5;
 
 /// Flows of less than this, in tasks a second, are the rounding of the method; no task follows them.
-const LEAST_FLOW: f64 = 0.003;
+pub(super) const LEAST_FLOW: f64 = 0.003;
 
 /// The share by which a transfer may be slower than it should be before it is given its new rate.
 const SLACK: f64 = 0.05;
@@ -33,7 +33,7 @@ impl Cell {
     pub(super) fn collect(&mut self, now: f64) {
         let sink = self.config.is_sink(Item::Output);
         while self.done > 0 {
-            let free = sink || self.taken() < self.limit(Item::Output);
+            let free = sink || self.has_slot(Item::Output, 0);
             let through = if free { None } else { self.way_through() };
             if !free && through.is_none() {
                 return;
@@ -50,8 +50,11 @@ impl Cell {
         }
     }
 
-    /// The link over which an output could go at once and to its end, so that it needs no slot here.
+    /// The link over which an output could go at once and to its end, so that it needs no slot here; unless that is counted on for others.
     fn way_through(&self) -> Option<u32> {
+        if !self.has_opening(Item::Output) {
+            return None;
+        }
         let links = self.links.iter().enumerate();
         let open = links.filter_map(|(index, link)| {
             let link = link.as_ref()?;
@@ -70,8 +73,7 @@ impl Cell {
         let pace = self.plan.mean_work * (1.0 + self.config.tuning.push);
         self.work_credit = (self.work_credit + pace * (now - self.worked)).min(MAX_CREDIT);
         self.worked = now;
-        let able = self.config.compute.0 > 0.0;
-        while able && self.computing < self.config.workers && self.has(Item::Input) {
+        while self.idle_workers() > 0 && self.has(Item::Input) {
             let due = self.config.source
                 || self.work_credit > 0.0
                 || self.waiting[Item::Input] * 2 > self.config.buffer.slots(self.live)
@@ -79,11 +81,24 @@ impl Cell {
             if !due {
                 return;
             }
-            self.computing += 1;
-            self.work_credit = (self.work_credit - 1.0).max(-1.0);
-            self.take(now, Item::Input);
-            self.actions.push_back(Action::Compute);
+            self.compute(now);
         }
+    }
+
+    /// Workers that could begin a task.
+    pub(super) fn idle_workers(&self) -> u32 {
+        if self.config.compute.0 > 0.0 {
+            self.config.workers.saturating_sub(self.computing)
+        } else {
+            0
+        }
+    }
+
+    pub(super) fn compute(&mut self, now: f64) {
+        self.computing += 1;
+        self.work_credit = (self.work_credit - 1.0).max(-1.0);
+        self.take(now, Item::Input);
+        self.actions.push_back(Action::Compute);
     }
 
     /// Has tasks follow the plan as it is now.
@@ -115,6 +130,7 @@ impl Cell {
                 link.offer(index as u32, item, until, tuning, &mut self.ready[item]);
             }
         }
+        self.count_openings();
     }
 
     /// How well the buffer is stocked with items of a kind, from 0 to 1.
@@ -169,7 +185,7 @@ impl Cell {
         }))
     }
 
-    fn begin_transfer(&mut self, now: f64, index: u32, item: Item) {
+    pub(super) fn begin_transfer(&mut self, now: f64, index: u32, item: Item) {
         let demand = self.demanded_rate(index, item);
         let link = self.links[index as usize]
             .as_mut()
@@ -182,6 +198,7 @@ impl Cell {
             held,
             secured: false,
             crawl: 0.0,
+            firm: false,
             waiting: false,
             rate: 0.0,
             left: self.config.shape.bytes(item),
@@ -190,6 +207,7 @@ impl Cell {
         });
         self.demand[item] += demand;
         self.active.push((index, item));
+        self.reopen(index, item);
         self.take(now, item);
         let port = Port(index);
         self.actions.push_back(Action::Begin { port, item, held });
@@ -208,6 +226,7 @@ impl Cell {
         let Some(transfer) = link.sending[item].transfer.take() else {
             return;
         };
+        self.reopen(port.0, item);
         self.active.retain(|active| *active != (port.0, item));
         self.held -= u32::from(transfer.secured);
         if self.active.is_empty() {
@@ -247,7 +266,7 @@ impl Cell {
             Item::Input => link.sending[Item::Output]
                 .transfer
                 .map_or(0.0, |other| other.rate),
-            Item::Output => 0.0,
+            Item::Output => self.firm_rate(index, Item::Input).unwrap_or(0.0),
         };
         let most = link.plan.rate * self.config.shape.input_bytes;
         let wanted = self.planned_rate(index, item).max(self.patient_rate(item));
@@ -269,6 +288,12 @@ impl Cell {
         self.actions.push_back(Action::Pace { port, item, rate });
     }
 
+    /// The rate of a transfer that may not be slowed down.
+    fn firm_rate(&self, index: u32, item: Item) -> Option<f64> {
+        let transfer = self.link(index).sending[item].transfer?;
+        (transfer.firm && transfer.moves()).then_some(transfer.rate)
+    }
+
     fn moves(&self, index: u32, item: Item) -> bool {
         let transfer = self.link(index).sending[item].transfer;
         transfer.is_some_and(|transfer| transfer.moves())
@@ -276,10 +301,12 @@ impl Cell {
 
     /// Divides the uplink anew: first by the plan, then what is left to the transfers that would take too long. Unless `force`d, only if the division is off.
     pub(super) fn repace(&mut self, now: f64, force: bool) {
-        let up = self.config.up.0;
+        let mut up = self.config.up.0;
         let (mut planned, mut missing, mut any) = (0.0, 0.0, false);
         for &(index, item) in &self.active {
-            if self.moves(index, item) {
+            if let Some(rate) = self.firm_rate(index, item) {
+                up -= rate;
+            } else if self.moves(index, item) {
                 any = true;
                 let rate = self.planned_rate(index, item);
                 planned += rate;
@@ -301,7 +328,8 @@ impl Cell {
             ((up - missing * raise) / planned).min(self.config.tuning.boost)
         };
         let best = planned * factor + missing * raise;
-        if !force && self.sending_rate >= (1.0 - SLACK) * best && self.sending_rate <= up {
+        let sending = self.sending_rate - (self.config.up.0 - up);
+        if !force && sending >= (1.0 - SLACK) * best && sending <= up {
             return;
         }
         let share = |cell: &Self, index: u32, item: Item| {
@@ -313,13 +341,16 @@ impl Cell {
         };
         for position in 0..self.active.len() {
             let (index, item) = self.active[position];
-            if !self.moves(index, item) {
+            if !self.moves(index, item) || self.firm_rate(index, item).is_some() {
                 continue;
             }
-            let (rate, beside) = (share(self, index, item), share(self, index, item.other()));
+            let rate = share(self, index, item);
             let link = self.link(index);
             let most = link.plan.rate * self.config.shape.input_bytes;
-            let rate = rate * (most / (rate + beside)).min(1.0);
+            let rate = match self.firm_rate(index, item.other()) {
+                Some(firm) => rate.min((most - firm).max(0.0)),
+                None => rate * (most / (rate + share(self, index, item.other()))).min(1.0),
+            };
             let before = link.sending[item]
                 .transfer
                 .map_or(0.0, |transfer| transfer.rate);

@@ -16,6 +16,12 @@ const ENOUGH: u32 = 6;
 const CRAWL_BEFORE: f64 = 0.02;
 const FIRST_CRAWL: f64 = 0.2;
 
+/// The most slots that are asked for at a time.
+const MAX_ASKED: u32 = 1024;
+
+/// Slots that are needed in part are asked for if the part is larger than one less this.
+const ROUND_UP: f64 = 0.6;
+
 /// The longest that a cell sleeps while something is in transfer, in seconds.
 const LONGEST_SLEEP: f64 = 1.0;
 
@@ -81,7 +87,6 @@ impl Cell {
     /// Asks for the slots that transfers will need by the time an answer can be here.
     pub(super) fn ask(&mut self, now: f64) {
         let mut soonest = f64::INFINITY;
-        let most = self.config.buffer.slots(self.live);
         for position in 0..self.active.len() {
             let (index, item) = self.active[position];
             let Some(link) = &mut self.links[index as usize] else {
@@ -102,8 +107,8 @@ impl Cell {
             let Some(link) = &mut self.links[index as usize] else {
                 continue;
             };
-            let next = ((ahead - left).max(0.0) * link.plan.follow[item]).floor() as u32;
-            let needed = u32::from(transfer.held).saturating_add(next).min(most);
+            let next = link.slots_within((ahead - left).max(0.0), item);
+            let needed = u32::from(transfer.held) + next;
             if link.request(item, needed) {
                 link.will_send(index, &mut self.unsent);
             }
@@ -115,7 +120,7 @@ impl Cell {
     fn secure(&mut self, now: f64, index: u32, item: Item, left: f64) -> f64 {
         // Inputs that have come to a stop leave a slot for one that could be computed here, or nodes of a circle could wait for each other for ever.
         let keep = item == Item::Input && self.config.compute.0 > 0.0;
-        let free = self.taken() + u32::from(keep) < self.limit(item);
+        let free = self.has_slot(item, u32::from(keep));
         let link = self.links[index as usize]
             .as_mut()
             .expect("the caller knows the link");
@@ -162,7 +167,6 @@ impl Cell {
 
     /// Asks on behalf of links on which nothing is in transfer, and gives back what they will not need.
     pub(super) fn ask_ahead(&mut self, now: f64) {
-        let most = self.config.buffer.slots(self.live);
         // Who has had nothing to hand over for a while keeps no slots from others.
         let idle = PerItem(Item::ALL.map(|item| !self.has(item) && now - self.still[item] > IDLE));
         for (index, link) in self.links.iter_mut().enumerate() {
@@ -173,9 +177,9 @@ impl Cell {
                     let needed = if idle[item] {
                         0
                     } else {
-                        (ahead * link.plan.follow[item]).floor() as u32
+                        link.slots_within(ahead, item)
                     };
-                    if link.request(item, needed.min(most)) {
+                    if link.request(item, needed) {
                         link.will_send(index as u32, &mut self.unsent);
                     }
                 }
@@ -184,7 +188,7 @@ impl Cell {
     }
 
     /// Grants the slots that are free to those neighbours that hold the fewest.
-    pub(super) fn grant(&mut self) {
+    pub(super) fn grant(&mut self, now: f64) {
         for item in [Item::Output, Item::Input] {
             let sink = self.config.is_sink(item);
             let mut limit = self.limit(item);
@@ -192,7 +196,7 @@ impl Cell {
             if limit >= ENOUGH {
                 limit -= self.computing.min(limit / 4);
             }
-            while !self.askers[item].is_empty() && (sink || self.taken() < limit) {
+            while !self.askers[item].is_empty() {
                 let promised = |index: u32| {
                     let link = self.links[index as usize].as_ref();
                     link.map_or(0, |link| link.receiving[item].promised)
@@ -202,6 +206,9 @@ impl Cell {
                 let Some((position, &index)) = best else {
                     break;
                 };
+                if !sink && !self.may_grant(now, index, item, limit) {
+                    break;
+                }
                 let link = self.links[index as usize]
                     .as_mut()
                     .expect("a link that goes is no longer among those that ask");
@@ -209,7 +216,7 @@ impl Cell {
                 receiving.wanted -= 1;
                 if !sink {
                     receiving.promised += 1;
-                    self.promised += 1;
+                    self.promised[item] += 1;
                 }
                 if receiving.wanted == 0 {
                     self.askers[item].remove(position);
@@ -219,17 +226,18 @@ impl Cell {
             }
         }
     }
-
-    /// Slots that are taken, promised, or kept for a transfer that may come to a stop.
-    pub(super) fn taken(&self) -> u32 {
-        self.waiting.0.iter().sum::<u32>() + self.promised + self.held
-    }
 }
 
 impl Link {
     /// Seconds before it needs a slot that it is asked for.
     fn ahead(&self, foresight: f64) -> f64 {
         2.0 * self.plan.latency + foresight
+    }
+
+    /// The slots that its flow needs in so many seconds.
+    fn slots_within(&self, seconds: f64, item: Item) -> u32 {
+        let slots = seconds * self.plan.follow[item] + ROUND_UP;
+        (slots as u32).min(MAX_ASKED)
     }
 
     /// Asks for as many slots as are `needed`, or gives one back that is not. Gives whether there is something to send.

@@ -50,8 +50,6 @@ impl Spec {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Outcome {
-    #[allow(dead_code, reason = "for whoever looks into a failure")]
-    pub(crate) at: Duration,
     pub(crate) job: JobId,
     pub(crate) task: TaskId,
     pub(crate) result: Result<Bytes, Failure>,
@@ -448,7 +446,6 @@ impl World {
                         value,
                         ..
                     } => state.outcomes.push(Outcome {
-                        at: now,
                         job,
                         task,
                         result: Ok(value),
@@ -457,7 +454,6 @@ impl World {
                     ExchangeEvent::TaskFailed {
                         job, task, failure, ..
                     } => state.outcomes.push(Outcome {
-                        at: now,
                         job,
                         task,
                         result: Err(failure),

@@ -123,9 +123,9 @@ pub(super) fn jobs(instances: &[(Name, PathBuf)], choice: &Choice<'_>) -> Vec<Jo
 /// Whether the rules from the literature run on it.
 pub(super) fn has_baselines(name: &Name) -> bool {
     match name.group {
-        Group::Fixed => name.nodes <= BASELINE_NODES,
+        Group::Fixed | Group::Unseen => name.nodes <= BASELINE_NODES,
         Group::Churn => true,
-        Group::Overlay | Group::Scale => false,
+        Group::Heavy | Group::Overlay | Group::Scale => false,
     }
 }
 

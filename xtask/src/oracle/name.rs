@@ -15,6 +15,10 @@ pub(super) struct Name {
 pub(super) enum Group {
     /// Nobody comes or goes.
     Fixed,
+    /// Likewise, with kinds and seeds on which no constant was tried.
+    Unseen,
+    /// Likewise, with more work to hand on than the others.
+    Heavy,
     /// Who links to whom is to be found.
     Overlay,
     /// Nodes leave and come back.
@@ -24,11 +28,20 @@ pub(super) enum Group {
 }
 
 impl Group {
-    const ALL: [Self; 4] = [Self::Fixed, Self::Overlay, Self::Churn, Self::Scale];
+    const ALL: [Self; 6] = [
+        Self::Fixed,
+        Self::Unseen,
+        Self::Heavy,
+        Self::Overlay,
+        Self::Churn,
+        Self::Scale,
+    ];
 
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::Fixed => "fixed",
+            Self::Unseen => "unseen",
+            Self::Heavy => "heavy",
             Self::Overlay => "overlay",
             Self::Churn => "churn",
             Self::Scale => "scale",
@@ -81,7 +94,7 @@ fn fits(text: &str, pattern: &str) -> bool {
 /// The name says neither group nor size.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is no name of a network; it must be GROUP-KIND-NODES-SEED, such as fixed-ba-36-100, with the group fixed, overlay or churn"
+    "{0:?} is no name of a network; it must be GROUP-KIND-NODES-SEED, such as fixed-ba-36-100, with the group fixed, unseen, heavy, overlay or churn"
 )]
 pub(super) struct NoName(String);
 

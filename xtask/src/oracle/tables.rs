@@ -106,7 +106,13 @@ fn groups(selection: &Selection<'_>) -> String {
         ("most buffered", Align::Right),
         ("wall", Align::Right),
     ]);
-    for group in [Group::Fixed, Group::Overlay, Group::Churn] {
+    for group in [
+        Group::Fixed,
+        Group::Unseen,
+        Group::Heavy,
+        Group::Overlay,
+        Group::Churn,
+    ] {
         for buffers in [Buffers::Roomy, Buffers::Tight] {
             let rows = selection.of(CELL, Some(buffers), |name| name.group == group);
             let ratios = Ratios::of(&rows);

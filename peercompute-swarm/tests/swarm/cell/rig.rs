@@ -602,7 +602,7 @@ impl Rig {
 
     /// Looks whether the buffer keeps its bound, now that the cell has had its say.
     fn judge(&mut self, node: usize) {
-        let (taken, slots) = (self.taken(node), u64::from(self.slots(node)));
+        let (taken, slots) = (self.buffered(node), u64::from(self.slots(node)));
         let state = &mut self.nodes[node];
         if taken <= slots {
             state.slack = 0;
