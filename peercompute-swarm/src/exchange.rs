@@ -111,6 +111,8 @@ pub struct Exchange {
     last_job: JobId,
     /// The next own job's number. It must never have been used under this peer id.
     next_number: u64,
+    /// Makes the numbers of bundles. Nothing that others are told gives it away.
+    secret: [u8; 32],
     over: Over,
     bench: Bench,
     store: Store,
@@ -128,6 +130,15 @@ pub struct Exchange {
     took: Option<f64>,
 }
 
+/// What comes of the seed for one use: it says nothing of the seed or of what comes of it for another.
+fn derived(purpose: &str, seed: u64) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new_derive_key("peercompute exchange v1");
+    hasher
+        .update(purpose.as_bytes())
+        .update(&seed.to_le_bytes());
+    *hasher.finalize().as_bytes()
+}
+
 impl Exchange {
     /// A node without neighbours and jobs. `seed` must differ from that of every earlier exchange under the same peer id: own jobs are numbered from it.
     pub fn new(config: ExchangeConfig, now: Duration, seed: u64) -> Self {
@@ -139,7 +150,12 @@ impl Exchange {
             jobs: BTreeMap::new(),
             keys: BTreeMap::new(),
             last_job: JobId(0),
-            next_number: seed,
+            next_number: u64::from_le_bytes(
+                *derived("jobs", seed)
+                    .first_chunk()
+                    .expect("a hash has 32 bytes"),
+            ),
+            secret: derived("bundles", seed),
             over: Over::default(),
             bench: Bench::new(config.workers),
             store: Store::new(config.store_bytes),
@@ -172,7 +188,7 @@ impl Exchange {
         };
         self.next_number = self.next_number.wrapping_add(1);
         let id = self.next_job();
-        let source = Source::new(now, id, &spec, &self.config);
+        let source = Source::new(now, id, &spec, &self.config, self.secret);
         let shape = rooms::shape(&spec, 1);
         let lease = self.config.lease;
         self.insert_job(now, id, key, Arc::new(spec), lease, shape, Some(source));

@@ -198,6 +198,7 @@ impl MeshSupervisor {
                 from = from.max(since + COURTESY);
             }
             if from > now {
+                hopes += 1;
                 retry = Some(retry.map_or(from, |retry| retry.min(from)));
                 continue;
             }

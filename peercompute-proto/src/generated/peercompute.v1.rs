@@ -881,7 +881,8 @@ pub struct LinkFrame {
     ///    4. the sender's hops from the root, up to 255
     ///    5. what decides between nodes that are equally far from it, up to 65535
     ///    6. the sender's own class, up to 255
-    ///    7. 1 if the sender hangs on the receiver, and 2 more if it could do without the receiver
+    ///    7. the sum of 1 if the sender hangs on the receiver, 2 if it could do without the receiver, 4 if it would rather that nobody hung on anybody over this link, and 8 if it
+    ///       has work flow over the links of the tree only
     #[prost(uint32, repeated, tag = "7")]
     pub beacon: ::prost::alloc::vec::Vec<u32>,
 }

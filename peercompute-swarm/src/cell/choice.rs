@@ -129,6 +129,11 @@ impl LinkChoice {
         &self.tree
     }
 
+    /// Says to all neighbours whether the node has work flow over the links of the tree only. Default: no.
+    pub fn set_tree_only(&mut self, tree_only: bool) {
+        self.tree.set_tree_only(tree_only);
+    }
+
     /// Whether a place is kept for a link that a peer brings up. One that comes too late is to be taken down again.
     pub fn expects(&self, peer: Candidate) -> bool {
         matches!(self.peers.state(peer), State::Placed { .. })

@@ -77,7 +77,8 @@ impl Cell {
             let due = self.config.source
                 || self.work_credit > 0.0
                 || self.waiting[Item::Input] * 2 > self.config.buffer.slots(self.live)
-                || self.plan.work_gain() > self.config.tuning.work_gain;
+                || self.plan.work_gain() > self.config.tuning.work_gain
+                || now - self.still[Item::Input] > STRANDED;
             if !due {
                 return;
             }
@@ -163,6 +164,7 @@ impl Cell {
         let room = self.config.tuning.crowding * self.config.up.0;
         while self.has(item) && (self.demand[item] < room) {
             let Some(index) = self.ready[item].pop() else {
+                self.move_stranded(now, item);
                 return;
             };
             if let Some(Some(link)) = self.links.get(index as usize)
@@ -170,6 +172,22 @@ impl Cell {
             {
                 self.begin_transfer(now, index, item);
             }
+        }
+    }
+
+    /// Results that no plan moves any more go to the neighbour where they are worth most.
+    fn move_stranded(&mut self, now: f64, item: Item) {
+        if item != Item::Output || now - self.still[item] <= STRANDED {
+            return;
+        }
+        let links = self.links.iter().enumerate();
+        let open = links.filter_map(|(index, link)| {
+            let link = link.as_ref()?;
+            let open = link.heard && !link.plan.retired && link.sending[item].transfer.is_none();
+            open.then_some((link.plan.value(item), index as u32))
+        });
+        if let Some((_, index)) = open.max_by(|(a, _), (b, _)| a.total_cmp(b)) {
+            self.begin_transfer(now, index, item);
         }
     }
 

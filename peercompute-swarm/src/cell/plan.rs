@@ -355,7 +355,7 @@ impl LinkPlan {
     }
 
     /// What an item is worth at the neighbour, as far as that is believed.
-    fn value(&self, item: Item) -> f64 {
+    pub(super) fn value(&self, item: Item) -> f64 {
         let told = self.neighbour.value(item);
         // Who is not believed is taken for somebody who has no use for anything.
         self.trust * told - (1.0 - self.trust) * MAX_VALUE

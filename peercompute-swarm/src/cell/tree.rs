@@ -92,6 +92,7 @@ pub struct Tree {
     news_at: f64,
     /// Whether somebody has to be told something.
     unsent: bool,
+    tree_only: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -141,7 +142,19 @@ impl Tree {
             news: MOST_NEWS,
             news_at: now,
             unsent: false,
+            tree_only: false,
         }
+    }
+
+    /// Says to all neighbours whether the node has work flow over the links of the tree only. Default: no.
+    pub fn set_tree_only(&mut self, tree_only: bool) {
+        self.tree_only = tree_only;
+    }
+
+    /// Whether a neighbour has said that it has work flow over the links of the tree only.
+    pub fn is_tree_only(&self, name: Candidate) -> bool {
+        let beacon = self.neighbour(name).and_then(|neighbour| neighbour.beacon);
+        beacon.is_some_and(|beacon| beacon.tree_only)
     }
 
     /// A link has come up. Gives `false`, and takes no notice of it, where there are [`MAX_TREE_NEIGHBOURS`] already.

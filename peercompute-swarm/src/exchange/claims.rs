@@ -16,14 +16,21 @@ const STEP: f64 = 1.0 / 512.0;
 
 /// The place of what an input is worth among the figures that cells tell.
 const INPUT_VALUE: usize = 2;
+const OUTPUT_VALUE: usize = 3;
+
+/// What a result is worth at most, in 1/2048, where no way to the submitter is known, and how much less it is with each hop from the submitter.
+const NO_WAY: i64 = -2048;
+const HOP: i64 = 6;
 
 /// Follows the two planned flows of one neighbour's cell, and what an input is worth there. The cell here gets to see no more of them than is believed.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Claims {
-    claimed: [i64; 3],
-    shown: [i64; 3],
+    claimed: [i64; 4],
+    shown: [i64; 4],
     /// Whether there is a node beyond that computes. Otherwise an input is worth nothing there, whatever is said.
     computes: bool,
+    /// The hops from there to the submitter and one more, 0 where it knows no way: it says how little a result is worth there at least.
+    reaches: u32,
     /// Items since the last tick, and a second in the mean.
     delivered: PerItem<u32>,
     mean: PerItem<f64>,
@@ -32,9 +39,9 @@ pub(super) struct Claims {
 }
 
 impl Claims {
-    /// Whether there is a node beyond that computes. Gives what the cell is to be told, if anything.
-    pub(super) fn set_computes(&mut self, computes: bool) -> Option<CellFrame> {
-        self.computes = computes;
+    /// Whether there is a node beyond that computes, and how far the submitter is. Gives what the cell is to be told, if anything.
+    pub(super) fn set_ways(&mut self, computes: bool, reaches: u32) -> Option<CellFrame> {
+        (self.computes, self.reaches) = (computes, reaches);
         let mut frame = CellFrame::default();
         self.show(&mut frame);
         (!frame.is_empty()).then_some(frame)
@@ -85,6 +92,13 @@ impl Claims {
         let value = self.claimed[INPUT_VALUE];
         let value = if self.computes { value } else { value.min(0) };
         self.show_figure(frame, INPUT_VALUE, value);
+        let value = self.claimed[OUTPUT_VALUE];
+        let most = match self.reaches {
+            0 => NO_WAY,
+            hops => -HOP * i64::from(hops - 1),
+        };
+        let value = value.min(most);
+        self.show_figure(frame, OUTPUT_VALUE, value);
     }
 
     fn show_figure(&mut self, frame: &mut CellFrame, index: usize, show: i64) {

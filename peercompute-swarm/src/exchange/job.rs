@@ -382,6 +382,8 @@ impl Job {
     /// Nothing more is begun over a link, or is again.
     pub(super) fn still_link(&mut self, neighbour: NeighbourId, is_still: bool) {
         if let Some(link) = self.links.get_mut(&neighbour) {
+            // Who has not said that it takes part would never take what is begun.
+            let is_still = is_still || link.theirs.is_none();
             link.still = is_still;
             if is_still {
                 self.cell.retire_link(link.port);

@@ -129,7 +129,8 @@ impl Neighbourhood {
 
     /// Has work flow over some links only.
     #[must_use]
-    pub fn with_ways(self, ways: Ways) -> Self {
+    pub fn with_ways(mut self, ways: Ways) -> Self {
+        self.choice.set_tree_only(ways == Ways::Tree);
         Self { ways, ..self }
     }
 
@@ -385,12 +386,13 @@ impl Neighbourhood {
         })
     }
 
-    /// Has work flow where it is to.
+    /// Has work flow where it is to. A neighbour that does not keep to the tree would go on handing work over.
     fn follow_tree(&self, exchange: &mut Exchange) {
         if self.ways == Ways::Tree {
             for (name, peer) in &self.peers {
                 if let Some(link) = &peer.link {
-                    exchange.set_quiet(link.neighbour, !self.is_in_tree(*name));
+                    let outside = !self.is_in_tree(*name) && self.choice.tree().is_tree_only(*name);
+                    exchange.set_quiet(link.neighbour, outside);
                 }
             }
         }

@@ -243,6 +243,10 @@ impl Exchange {
             self.drop_job(now, id, true);
         } else {
             self.unlink_job(now, id, from, false);
+            let forlorn = |job: &super::job::Job| !job.is_own() && !job.has_source();
+            if end.over && self.jobs.get(&id).is_some_and(forlorn) {
+                self.drop_job(now, id, true);
+            }
         }
         Ok(())
     }

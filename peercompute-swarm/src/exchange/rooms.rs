@@ -199,9 +199,7 @@ impl Exchange {
         let link = JobLink::new(port, neighbour.next_number(), figures);
         let is_still = neighbour.is_still();
         job.add_link(to, link);
-        if is_still {
-            job.still_link(to, true);
-        }
+        job.still_link(to, is_still);
         self.act(now, id);
     }
 
@@ -354,6 +352,10 @@ impl Exchange {
         {
             link.theirs = Some(number);
         }
+        let is_still = self.neighbours.get(&from).is_some_and(|it| it.is_still());
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.still_link(from, is_still);
+        }
         if let Some(neighbour) = self.neighbours.get_mut(&from) {
             neighbour.numbers.insert(number, Some(id));
         }
@@ -424,12 +426,18 @@ impl Exchange {
         id: JobId,
         wire: v1::FlowJob,
     ) {
+        let peer = self.neighbours.get(&from).map(|it| it.peer.clone());
         let Some(job) = self.jobs.get_mut(&id) else {
             return;
         };
+        let is_submitter = peer.is_some_and(|peer| peer == job.key.peer);
         if let Some(link) = job.links.get_mut(&from) {
             let hops = |hops: u32| if hops > MAX_HOPS { 0 } else { hops };
-            link.heard.source = hops(wire.source_hops);
+            link.heard.source = match hops(wire.source_hops) {
+                // Nobody else is the submitter.
+                1 if !is_submitter => 0,
+                hops => hops,
+            };
             let had_worker = link.heard.worker > 0;
             link.heard.worker = hops(wire.worker_hops);
             if let Some(source) = &mut job.source
@@ -441,7 +449,10 @@ impl Exchange {
             }
             link.refusal = wire.refusal;
             job.changed = true;
-            if let Some(frame) = link.claims.set_computes(link.heard.worker > 0) {
+            let frame = link
+                .claims
+                .set_ways(link.heard.worker > 0, link.heard.source);
+            if let Some(frame) = frame {
                 // It asks for nothing, so it breaks no rule.
                 let _ = job.cell.handle_frame(now, link.port, &frame);
             }
@@ -462,7 +473,9 @@ impl Exchange {
                 .get(neighbour)
                 .is_some_and(|it| it.peer == job.key.peer)
         };
-        !job.is_own() && (is_submitter(&from) || !job.links.keys().any(is_submitter))
+        !job.is_own()
+            && (is_submitter(&from)
+                || (!job.links.keys().any(is_submitter) && job.upstream() == Some(from)))
     }
 }
 

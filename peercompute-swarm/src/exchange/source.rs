@@ -95,7 +95,9 @@ pub(super) struct Source {
     pending: List,
     bundles: BTreeMap<u64, Bundle>,
     given_up: BTreeMap<u64, Vec<Member>>,
-    last_bundle: u64,
+    last_bundle: u32,
+    /// Makes the numbers of bundles.
+    secret: [u8; 32],
     next_task: u64,
     /// Tasks that have not ended, and those whose event has not been taken.
     unfinished: usize,
@@ -123,9 +125,11 @@ impl Source {
         job: JobId,
         spec: &v1::TaskSpec,
         config: &ExchangeConfig,
+        secret: [u8; 32],
     ) -> Self {
         Self {
             job,
+            secret,
             tasks: Slab::new(),
             pending: List::new(),
             bundles: BTreeMap::new(),
@@ -227,8 +231,8 @@ impl Source {
         if tasks.is_empty() {
             return None;
         }
-        self.last_bundle += 1;
-        let bundle = self.last_bundle;
+        self.last_bundle = self.last_bundle.wrapping_add(1);
+        let bundle = self.bundle_number(self.last_bundle);
         if let Some(to) = to {
             self.windows.entry(to).or_default().out();
         }
@@ -368,6 +372,16 @@ impl Source {
         }
     }
 
+    /// The number of a bundle, which nobody can guess who was not told it: who was never given a bundle cannot answer for it. Later ones are larger.
+    fn bundle_number(&self, count: u32) -> u64 {
+        let job = self.job.0.to_le_bytes();
+        let mut hasher = blake3::Hasher::new_keyed(&self.secret);
+        hasher.update(&job).update(&count.to_le_bytes());
+        let tag = hasher.finalize();
+        let tag = u32::from_le_bytes(*tag.as_bytes().first_chunk().expect("a hash has 32 bytes"));
+        u64::from(count) << 32 | u64::from(tag)
+    }
+
     /// A neighbour has gone, or knows nobody who computes: its bundles go to others.
     pub(super) fn lose(&mut self, to: NeighbourId, events: &mut VecDeque<ExchangeEvent>) {
         let lost = |(_, bundle): &(&u64, &Bundle)| bundle.to == Some(to);
@@ -458,7 +472,15 @@ impl Source {
         if now < self.next_check() {
             return Vec::new();
         }
+        let gap = now.saturating_sub(self.checked);
         self.checked = now;
+        if gap >= self.lease / 2 {
+            // This node stood still: what has come since has not been read yet.
+            for bundle in self.bundles.values_mut() {
+                bundle.seen = now;
+            }
+            return Vec::new();
+        }
         let lease = self.lease.max(self.slowest * 2);
         // Somebody holds it, and it does not move: others may be faster. Whoever brings it home first has done it.
         let slow = (self.lease * SLOW_LEASES).max(self.slowest * SLOW_TIMES);

@@ -201,7 +201,18 @@ impl Exchange {
             for bundle in bundles {
                 job.renew(now, bundle, MAX_HOPS);
             }
-            if !job.renewals.is_empty()
+            // What a neighbour does not take is as good as lost: it is better given out again.
+            let lease = job.lease;
+            let stuck: Vec<u64> = job
+                .links
+                .values()
+                .flat_map(|link| &link.sending.0)
+                .flat_map(|sending| sending.parcels())
+                .filter(|parcel| now.saturating_sub(parcel.since) >= lease)
+                .map(|parcel| parcel.bundle)
+                .collect();
+            job.lose(stuck, MAX_HOPS);
+            if (!job.renewals.is_empty() || !job.lost.is_empty())
                 && let Some(upstream) = job.upstream()
             {
                 job.wakes.push(upstream);

@@ -260,6 +260,7 @@ impl Tree {
             away: self
                 .neighbour(name)
                 .is_some_and(|neighbour| now < neighbour.away),
+            tree_only: self.tree_only,
         }
     }
 

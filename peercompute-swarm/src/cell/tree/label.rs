@@ -80,6 +80,8 @@ pub struct Beacon {
     pub spare: bool,
     /// Whether the sender would rather that nobody hung on anybody over this link: it has no use for it.
     pub away: bool,
+    /// Whether the sender has work flow over the links of the tree only.
+    pub tree_only: bool,
 }
 
 impl Beacon {
@@ -95,6 +97,7 @@ impl Beacon {
             parent: false,
             spare: false,
             away: false,
+            tree_only: false,
         }
     }
 

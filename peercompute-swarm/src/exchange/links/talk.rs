@@ -40,6 +40,8 @@ const LEAST_PROBE: usize = PROBE_BYTES / 2;
 /// The flags of a beacon.
 const IS_PARENT: u32 = 1;
 const IS_SPARE: u32 = 2;
+const IS_AWAY: u32 = 4;
+const IS_TREE_ONLY: u32 = 8;
 
 /// The least time that a rate is measured over: clocks and reads are no finer.
 const LEAST_TIME: Duration = Duration::from_micros(50);
@@ -296,6 +298,8 @@ fn beacon(frame: &v1::LinkFrame) -> Beacon {
     beacon.class = byte(5);
     beacon.parent = number(6) & IS_PARENT != 0;
     beacon.spare = number(6) & IS_SPARE != 0;
+    beacon.away = number(6) & IS_AWAY != 0;
+    beacon.tree_only = number(6) & IS_TREE_ONLY != 0;
     beacon
 }
 
@@ -308,7 +312,10 @@ fn numbers(beacon: &Beacon) -> Vec<u32> {
         beacon.hops.into(),
         beacon.tie.into(),
         beacon.class.into(),
-        flag(beacon.parent, IS_PARENT) | flag(beacon.spare, IS_SPARE),
+        flag(beacon.parent, IS_PARENT)
+            | flag(beacon.spare, IS_SPARE)
+            | flag(beacon.away, IS_AWAY)
+            | flag(beacon.tree_only, IS_TREE_ONLY),
     ]
 }
 

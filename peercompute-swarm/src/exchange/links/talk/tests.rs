@@ -33,12 +33,13 @@ fn note() -> impl Strategy<Value = Note> {
         0..128_u8,
         any::<u64>(),
         0..1_u32 << 28,
-        any::<(u8, u8, u16, bool, bool)>(),
+        any::<(u8, u8, u16, [bool; 4])>(),
     )
-        .prop_map(|(class, id, sequence, (age, hops, tie, parent, spare))| {
+        .prop_map(|(class, id, sequence, (age, hops, tie, flags))| {
             let mut beacon = Beacon::new(Rank::new(class, id));
             (beacon.sequence, beacon.age, beacon.hops) = (sequence, age, hops);
-            (beacon.tie, beacon.parent, beacon.spare) = (tie, parent, spare);
+            beacon.tie = tie;
+            [beacon.parent, beacon.spare, beacon.away, beacon.tree_only] = flags;
             beacon
         });
     (0..12, figures, rate, beacon).prop_map(|(kind, figures, rate, beacon)| match kind {
