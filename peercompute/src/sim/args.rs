@@ -34,7 +34,8 @@ An instance file is one JSON object:
     \"optimum_tasks_per_s\": 3.0 }
 compute is in tasks a second, up and down in bytes a second. A link is [a, b, bytes a second from a to b, from b to a,
 one-way latency in ms]. The optimum may be left out; there is no bound and no ratio then. \"mode\": \"churn\" adds
-\"events\" [[seconds, node, \"leave\" or \"join\"], ...], \"duration_s\" and \"optimum_tasks\". Other fields are ignored.
+\"events\" [[seconds, node, \"leave\" or \"join\"], ...], \"duration_s\" and \"optimum_tasks\". \"mode\": \"overlay\" adds
+\"max_degree\", the links that a node may hold at a time; links are candidates then. Other fields are ignored.
 
 What is printed:
   tasks/s   completed tasks whose result is back at a source: over the second half of the run; with churn over all of it
@@ -83,7 +84,7 @@ pub(crate) struct SimArgs {
     #[arg(long, value_name = "SIZE", value_enum, default_value_t = Buffers::Roomy)]
     pub(crate) buffers: Buffers,
 
-    /// Decides whatever the network does not.
+    /// Decides whatever the network does not; with --generate, the network too.
     #[arg(
         long,
         value_name = "N",
