@@ -10,9 +10,6 @@ use super::{Cell, Item, pace::LEAST_FLOW, plan::LinkPlan};
 /// An idle link counts as far as the plan sends an item over it in so many seconds, and at most for one.
 const OPENING_TIME: f64 = 1.0;
 
-/// From so many slots on a cell does without openings.
-const MANY_SLOTS: u32 = 10;
-
 /// For sums of fractions that have been rounded.
 const ROUNDING: f64 = 1e-6;
 
@@ -33,20 +30,12 @@ impl Cell {
         f64::from(spoken_for) + 1.0 <= self.openings[item] + ROUNDING
     }
 
-    /// Whether there are so few slots that openings are needed: to count on them costs a detour now and then.
-    fn counts_openings(&self) -> bool {
-        self.config.buffer.slots(self.live) < MANY_SLOTS
-    }
-
     /// Whether a neighbour that asks for it may have a slot, of `limit`: one that there is, or one for what goes on over a link that will be idle by then. Such a link is not slowed down
     /// any more until it is.
     pub(super) fn may_grant(&mut self, now: f64, index: u32, item: Item, limit: u32) -> bool {
         let claimed = self.claimed(item);
         if claimed < limit {
             return true;
-        }
-        if !self.counts_openings() {
-            return false;
         }
         // What it sends cannot be here before the grant is there.
         let latency = self.links[index as usize]
@@ -94,7 +83,7 @@ impl Cell {
     fn beyond_openings(&self, item: Item) -> u32 {
         let here = self.waiting[item] + self.promised[item];
         // A source fills its openings itself.
-        if self.config.source || !self.counts_openings() {
+        if self.config.source {
             return here;
         }
         let links = (self.openings[item] + ROUNDING) as u32;
