@@ -25,7 +25,8 @@ pub use submit::{
     LocalFallback, NewTask, Outcome,
 };
 
-pub use topology::{MAX_NEIGHBOURS, NEIGHBOURS, Role, Topology, UnknownTopology};
+pub use peercompute_swarm::cell::Role;
+pub use topology::{MAX_NEIGHBOURS, NEIGHBOURS, Topology, UnknownTopology};
 
 /// The protocol of the streams between neighbours, see `flow.proto`.
 pub const FLOW_PROTOCOL: &str = "/peercompute/flow/1";

@@ -87,32 +87,6 @@ impl FromStr for Topology {
     }
 }
 
-/// A node's part in a hierarchy; everywhere else all are peers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Role {
-    /// The node at the top.
-    Root,
-    /// A node with others below it.
-    Parent,
-    /// A node among equals.
-    #[default]
-    Peer,
-    /// A node with nobody below it.
-    Child,
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Root => "root",
-            Self::Parent => "parent",
-            Self::Peer => "peer",
-            Self::Child => "child",
-        })
-    }
-}
-
 /// A peer that could be a neighbour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Candidate {

@@ -10,7 +10,7 @@ use peercompute_net::PeerId;
 use peercompute_swarm::{
     CandidateStatus, Exchange, HeardNote, LinkOrder, NeighbourId, Neighbourhood,
     NeighbourhoodStatus,
-    cell::{self, Candidate, Note},
+    cell::{Candidate, Note},
 };
 use tokio::sync::Notify;
 
@@ -98,12 +98,7 @@ impl Choosing {
 
     /// What the node is in a hierarchy.
     pub(super) fn role(&self) -> Role {
-        match self.hood.role() {
-            cell::Role::Root => Role::Root,
-            cell::Role::Parent => Role::Parent,
-            cell::Role::Child => Role::Child,
-            _ => Role::Peer,
-        }
+        self.hood.role()
     }
 
     pub(super) fn status(&self) -> NeighbourhoodStatus {

@@ -1,6 +1,6 @@
 //! A spanning tree over the links that a network has: it says which of them hold the network together, and who leads.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use super::Candidate;
 
@@ -62,6 +62,17 @@ pub enum Role {
     Peer,
     /// A node on which nobody hangs.
     Child,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Root => "root",
+            Self::Parent => "parent",
+            Self::Peer => "peer",
+            Self::Child => "child",
+        })
+    }
 }
 
 /// One node's part in a spanning tree: a state machine without I/O and without a clock.
