@@ -12,7 +12,12 @@ use peercompute_net::{
 use super::{World, a_cut_costs_no_result, assert_all_right, never, run_job, tasks, when_alone};
 
 /// A node that listens nowhere, so that nobody can dial it, and knows `peers`.
-async fn hidden(world: &World, name: &str, serves: bool, peers: &[Multiaddr]) -> NodeKernel {
+pub(super) async fn hidden(
+    world: &World,
+    name: &str,
+    serves: bool,
+    peers: &[Multiaddr],
+) -> NodeKernel {
     let mut builder = world
         .node(name)
         .room("test", "room")

@@ -248,7 +248,8 @@ impl NodePlan {
                 let gain =
                     self.gain(link, item, tuning.hop_cost) - tuning.damping * before / link.scale;
                 let step = stride * link.scale * lag / (2.0 + 3.0 * weight);
-                let after = (before + step * gain).max(0.0);
+                // What a link was taken to carry may have been far too much.
+                let after = (before + step * gain).clamp(0.0, 2.0 * link.scale / weight);
                 moved = moved.max((after - before).abs() / link.scale);
                 link.flow[item] = after;
                 link.ahead[item] = 2.0 * after - before;
@@ -258,7 +259,8 @@ impl NodePlan {
                 inflow[item] += self.told_flow(link, item);
             }
             let scale = link.scale * (1.0 + self.ratio) * stride;
-            link.price = (link.price + (used - link.rate) / scale).max(0.0);
+            let price = link.price + (used - link.rate) / scale;
+            link.price = price.clamp(0.0, MAX_PRICE / self.ratio.min(1.0));
         }
 
         let before = self.work;

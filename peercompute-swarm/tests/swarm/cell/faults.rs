@@ -38,6 +38,25 @@ fn inputs_of_its_own_user_do_not_stop_a_worker_for_ever() {
 }
 
 #[test]
+fn a_link_that_carries_a_thousandth_of_what_it_was_taken_for_is_used_soon() {
+    let mut rig = Rig::new(1);
+    let hub = rig.add(source(0.0));
+    let worker = rig.add(config(1000.0));
+    rig.link([hub, worker], link(1000.0), Duration::ZERO);
+    rig.run(Duration::from_secs(10));
+    for edge in 0..2 {
+        let end = &rig.edges[edge];
+        let (node, port) = (end.from, end.port);
+        rig.with(node, |cell, now| cell.set_link(now, port, link(1.0)));
+    }
+    rig.run(Duration::from_secs(60));
+    let before = rig.home;
+    rig.run(Duration::from_secs(60));
+    let home = rig.home - before;
+    assert!(home >= 50, "{home} of 60 tasks in a minute");
+}
+
+#[test]
 fn a_cycle_of_forwarders_does_not_stop_the_worker_that_feeds_it() {
     let node = |compute| NodeSpec::new(TaskRate(compute), ByteRate(1e7), ByteRate(1e7));
     let mut nodes = vec![node(0.0), node(1.0), node(0.0), node(0.0)];
