@@ -122,6 +122,8 @@ pub(crate) enum LinkError {
     Doubled,
     #[error("both ends have given the link up")]
     Parted,
+    #[error("the other end says no hello")]
+    Mute,
     #[error("the peer broke the protocol of links: {0}")]
     LinkViolation(#[from] peercompute_swarm::LinkViolation),
     #[error(transparent)]

@@ -14,8 +14,11 @@ use peercompute_swarm::{
 };
 use tokio::sync::Notify;
 
-use super::{Mesh, State};
+use super::{Link, Mesh, State};
 use crate::Role;
+
+/// Neighbours that do not speak the protocol of links and have opened one all the same; more are refused. Nobody can tell which of them to part with.
+const MAX_MUTE: usize = 16;
 
 /// What the supervisor is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -211,9 +214,12 @@ impl Mesh {
         let Some(choosing) = &state.choosing else {
             return true;
         };
+        if let Some(name) = choosing.names.get(&peer) {
+            return choosing.hood.accepts(now, *name);
+        }
         // Whoever does not speak the protocol is no candidate.
-        let name = choosing.names.get(&peer);
-        name.is_none_or(|name| choosing.hood.accepts(now, *name))
+        let is_mute = |link: &&Link| !choosing.names.contains_key(&link.peer);
+        state.links.values().filter(is_mute).count() < MAX_MUTE
     }
 
     /// The link that a peer has agreed to did not come up.

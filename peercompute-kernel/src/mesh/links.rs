@@ -13,6 +13,9 @@ use crate::{clock::now, error::LinkError};
 /// How long an end that parts with a neighbour waits for what is under way.
 const DRAIN: Duration = Duration::from_secs(10);
 
+/// How long the hello of a neighbour is waited for.
+const HELLO: Duration = Duration::from_secs(10);
+
 /// How a link has ended.
 pub(crate) type LinkEnd = (PeerId, Result<(), LinkError>);
 
@@ -88,6 +91,7 @@ impl Mesh {
             biased;
             outcome = self.read(neighbour, &mut reader) => outcome,
             outcome = self.write(neighbour, &ready, &mut writer) => outcome,
+            () = self.wait_for_hello(neighbour) => Err(LinkError::Mute),
             () = end.notified() => Err(LinkError::Doubled),
         };
         // Either this end has given the link up, or the other has, and this end has agreed.
@@ -126,6 +130,14 @@ impl Mesh {
             self.step(|state, now| state.core.handle_frame(now, neighbour, frame))?;
         }
         Ok(())
+    }
+
+    /// Ends when a neighbour has said no hello for too long, and never if it has.
+    async fn wait_for_hello(&self, neighbour: NeighbourId) {
+        self.runtime.sleep(HELLO).await;
+        if self.lock().core.is_ready(neighbour) {
+            std::future::pending::<()>().await;
+        }
     }
 
     async fn read(

@@ -3,17 +3,19 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use futures::StreamExt as _;
 use peercompute_compute::Operation;
-use peercompute_kernel::{FLOW_PROTOCOL, NodeKernel, Topology};
+use peercompute_kernel::{FLOW_PROTOCOL, LINKS_PROTOCOL, NodeKernel, Topology};
 use peercompute_net::{
-    FrameReader, FrameWriter, Multiaddr, NetworkConfig, NetworkManager, PeerId, frames,
+    FrameReader, FrameWriter, Multiaddr, NetworkConfig, NetworkManager, PeerId, Transport as _,
+    frames,
     memory::{Bandwidth, LinkConfig, MemoryNetwork},
 };
 use peercompute_proto::{
     Scope,
     v1::{
         CellFrame, FlowBegin, FlowCell, FlowChunk, FlowEcho, FlowEnd, FlowFrame, FlowHello,
-        FlowJob, FlowKey, StreamBinding,
+        FlowJob, FlowKey, LinkFrame, LinkNote, StreamBinding,
     },
 };
 
@@ -36,20 +38,27 @@ async fn stranger(world: &World, name: &str, at: Option<&Multiaddr>) -> NetworkM
 
 type Flow = (FrameReader<FlowFrame>, FrameWriter<FlowFrame>);
 
+fn hello() -> FlowFrame {
+    let hello = FlowHello {
+        binding: Some(binding()),
+        ..FlowHello::default()
+    };
+    FlowFrame {
+        hello: Some(hello),
+        ..FlowFrame::default()
+    }
+}
+
+fn binding() -> StreamBinding {
+    StreamBinding::new(Scope::new("test", "room").unwrap())
+}
+
 /// Opens a flow stream and says hello.
 async fn flow(net: &NetworkManager, to: PeerId) -> Flow {
     let stream = net.open(to, FLOW_PROTOCOL).await.unwrap();
     let (reader, mut writer) = frames(stream);
-    let scope = Scope::new("test", "room").unwrap();
-    let hello = FlowHello {
-        binding: Some(StreamBinding::new(scope)),
-        ..FlowHello::default()
-    };
-    let frame = FlowFrame {
-        hello: Some(hello),
-        ..FlowFrame::default()
-    };
-    writer.send(&frame).await.unwrap();
+    // It may have been refused.
+    let _ = writer.send(&hello()).await;
     (reader, writer)
 }
 
@@ -150,6 +159,106 @@ fn a_stranger_ends_nobodys_job() {
                 () = act => {}
             }
             assert_eq!(between.status().tasks.done, 0);
+        });
+    }
+}
+
+/// Holds on to a link with all means: it says that it hangs on its neighbour, that its links have to stay, and comes back when it is thrown out.
+async fn holds_on(world: &World, number: u64, address: &Multiaddr, to: PeerId) {
+    let mut network = NetworkConfig::in_room("test", "room").unwrap();
+    network.bootstrap.push(address.clone());
+    let transport = Arc::new(world.network.transport(&format!("stranger {number}")));
+    let mut talks = transport.accept(LINKS_PROTOCOL).unwrap();
+    let mut flows = transport.accept(FLOW_PROTOCOL).unwrap();
+    let net = NetworkManager::start(world.runtime.clone(), transport, network);
+    let net = net.await.unwrap();
+    net.ready().await;
+    // It takes every stream, and says no more than hello.
+    let _talks = world.runtime.spawn(async move {
+        let mut kept = Vec::new();
+        while let Some((_, stream)) = talks.next().await {
+            kept.push(stream);
+        }
+    });
+    let _flows = world.runtime.spawn(async move {
+        let mut kept = Vec::new();
+        while let Some((_, stream)) = flows.next().await {
+            let (reader, mut writer) = frames::<FlowFrame, FlowFrame>(stream);
+            let _ = writer.send(&hello()).await;
+            kept.push((reader, writer));
+        }
+    });
+    let mut flow_stream = Some(flow(&net, to).await);
+    for round in 0_u32.. {
+        let Ok(stream) = net.open(to, LINKS_PROTOCOL).await else {
+            world.runtime.sleep(SECOND).await;
+            continue;
+        };
+        let (mut reader, mut writer) = frames::<LinkFrame, LinkFrame>(stream);
+        let mut binding = Some(binding());
+        for sequence in 0_u32.. {
+            let beacon = LinkFrame {
+                binding: binding.take(),
+                note: LinkNote::Beacon.into(),
+                root: u64::MAX - number,
+                beacon: vec![round + sequence, 200, 0, 3, 0, 0, 1],
+                ..LinkFrame::default()
+            };
+            let stay = LinkFrame {
+                note: LinkNote::Stay.into(),
+                ..LinkFrame::default()
+            };
+            if writer.send(&beacon).await.is_err() || writer.send(&stay).await.is_err() {
+                break;
+            }
+            let listen = async { while let Ok(Some(_)) = reader.next().await {} };
+            let _ = world.runtime.timeout(SECOND, listen).await;
+        }
+        drop(flow_stream.take());
+        flow_stream = Some(flow(&net, to).await);
+    }
+}
+
+/// Says nothing at all over its link.
+async fn is_mute(world: &World, number: u64, address: &Multiaddr, to: PeerId) {
+    let net = stranger(world, &format!("stranger {number}"), Some(address)).await;
+    let _stream = net.open(to, FLOW_PROTOCOL).await;
+    std::future::pending::<()>().await;
+}
+
+#[test]
+fn those_who_hold_on_to_all_places_do_not_keep_others_out() {
+    for speaks in [true, false] {
+        let world = World::of(Topology::Emergent, 340);
+        world.run(async {
+            let (worker, address) = world.worker("worker", "room").await;
+            let peer = worker.status().peer.unwrap();
+            let strangers = (0..40).map(|number| {
+                let (world, address) = (&world, &address);
+                async move {
+                    if speaks {
+                        holds_on(world, number, address, peer).await;
+                    } else {
+                        is_mute(world, number, address, peer).await;
+                    }
+                }
+            });
+            let strangers = futures::future::join_all(strangers);
+            let job = async {
+                world.runtime.sleep(60 * SECOND).await;
+                let held = worker.status().mesh.unwrap().neighbours.len();
+                let node = hidden(&world, "near", false, std::slice::from_ref(&address)).await;
+                let outcomes = run_job(&node, 300).await.unwrap();
+                assert_all_right(&outcomes, 300);
+                held
+            };
+            tokio::select! {
+                held = world.runtime.timeout(120 * SECOND, job) => {
+                    let held = held.expect("the job ends");
+                    assert!(held > 8 || !speaks, "they held {held} places");
+                }
+                _ = strangers => {}
+            }
         });
     }
 }

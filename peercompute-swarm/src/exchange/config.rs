@@ -31,7 +31,7 @@ pub struct ExchangeConfig {
     /// Bytes of input of one own job's unfinished tasks. Default 64 MiB; `push` refuses more, but for a task alone.
     pub backlog_bytes: u64,
     /// Bytes of items of all jobs that are stored here on their way. Default 256 MiB. What comes on top loses its content and goes home empty, and its
-    /// submitter gives the tasks out again.
+    /// submitter gives the tasks out again. One neighbour fills no more than an eighth of it with items that it does not finish.
     pub store_bytes: usize,
 }
 

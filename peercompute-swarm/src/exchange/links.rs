@@ -1,6 +1,7 @@
 //! Which peers a node has for neighbours: [`LinkChoice`] over an [`Exchange`], with what live peers need beside it.
 
 mod credit;
+mod places;
 mod talk;
 mod view;
 
@@ -24,12 +25,6 @@ const MAX_NOTES: usize = 16;
 /// How long an answer to a probe is waited for. Later ones, and such that nobody has asked for, are passed over.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// How long a peer whose link was given up may not come back uninvited.
-const BARRED: Duration = Duration::from_secs(60);
-
-/// Links beyond those that a node may keep that others may open uninvited: newcomers, who have no link yet. In time the least useful are given up.
-const SPARE: usize = 8;
-
 /// How long a neighbour that brings nothing home of what it is given keeps its place, where there are no others. It loses it even if the network hangs together by
 /// it: whoever is honest finds another way, and whoever is not would hold it for ever.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -52,6 +47,8 @@ pub struct Neighbourhood {
     /// Bounded by the peers: a few for each.
     orders: VecDeque<LinkOrder>,
     links: usize,
+    /// Since when all places are taken, or when one was last made free.
+    crowded: Option<Duration>,
     swaps: u64,
 }
 
@@ -123,6 +120,7 @@ impl Neighbourhood {
             peers: BTreeMap::new(),
             orders: VecDeque::new(),
             links: 0,
+            crowded: None,
             swaps: 0,
         }
     }
@@ -295,6 +293,7 @@ impl Neighbourhood {
         }
         self.choice.handle_timeout(now, exchange);
         self.choice.shed(now, &*exchange);
+        self.keep_open(now, exchange);
         self.follow_tree(exchange);
         self.settle(now);
     }
@@ -314,20 +313,6 @@ impl Neighbourhood {
             _ => {}
         }
         Some(note)
-    }
-
-    /// Whether a peer may open a link now: it was invited, or there is room and it was not given up a moment ago. Those who are not known may as long as there is room.
-    pub fn accepts(&self, now: Duration, from: Candidate) -> bool {
-        let peer = self.peers.get(&from);
-        let within = |at: Option<Duration>, most: Duration| {
-            at.is_some_and(|at| now.saturating_sub(at) < most)
-        };
-        if self.choice.expects(from) {
-            return true;
-        }
-        let parted = peer.and_then(|peer| peer.parted);
-        let shunned = peer.is_some_and(|peer| peer.credit.is_shunned(now));
-        self.links < self.most + SPARE && !within(parted, BARRED) && !shunned
     }
 
     /// The links that there are.

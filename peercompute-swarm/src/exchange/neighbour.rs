@@ -6,8 +6,13 @@ use std::{
 use bytes::Bytes;
 use peercompute_proto::v1;
 
-use super::{AddNeighbourError, Exchange, FlowViolation, NeighbourId, meter::LinkMeter};
+use super::{
+    AddNeighbourError, Exchange, FlowViolation, NeighbourId, meter::LinkMeter, store::Store,
+};
 use crate::JobId;
+
+/// What one neighbour may fill of the store with items that it does not finish: one part of so many. Beyond it, they lose their content.
+const UNFINISHED_SHARE: usize = 8;
 
 /// How a link has gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +38,8 @@ pub(super) struct Neighbour {
     pub(super) ends: VecDeque<v1::FlowEnd>,
     pub(super) refused: VecDeque<u32>,
     pub(super) meter: LinkMeter,
+    /// Bytes of items that have come in part.
+    pub(super) unfinished: Store,
     /// It is in the queue of those for whom there is something.
     pub(super) woken: bool,
     /// When a transfer may go on.
@@ -46,7 +53,7 @@ pub(super) struct Neighbour {
 }
 
 impl Neighbour {
-    fn new(now: Duration, peer: Bytes) -> Self {
+    fn new(now: Duration, peer: Bytes, unfinished: Store) -> Self {
         Self {
             peer,
             hello_sent: false,
@@ -57,6 +64,7 @@ impl Neighbour {
             ends: VecDeque::new(),
             refused: VecDeque::new(),
             meter: LinkMeter::new(now),
+            unfinished,
             woken: false,
             pace_at: None,
             ping: false,
@@ -126,7 +134,9 @@ impl Exchange {
                 max: self.config.max_neighbours,
             });
         }
-        self.neighbours.insert(id, Neighbour::new(now, peer));
+        let unfinished = Store::new(self.config.store_bytes / UNFINISHED_SHARE);
+        self.neighbours
+            .insert(id, Neighbour::new(now, peer, unfinished));
         self.wake(id);
         Ok(())
     }

@@ -123,9 +123,11 @@ impl Exchange {
     ) -> Result<(), FlowViolation> {
         let number = chunk.job;
         let bytes = chunk.data.len() as u64;
-        if let Some(neighbour) = self.neighbours.get_mut(&from) {
-            neighbour.meter.receive(now, bytes);
-        }
+        let Some(neighbour) = self.neighbours.get_mut(&from) else {
+            return Ok(());
+        };
+        neighbour.meter.receive(now, bytes);
+        let share = neighbour.unfinished.clone();
         let Some(id) = self.resolve(from, number)? else {
             return Ok(());
         };
@@ -143,7 +145,7 @@ impl Exchange {
             Item::Input
         };
         let slot = &mut link.incoming[item];
-        let parcel = Incoming::take(slot, now, item, chunk, &self.store)
+        let parcel = Incoming::take(slot, now, chunk, &self.store, &share)
             .map_err(|what| FlowViolation::Chunk { job: number, what })?;
         let Some(parcel) = parcel else {
             return Ok(());

@@ -9,7 +9,6 @@ use peercompute_proto::{
 };
 
 use super::store::{Held, Parcel, Store};
-use crate::cell::Item;
 
 /// Pieces of at most this size are copied out of the frame that brought them, so that they do not keep it.
 const COPIED: usize = 16 * 1024;
@@ -196,20 +195,21 @@ pub(super) struct Incoming {
     parts: BytesMut,
     received: usize,
     held: Held,
+    /// Of what its neighbour may leave unfinished.
+    share: Held,
     /// There was no room for it: what comes of it is dropped.
     lost: bool,
 }
 
 impl Incoming {
-    /// Takes in a piece. Gives the item with its last.
+    /// Takes in a piece. Gives the item with its last. Its bytes count in `store` for as long as it is here, and in `share` until it is whole.
     pub(super) fn take(
         slot: &mut Option<Self>,
         now: Duration,
-        item: Item,
         chunk: v1::FlowChunk,
         store: &Store,
+        share: &Store,
     ) -> Result<Option<Parcel>, &'static str> {
-        let _ = item;
         match (&slot, chunk.begin) {
             (None, Some(begin)) => {
                 if begin.size as usize > MAX_FLOW_BUNDLE {
@@ -221,6 +221,7 @@ impl Incoming {
                     parts: BytesMut::new(),
                     received: 0,
                     held: store.hold(),
+                    share: share.hold(),
                     lost: false,
                 });
             }
@@ -244,9 +245,10 @@ impl Incoming {
 
     fn put(&mut self, data: Bytes) {
         self.received += data.len();
-        if !self.lost && !self.held.grow(data.len()) {
+        if !self.lost && !(self.share.grow(data.len()) && self.held.grow(data.len())) {
             self.lost = true;
             self.held.clear();
+            self.share.clear();
             (self.whole, self.parts) = (Bytes::new(), BytesMut::new());
         }
         if self.lost {

@@ -166,6 +166,40 @@ fn items_without_a_slot_a_beginning_or_a_fitting_size_are_violations() {
     );
 }
 
+/// Bytes that are stored after a neighbour has begun an item of `size` bytes in each of so many jobs, and sent all of it but its end.
+fn unfinished(jobs: u32, size: u32) -> usize {
+    let mut exchange = exchange();
+    exchange.handle_frame(NOW, THERE, hello()).unwrap();
+    for job in 1..=jobs {
+        let mut frame = FlowFrame {
+            jobs: vec![offer(job, job.into())],
+            ..FlowFrame::default()
+        };
+        for piece in 0..8 {
+            frame.chunks.push(FlowChunk {
+                job,
+                output: true,
+                begin: (piece == 0).then_some(FlowBegin {
+                    bundle: 1,
+                    size,
+                    hops: 1,
+                }),
+                data: vec![0; (size as usize - 1) / 8].into(),
+            });
+        }
+        exchange.handle_frame(NOW, THERE, frame).unwrap();
+    }
+    exchange.status().stored_bytes
+}
+
+#[test]
+fn one_neighbour_cannot_fill_the_store_with_items_that_it_does_not_finish() {
+    // The store has 1 MiB, and the neighbour an eighth of it.
+    assert_eq!(unfinished(1, 64 * 1024 + 1), 64 * 1024);
+    assert!(unfinished(16, 64 * 1024 + 1) <= 128 * 1024);
+    assert_eq!(unfinished(1, 512 * 1024), 0);
+}
+
 #[test]
 fn one_neighbour_cannot_take_all_jobs() {
     let mut exchange = exchange();
