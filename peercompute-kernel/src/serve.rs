@@ -324,6 +324,7 @@ impl Workshop {
             WorkerEvent::JobOpened { job, spec } => match self.prepare(&spec) {
                 Ok(program) => {
                     state.programs.insert(job, (program, Limits::from(&*spec)));
+                    state.core.accept_job(job);
                 }
                 Err(failure) => state.core.reject_job(job, failure),
             },

@@ -12,7 +12,8 @@ mod life_cycle {
     use bytes::Bytes;
     use peercompute_proto::v1::{Capabilities, StreamBinding, TaskSpec};
     use peercompute_swarm::{
-        JobId, NewTask, Submitter, SubmitterConfig, SubmitterEvent, Worker, WorkerConfig, WorkerId,
+        JobId, NewTask, Submitter, SubmitterConfig, SubmitterEvent, Worker, WorkerConfig,
+        WorkerEvent, WorkerId,
     };
 
     const NOW: Duration = Duration::ZERO;
@@ -81,7 +82,11 @@ mod life_cycle {
             let worker = &mut self.workers[id.0 as usize];
             while let Some(frame) = self.submitter.poll_transmit(NOW, id) {
                 worker.handle_frame(NOW, frame).expect("no violation");
-                while worker.poll_event().is_some() {}
+                while let Some(event) = worker.poll_event() {
+                    if let WorkerEvent::JobOpened { job, .. } = event {
+                        worker.accept_job(job);
+                    }
+                }
                 while let Some(task) = worker.poll_task() {
                     worker.handle_done(task.ticket, Ok(Bytes::new()), Duration::ZERO);
                 }

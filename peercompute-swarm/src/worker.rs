@@ -45,7 +45,7 @@ pub struct Assignment {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum WorkerEvent {
-    /// The submitter offers a job. Once this was taken, it is claimed with the next [`Worker::poll_transmit`], unless [`Worker::reject_job`] comes before.
+    /// The submitter offers a job, to be answered by [`Worker::accept_job`] or [`Worker::reject_job`], at once or as soon as it is known whether its program runs here.
     JobOpened {
         /// The job on this stream.
         job: JobId,
@@ -195,6 +195,13 @@ impl Worker {
         }
         self.abandoned -= 1;
         self.load.free(&mut self.tasks, entry);
+    }
+
+    /// Claims a job from the next [`poll_transmit`](Self::poll_transmit) on: its program runs here. A job that is not open, or was rejected, is ignored.
+    pub fn accept_job(&mut self, job: JobId) {
+        if let Some(job) = self.jobs.get_mut(&job) {
+            job.accepted = true;
+        }
     }
 
     /// Refuses a job as a whole, mostly because its program is [not supported](FailureReason::Unsupported): what is held of it is dropped, running tasks are

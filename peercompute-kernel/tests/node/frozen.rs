@@ -5,7 +5,7 @@ use peercompute_kernel::TASK_PROTOCOL;
 use peercompute_net::{NetworkConfig, NetworkManager, Stream, frames};
 use peercompute_proto::v1::Capabilities;
 use peercompute_rt::Task;
-use peercompute_swarm::{Worker, WorkerConfig};
+use peercompute_swarm::{Worker, WorkerConfig, WorkerEvent};
 
 use super::*;
 
@@ -49,7 +49,11 @@ async fn work(stream: Stream, mut core: Worker, answers: usize) {
     let (mut reader, mut writer) = frames::<TaskFrame, TaskFrame>(stream);
     let mut answered = 0;
     while answered < answers {
-        while core.poll_event().is_some() {}
+        while let Some(event) = core.poll_event() {
+            if let WorkerEvent::JobOpened { job, .. } = event {
+                core.accept_job(job);
+            }
+        }
         while let Some(task) = core.poll_task() {
             let crc = crc32c::crc32c(&task.input).to_le_bytes();
             core.handle_done(

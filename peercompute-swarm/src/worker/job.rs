@@ -17,8 +17,10 @@ pub(super) struct Job {
     pub(super) max_value: usize,
     /// The time between two renewals.
     pub(super) renewal: Duration,
-    /// `JobOpened` was taken, so that it can be claimed.
+    /// `JobOpened` was taken.
     pub(super) announced: bool,
+    /// Its program runs here, so that it can be claimed.
+    pub(super) accepted: bool,
     /// The window that was claimed last, if any was: tasks and bytes.
     pub(super) claimed: Option<(u32, u64)>,
     /// The widest that was ever claimed. What the submitter leases beyond has no excuse.
@@ -67,6 +69,7 @@ impl Job {
             },
             renewal: (Duration::from_millis(u64::from(lease_ms)) / 3).max(MIN_RENEWAL),
             announced: false,
+            accepted: false,
             claimed: None,
             widest: (0, 0),
             refusal: Refusal::No,

@@ -150,7 +150,7 @@ fn claim(id: JobId, job: &mut Job, window: (u32, u64)) -> Option<TaskClaim> {
     let changed = job
         .claimed
         .map_or(window.0 > 0, |claimed| claimed != window);
-    if !job.announced || job.is_refused() || !changed {
+    if !job.accepted || job.is_refused() || !changed {
         return None;
     }
     job.claimed = Some(window);

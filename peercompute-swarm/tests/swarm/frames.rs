@@ -6,7 +6,18 @@ use peercompute_proto::v1::{
     TaskResult, TaskResults, TaskSpec, task_frame::Frame,
 };
 
+use peercompute_swarm::{Worker, WorkerEvent};
+
 use crate::scene::binding;
+
+/// Takes what a worker has to tell, and accepts all jobs.
+pub(crate) fn accept(worker: &mut Worker) {
+    while let Some(event) = worker.poll_event() {
+        if let WorkerEvent::JobOpened { job, .. } = event {
+            worker.accept_job(job);
+        }
+    }
+}
 
 pub(crate) fn frame(frame: Frame) -> TaskFrame {
     TaskFrame { frame: Some(frame) }

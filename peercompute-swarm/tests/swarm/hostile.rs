@@ -14,7 +14,7 @@ use proptest::{collection::vec, option, prelude::*, sample::Index};
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use crate::{
-    frames::{frame, good_hello, leased},
+    frames::{accept, frame, good_hello, leased},
     scene::{binding, ms, submitter_config, task, worker_config},
 };
 
@@ -277,7 +277,7 @@ impl Victim {
             worker
                 .handle_frame(self.now, frame)
                 .expect("an honest submitter");
-            while worker.poll_event().is_some() {}
+            accept(&mut worker);
             while let Some(task) = worker.poll_task() {
                 worker.handle_done(task.ticket, Ok(task.input), Duration::ZERO);
             }
@@ -371,7 +371,7 @@ fn hostile_submitters_break_no_bound(operations: Vec<AtWorker>) {
                     worker.poll_transmit(now);
                 }
             }
-            AtWorker::Events => while worker.poll_event().is_some() {},
+            AtWorker::Events => accept(&mut worker),
             AtWorker::Wait { time } => {
                 now += time;
                 worker.handle_timeout(now);

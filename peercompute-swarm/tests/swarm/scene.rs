@@ -373,11 +373,13 @@ impl End {
             moved = true;
         }
         while let Some(event) = self.core.poll_event() {
-            if let WorkerEvent::JobOpened { job, .. } = event
-                && self.habits.unsupported
-            {
-                self.core
-                    .reject_job(job, Failure::new(FailureReason::Unsupported, "not here"));
+            if let WorkerEvent::JobOpened { job, .. } = event {
+                if self.habits.unsupported {
+                    let failure = Failure::new(FailureReason::Unsupported, "not here");
+                    self.core.reject_job(job, failure);
+                } else {
+                    self.core.accept_job(job);
+                }
             }
             moved = true;
         }

@@ -12,7 +12,7 @@ use peercompute_swarm::{
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use crate::{
-    frames::{cancel, frame, good_hello, leases, offer},
+    frames::{accept, cancel, frame, good_hello, leases, offer},
     scene::{ms, worker_config},
 };
 
@@ -31,7 +31,7 @@ impl Bench {
         };
         bench.say(good_hello());
         bench.say(offer(1));
-        bench.core.poll_event().expect("the job is announced");
+        accept(&mut bench.core);
         bench.frames();
         bench
     }
@@ -107,14 +107,15 @@ impl Bench {
 }
 
 #[test]
-fn a_job_is_claimed_once_its_announcement_was_taken() {
+fn a_job_is_claimed_once_it_was_accepted() {
     let mut bench = Bench::new(worker_config());
     bench.say(offer(2));
     assert_eq!(bench.claims(), []);
-    assert!(matches!(
-        bench.events()[..],
-        [WorkerEvent::JobOpened { .. }]
-    ));
+    let Some(WorkerEvent::JobOpened { job, .. }) = bench.core.poll_event() else {
+        panic!("no job");
+    };
+    assert_eq!(bench.claims(), []);
+    bench.core.accept_job(job);
     assert_eq!(bench.claims(), [(2, 1024)]);
     assert_eq!(bench.claims(), []);
 }
@@ -171,7 +172,7 @@ fn tasks_are_handed_out_in_the_order_of_their_leases() {
 fn a_new_window_is_claimed_in_all_jobs() {
     let mut bench = Bench::new(worker_config());
     bench.say(offer(2));
-    bench.events();
+    accept(&mut bench.core);
     bench.frames();
     bench.core.set_window(5);
     assert_eq!(bench.claims(), [(1, 5), (2, 5)]);
@@ -472,7 +473,7 @@ fn very_short_leases_are_renewed_no_faster_than_the_bound() {
         spec: Some(TaskSpec::default()),
         lease_ms: 1,
     })));
-    bench.events();
+    accept(&mut bench.core);
     bench.frames();
     bench.say(leases(2, [1], 0));
     assert_eq!(
@@ -580,7 +581,7 @@ fn a_worker_that_stops_takes_nothing_more() {
     bench.say(leases(1, [0], 0));
     assert_eq!(bench.failures().len(), 1);
     bench.say(offer(2));
-    bench.events();
+    accept(&mut bench.core);
     assert_eq!(bench.claims(), []);
 }
 
@@ -600,7 +601,7 @@ fn a_value_larger_than_the_job_allows_becomes_a_failure() {
         spec: Some(spec),
         lease_ms: 1000,
     })));
-    bench.events();
+    accept(&mut bench.core);
     bench.frames();
     bench.say(leases(2, [0, 1], 0));
     let tasks = bench.tasks();
@@ -711,7 +712,7 @@ fn a_run_too_long_for_the_wire_is_cut_to_what_it_carries() {
 fn jobs_take_turns_of_16_tasks() {
     let mut bench = Bench::new(worker_config());
     bench.say(offer(2));
-    bench.events();
+    accept(&mut bench.core);
     bench.frames();
     bench.say(leases(1, 0..40, 0));
     bench.say(leases(2, 0..20, 0));
