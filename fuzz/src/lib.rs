@@ -62,6 +62,7 @@ targets! {
         flow_outputs: FlowOutputs,
         rendezvous_frame: RendezvousFrame,
         task_frame: TaskFrame,
+        blob_frame: BlobFrame,
         blob_request: BlobRequest,
         blob_chunk: BlobChunk,
         blob_missing: BlobMissing,
@@ -76,6 +77,8 @@ targets! {
         cell_stream = stream::<v1::CellFrame>,
         /// Cuts a stream of the frames between peers that choose their links, as [`task_stream`] does.
         link_stream = stream::<v1::LinkFrame>,
+        /// Cuts a stream of the frames that ask for blobs and bring them, as [`task_stream`] does.
+        blob_stream = stream::<v1::BlobFrame>,
         /// Cuts a stream of the frames between neighbours, as [`task_stream`] does.
         flow_stream = stream::<v1::FlowFrame>,
         /// Reads a relay configuration in JSON.

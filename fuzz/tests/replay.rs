@@ -222,6 +222,9 @@ fn golden(target: Target) -> Vec<(String, Vec<u8>)> {
             ("link_stream", true) if message == "LinkFrame" => {
                 vectors.push((name, with_step(&bytes)));
             }
+            ("blob_stream", true) if message == "BlobFrame" => {
+                vectors.push((name, with_step(&bytes)));
+            }
             ("flow_stream", true) if message == "FlowFrame" => {
                 vectors.push((name, with_step(&bytes)));
             }

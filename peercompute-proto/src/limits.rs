@@ -44,6 +44,8 @@ pub const MAX_TASK_INPUT: usize = 8 * 1024 * 1024;
 pub const MAX_TASK_VALUE: usize = 8 * 1024 * 1024;
 /// Bytes of data in one [`BlobChunk`](crate::v1::BlobChunk).
 pub const MAX_BLOB_CHUNK: usize = 1024 * 1024;
+/// Bytes of a [`BlobFrame`](crate::v1::BlobFrame): a full chunk, and a binding.
+pub const MAX_BLOB_FRAME: usize = MAX_BLOB_CHUNK + 16 * 1024;
 /// Bytes of a blob message: a full chunk and its reference.
 pub const MAX_BLOB_MESSAGE: usize = MAX_BLOB_CHUNK + 4 * 1024;
 

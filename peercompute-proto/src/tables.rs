@@ -220,6 +220,12 @@ rules! {
     BLOB_MISSING: BlobMissing {
         blob = 1 One(&BLOB_REF),
     }
+    BLOB_FRAME: BlobFrame {
+        binding = 1 One(&STREAM_BINDING),
+        request = 2 One(&BLOB_REQUEST),
+        chunk = 3 One(&BLOB_CHUNK),
+        missing = 4 One(&BLOB_MISSING),
+    }
     RELAY_CONFIG: RelayConfig {
         relay_host = 1 Length(MAX_CONFIG_TEXT),
         relay_protocol = 3 Length(MAX_CONFIG_TEXT),

@@ -109,6 +109,7 @@ wire! {
     FlowFrame, limits::MAX_FLOW_FRAME, tables::FLOW_FRAME;
     FlowInputs, limits::MAX_FLOW_BUNDLE, tables::FLOW_INPUTS;
     FlowOutputs, limits::MAX_FLOW_BUNDLE, tables::FLOW_OUTPUTS;
+    BlobFrame, limits::MAX_BLOB_FRAME, tables::BLOB_FRAME;
     BlobRequest, limits::MAX_BLOB_MESSAGE, tables::BLOB_REQUEST;
     BlobChunk, limits::MAX_BLOB_MESSAGE, tables::BLOB_CHUNK;
     BlobMissing, limits::MAX_BLOB_MESSAGE, tables::BLOB_MISSING;

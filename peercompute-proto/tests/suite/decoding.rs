@@ -284,6 +284,11 @@ pub(crate) fn bad_ones() -> Vec<Bad> {
             "too_large",
             empty().raw(&[0]).raw(&[0x81, 0x80, 0x10, 0x12]),
         ),
+        bad_frames::<v1::BlobFrame>(
+            "blob_frame_too_large",
+            "too_large",
+            empty().raw(&[0]).raw(&[0x81, 0x80, 0x41, 0x1a]),
+        ),
         bad_frames::<v1::TaskFrame>(
             "frame_too_large",
             "too_large",

@@ -110,6 +110,7 @@ every_message! {
     FlowOutputs flow_outputs;
     RendezvousFrame rendezvous_frame;
     TaskFrame task_frame;
+    BlobFrame blob_frame;
     BlobRequest blob_request;
     BlobChunk blob_chunk;
     BlobMissing blob_missing;

@@ -73,6 +73,27 @@ pub(crate) fn visit(visitor: &mut impl Visitor) {
         "BlobRequest.empty" v1::BlobRequest::default();
         "BlobChunk" v1::BlobChunk { blob: Some(blob_ref()), offset: 65_536, data: (&b"\x00\x01\xfe\xff"[..]).into() };
         "BlobChunk.empty" v1::BlobChunk::default();
+        "BlobFrame" v1::BlobFrame {
+            binding: None,
+            frame: Some(v1::blob_frame::Frame::Chunk(v1::BlobChunk {
+                blob: Some(blob_ref()),
+                offset: 65_536,
+                data: vec![0x5a; 9].into(),
+            })),
+        };
+        "BlobFrame.empty" v1::BlobFrame::default();
+        "BlobFrame.hello" v1::BlobFrame {
+            binding: Some(binding()),
+            frame: Some(v1::blob_frame::Frame::Request(v1::BlobRequest {
+                blob: Some(blob_ref()),
+                offset: 0,
+                length: 0,
+            })),
+        };
+        "BlobFrame.missing" v1::BlobFrame {
+            binding: None,
+            frame: Some(v1::blob_frame::Frame::Missing(v1::BlobMissing { blob: Some(blob_ref()) })),
+        };
         "BlobMissing" v1::BlobMissing { blob: Some(blob_ref()) };
         "BlobMissing.empty" v1::BlobMissing::default();
     }

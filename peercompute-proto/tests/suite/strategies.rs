@@ -502,6 +502,16 @@ pub(crate) fn blob_chunk() -> impl Strategy<Value = v1::BlobChunk> {
     })
 }
 
+pub(crate) fn blob_frame() -> impl Strategy<Value = v1::BlobFrame> {
+    use v1::blob_frame::Frame;
+    let frame = prop_oneof![
+        blob_request().prop_map(Frame::Request),
+        blob_chunk().prop_map(Frame::Chunk),
+        blob_missing().prop_map(Frame::Missing),
+    ];
+    (of(stream_binding()), of(frame)).prop_map(|(binding, frame)| v1::BlobFrame { binding, frame })
+}
+
 pub(crate) fn blob_missing() -> impl Strategy<Value = v1::BlobMissing> {
     of(blob_ref()).prop_map(|blob| v1::BlobMissing { blob })
 }

@@ -170,6 +170,11 @@ const STREAMS: &[(&str, &str, &[&str])] = &[
         ],
     ),
     (
+        "blob_server",
+        "BlobFrame",
+        &["BlobFrame.hello", "BlobFrame", "BlobFrame.missing"],
+    ),
+    (
         "flow_neighbour",
         "FlowFrame",
         &[
@@ -187,6 +192,7 @@ fn streams(folder: &mut Folder, messages: &BTreeMap<&'static str, Bytes>) {
             "TaskFrame" => stream::<v1::TaskFrame>(messages, parts),
             "CellFrame" => stream::<v1::CellFrame>(messages, parts),
             "LinkFrame" => stream::<v1::LinkFrame>(messages, parts),
+            "BlobFrame" => stream::<v1::BlobFrame>(messages, parts),
             "FlowFrame" => stream::<v1::FlowFrame>(messages, parts),
             _ => stream::<v1::RendezvousFrame>(messages, parts),
         };
