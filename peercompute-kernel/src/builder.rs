@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, sync::Arc};
 
-use peercompute_compute::{Executor, Executors, PoolConfig};
+use peercompute_compute::{Executor, Executors, PoolConfig, ProgramStore};
 use peercompute_net::{Multiaddr, NetworkConfig, Transport};
 use peercompute_proto::v1::StreamBinding;
 use peercompute_rt::Runtime;
@@ -24,6 +24,7 @@ pub struct NodeBuilder {
     bootstrap: Vec<Multiaddr>,
     metadata: BTreeMap<String, String>,
     executors: Executors,
+    store: ProgramStore,
     pool: PoolConfig,
     cooperative: bool,
     serves: bool,
@@ -43,6 +44,7 @@ impl Default for NodeBuilder {
             bootstrap: Vec::new(),
             metadata: BTreeMap::new(),
             executors: Executors::default(),
+            store: ProgramStore::new(),
             pool: PoolConfig::default(),
             cooperative: false,
             serves: true,
@@ -101,6 +103,11 @@ impl NodeBuilder {
             executors: self.executors.with(executor),
             ..self
         }
+    }
+
+    /// Where programs are that jobs name by their hash: the store that the [executors](Self::executor) look into. An empty one otherwise.
+    pub fn programs(self, store: ProgramStore) -> Self {
+        Self { store, ..self }
     }
 
     /// How many tasks run at once and how much of the machine they may use. The default is every core but one.
@@ -173,6 +180,7 @@ impl NodeBuilder {
             transport: self.transport,
             network,
             executors: self.executors,
+            store: self.store,
             pool: self.pool,
             cooperative: self.cooperative,
             serves: self.serves,

@@ -1,3 +1,4 @@
+use peercompute_compute::ProgramHash;
 use peercompute_net::{Multiaddr, NetworkStartError, ProtocolTaken, ReadError};
 use peercompute_proto::ScopeError;
 
@@ -57,6 +58,12 @@ pub enum SubmitError {
     /// The node does not run.
     #[error("the node is not running; call NodeKernel::start first")]
     NotRunning,
+    /// The job names a program by its hash, and the node does not have it.
+    #[error("the program {hash} is not here; give it to NodeKernel::add_program first")]
+    MissingProgram {
+        /// What the job names.
+        hash: ProgramHash,
+    },
     /// Too many jobs at once.
     #[error(transparent)]
     TooManyJobs(#[from] peercompute_swarm::OpenJobError),

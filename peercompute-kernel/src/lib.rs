@@ -6,6 +6,7 @@ mod error;
 mod link;
 mod mesh;
 mod node;
+mod programs;
 mod retries;
 mod serve;
 mod status;
@@ -27,6 +28,9 @@ pub use submit::{
 
 pub use peercompute_swarm::cell::Role;
 pub use topology::{MAX_NEIGHBOURS, NEIGHBOURS, Topology, UnknownTopology};
+
+/// The protocol of the streams on which programs are asked for, see `blob.proto`.
+pub const BLOBS_PROTOCOL: &str = "/peercompute/blobs/1";
 
 /// The protocol of the streams between neighbours, see `flow.proto`.
 pub const FLOW_PROTOCOL: &str = "/peercompute/flow/1";

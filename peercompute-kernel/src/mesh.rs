@@ -3,6 +3,7 @@
 mod choosing;
 mod links;
 mod pool;
+mod prepare;
 mod status;
 mod supervise;
 mod talks;
@@ -36,7 +37,8 @@ use crate::{
     Topology,
     clock::now,
     error::{JobError, PushError, SubmitError},
-    serve::Workshop,
+    programs::Wanted,
+    serve::{Under, Workshop},
     submit::{Desk, Host, Job, JobShared, Outcome},
 };
 
@@ -51,6 +53,8 @@ pub(crate) struct Mesh {
     changed: Notify,
     /// There is something to compute.
     work: Notify,
+    /// There is something to prepare.
+    prepare: Notify,
     /// There is something for the supervisor to do about links.
     orders: Notify,
     /// What streams of notes begin with.
@@ -63,6 +67,10 @@ struct State {
     next_link: u64,
     jobs: BTreeMap<JobId, Arc<JobShared>>,
     programs: HashMap<JobId, (Arc<dyn Program>, Limits)>,
+    /// Jobs of others whose programs come by their hash.
+    wanted: HashMap<JobId, Wanted>,
+    /// What is to be prepared, of which the preparing does not know yet. Bounded by the jobs.
+    fresh: Vec<(JobId, Under)>,
     /// Once there was something to compute.
     client: Option<PoolClient>,
     /// Kept between steps for its memory.
@@ -113,6 +121,8 @@ impl Mesh {
                 next_link: 0,
                 jobs: BTreeMap::new(),
                 programs: HashMap::new(),
+                wanted: HashMap::new(),
+                fresh: Vec::new(),
                 client: None,
                 batch: Vec::new(),
                 stalled: false,
@@ -124,6 +134,7 @@ impl Mesh {
             timer: Notify::new(),
             changed: Notify::new(),
             work: Notify::new(),
+            prepare: Notify::new(),
             orders: Notify::new(),
             binding,
         })
@@ -319,15 +330,10 @@ impl Mesh {
 
     fn hand_out_event(&self, state: &mut State, now: Duration, event: ExchangeEvent) {
         match event {
-            ExchangeEvent::JobOpened { job, spec } => match self.workshop.prepare(&spec) {
-                Ok(program) => {
-                    state.programs.insert(job, (program, Limits::from(&*spec)));
-                    state.core.accept_job(now, job);
-                }
-                Err(failure) => state.core.reject_job(now, job, failure),
-            },
+            ExchangeEvent::JobOpened { job, spec } => self.prepare_job(state, now, job, spec),
             ExchangeEvent::JobClosed { job } => {
                 state.programs.remove(&job);
+                state.wanted.remove(&job);
             }
             ExchangeEvent::TaskDone {
                 job,

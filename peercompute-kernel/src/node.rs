@@ -4,19 +4,21 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use futures::{Stream, StreamExt as _, stream};
-use peercompute_compute::{Executors, PoolConfig, SpawnError, Throttle};
+use peercompute_compute::{Executors, PoolConfig, ProgramHash, ProgramStore, SpawnError, Throttle};
 use peercompute_net::{Incoming, NetworkConfig, NetworkManager, Transport};
 use peercompute_proto::v1::{StreamBinding, TaskSpec};
 use peercompute_rt::{Instant, Runtime, Task};
 use peercompute_swarm::{ExchangeConfig, SubmitterConfig};
 
 use crate::{
-    FLOW_PROTOCOL, LINKS_PROTOCOL, NodeBuilder, NodeStatus, PeerStatus, StatusStream,
-    TASK_PROTOCOL, TaskCounts, Topology,
+    BLOBS_PROTOCOL, FLOW_PROTOCOL, LINKS_PROTOCOL, NodeBuilder, NodeStatus, PeerStatus,
+    StatusStream, TASK_PROTOCOL, TaskCounts, Topology,
     error::{StartError, SubmitError},
     link,
     mesh::{Mesh, MeshSupervisor, peer_bytes},
+    programs::{Programs, Wanted},
     serve::{MAX_SESSIONS, Workshop},
     submit::{Engine, Job, LocalFallback, Supervisor},
 };
@@ -28,6 +30,7 @@ pub struct NodeKernel {
     parts: Parts,
     engine: Arc<Engine>,
     workshop: Arc<Workshop>,
+    programs: Arc<Programs>,
     /// In a node with a network.
     mesh: Option<Arc<Mesh>>,
     state: Mutex<State>,
@@ -40,6 +43,7 @@ pub(crate) struct Parts {
     pub(crate) submitter: SubmitterConfig,
     pub(crate) binding: StreamBinding,
     pub(crate) executors: Executors,
+    pub(crate) store: ProgramStore,
     pub(crate) pool: PoolConfig,
     pub(crate) cooperative: bool,
     pub(crate) serves: bool,
@@ -65,11 +69,17 @@ impl NodeKernel {
 
     pub(crate) fn new(parts: Parts) -> Self {
         let engine = Engine::new(parts.runtime.clone(), parts.submitter.clone());
+        let programs = Arc::new(Programs::new(
+            parts.runtime.clone(),
+            parts.binding.clone(),
+            parts.store.clone(),
+        ));
         let workshop = Arc::new(Workshop::new(
             parts.runtime.clone(),
             parts.pool.clone(),
             parts.cooperative,
             parts.executors.clone(),
+            programs.clone(),
             parts.binding.clone(),
         ));
         let mesh = parts.transport.as_ref().map(|transport| {
@@ -94,6 +104,7 @@ impl NodeKernel {
             parts,
             engine,
             workshop,
+            programs,
             mesh,
             state: Mutex::default(),
         }
@@ -146,6 +157,7 @@ impl NodeKernel {
             None
         };
         let flows = transport.accept(FLOW_PROTOCOL)?;
+        let askers = transport.accept(BLOBS_PROTOCOL)?;
         let talks = match self.parts.topology.chooses() {
             true => Some(transport.accept(LINKS_PROTOCOL)?),
             false => None,
@@ -154,6 +166,7 @@ impl NodeKernel {
         let net = Arc::new(NetworkManager::start(runtime, transport, config).await?);
         let mut state = self.state();
         state.net = Some(net.clone());
+        self.programs.set_network(Some(net.clone()));
         if let Some(mesh) = &self.mesh {
             // It may lend nothing from the start.
             mesh.follow_workshop();
@@ -172,6 +185,8 @@ impl NodeKernel {
                 runtime.spawn(supervisor.run()),
                 runtime.spawn(mesh.clone().keep_time()),
                 runtime.spawn(mesh.clone().collect()),
+                runtime.spawn(mesh.clone().prepare_all()),
+                runtime.spawn(self.programs.clone().answer_all(askers, mesh.clone())),
             ]);
         }
         if let Some(incoming) = incoming {
@@ -194,14 +209,23 @@ impl NodeKernel {
         }
     }
 
+    /// Keeps a program, so that jobs can name it by its hash: a WebAssembly module or a shader. Those who run its jobs fetch it from here. See [`ProgramStore`] for how long it is kept.
+    pub fn add_program(&self, program: Bytes) -> ProgramHash {
+        self.programs.store().insert(program)
+    }
+
     /// Opens a job: tasks that share a program. They run on other nodes of the room, and here as the [`LocalFallback`] says.
     ///
     /// # Errors
     ///
-    /// [`SubmitError`] when the node does not run or has too many jobs.
+    /// [`SubmitError`] when the node does not run, has too many jobs, or lacks the job's program.
     pub fn submit(&self, spec: TaskSpec) -> Result<Job, SubmitError> {
         if self.state().started.is_none() {
             return Err(SubmitError::NotRunning);
+        }
+        let store = self.programs.store();
+        if let Some(wanted) = Wanted::of(&spec).filter(|it| store.bytes(&it.hash).is_none()) {
+            return Err(SubmitError::MissingProgram { hash: wanted.hash });
         }
         match &self.mesh {
             Some(mesh) if self.parts.topology != Topology::Distributed => mesh.open(spec),
@@ -310,6 +334,7 @@ impl NodeKernel {
             (state.net.take(), std::mem::take(&mut state.tasks))
         };
         self.engine.stop();
+        self.programs.set_network(None);
         if let Some(mesh) = &self.mesh {
             mesh.stop();
         }
@@ -358,7 +383,7 @@ async fn serve(
         }
         let (workshop, net) = (workshop.clone(), net.clone());
         let session = async move {
-            match workshop.serve(link::over(stream)).await {
+            match workshop.serve(Some(peer), link::over(stream)).await {
                 Ok(()) => tracing::debug!(%peer, "the submitter has ended its stream of tasks"),
                 Err(error) if error.is_violation() => {
                     tracing::warn!(%peer, %error, "the peer is cut off");

@@ -1,27 +1,33 @@
 //! The serving side: tasks that others lease to this node, or that it leases to itself.
 
+mod prepare;
+
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
-use futures::future::select_all;
+use futures::{StreamExt as _, future::select_all, stream::FuturesUnordered};
 use peercompute_compute::{
-    Completion, Completions, Executor as _, Executors, Limits, Pool, PoolClient, PoolConfig,
-    PoolStats, Program, SpawnError, TaskError, TaskInput, Throttle, Work, worker_limit,
+    Completion, Completions, Executors, Limits, Pool, PoolClient, PoolConfig, PoolStats, Program,
+    SpawnError, TaskError, TaskInput, Throttle, Work, worker_limit,
 };
+use peercompute_net::PeerId;
 use peercompute_proto::v1::{Capabilities, StreamBinding, TaskSpec};
 use peercompute_rt::{BoxFuture, Runtime};
-use peercompute_swarm::{
-    Assignment, Failure, FailureReason, JobId, Ticket, Worker, WorkerConfig, WorkerEvent,
-};
-use tokio::sync::Notify;
+use peercompute_swarm::{Assignment, Failure, JobId, Ticket, Worker, WorkerConfig, WorkerEvent};
+use tokio::sync::{Notify, Semaphore};
+
+pub(crate) use prepare::{Preparing, Under};
+
+use prepare::MAX_BUILDERS;
 
 use crate::{
     clock::now,
     error::LinkError,
     link::{FrameSink, FrameSource},
+    programs::Programs,
 };
 
 /// Streams of tasks served at once. Further ones are closed at once; their submitters try again later.
@@ -36,6 +42,8 @@ pub(crate) struct Workshop {
     config: PoolConfig,
     cooperative: bool,
     executors: Executors,
+    programs: Arc<Programs>,
+    builders: Semaphore,
     binding: StreamBinding,
     state: Mutex<State>,
 }
@@ -51,14 +59,23 @@ struct State {
 /// One stream that is served.
 struct Session {
     state: Mutex<SessionState>,
+    /// Who may have the programs of its jobs.
+    submitter: Option<PeerId>,
     client: PoolClient,
     /// There may be something to send.
     ready: Notify,
+    /// There is something to prepare.
+    prepare: Notify,
 }
 
 struct SessionState {
     core: Worker,
     programs: HashMap<JobId, (Arc<dyn Program>, Limits)>,
+    /// What is to be prepared, of which the preparing does not know yet, and all that is being prepared, by a number: a job's name may be given to another meanwhile.
+    /// Both are bounded by the jobs.
+    fresh: Vec<(JobId, u64, Under)>,
+    preparing: HashMap<JobId, u64>,
+    last: u64,
     /// Kept between steps for its memory.
     batch: Vec<Work>,
     /// The pool had no room; there may be some without a completion of this stream telling of it.
@@ -71,6 +88,7 @@ impl Workshop {
         config: PoolConfig,
         cooperative: bool,
         executors: Executors,
+        programs: Arc<Programs>,
         binding: StreamBinding,
     ) -> Self {
         Self {
@@ -78,6 +96,8 @@ impl Workshop {
             config,
             cooperative,
             executors,
+            programs,
+            builders: Semaphore::new(MAX_BUILDERS),
             binding,
             state: Mutex::default(),
         }
@@ -158,13 +178,6 @@ impl Workshop {
         state.paused || self.throttle_in(&state) == Throttle::NONE
     }
 
-    /// What runs the tasks of a job.
-    pub(crate) fn prepare(&self, spec: &TaskSpec) -> Result<Arc<dyn Program>, Failure> {
-        self.executors
-            .prepare(spec)
-            .map_err(|error| Failure::new(FailureReason::Unsupported, error.to_string()))
-    }
-
     /// How many tasks each stream claims: none while nothing is started.
     fn window(&self, state: &State) -> u32 {
         if state.paused || self.throttle_in(state) == Throttle::NONE {
@@ -207,14 +220,15 @@ impl Workshop {
         }
     }
 
-    /// Serves one stream until either end ends it.
+    /// Serves one stream until either end ends it. Without a submitter it is this node's own.
     pub(crate) async fn serve(
-        &self,
+        self: &Arc<Self>,
+        submitter: Option<PeerId>,
         (mut source, mut sink): (FrameSource, FrameSink),
     ) -> Result<(), LinkError> {
         let pool = self.pool()?;
         let (client, mut completions) = pool.client();
-        let session = self.open_session(client);
+        let session = self.open_session(submitter, client);
         let read: BoxFuture<'_, Result<(), LinkError>> = Box::pin(async {
             while let Some(frame) = source.next().await? {
                 let now = now(&self.runtime);
@@ -224,10 +238,11 @@ impl Workshop {
         });
         let write = Box::pin(self.send(&session, &mut sink));
         let complete = Box::pin(self.collect(&session, &mut completions));
-        select_all([read, write, complete]).await.0
+        let prepare = Box::pin(self.prepare_all(&session));
+        select_all([read, write, complete, prepare]).await.0
     }
 
-    fn open_session(&self, client: PoolClient) -> Arc<Session> {
+    fn open_session(&self, submitter: Option<PeerId>, client: PoolClient) -> Arc<Session> {
         let mut config = self.worker_config();
         let mut state = self.state();
         config.window = self.window(&state);
@@ -235,11 +250,16 @@ impl Workshop {
             state: Mutex::new(SessionState {
                 core: Worker::new(config),
                 programs: HashMap::new(),
+                fresh: Vec::new(),
+                preparing: HashMap::new(),
+                last: 0,
                 batch: Vec::new(),
                 stalled: false,
             }),
+            submitter,
             client,
             ready: Notify::new(),
+            prepare: Notify::new(),
         });
         state.sessions.retain(|session| session.strong_count() > 0);
         state.sessions.push(Arc::downgrade(&session));
@@ -250,7 +270,11 @@ impl Workshop {
         WorkerConfig::new(self.binding.clone(), self.capabilities())
     }
 
-    async fn send(&self, session: &Session, sink: &mut FrameSink) -> Result<(), LinkError> {
+    async fn send(
+        self: &Arc<Self>,
+        session: &Session,
+        sink: &mut FrameSink,
+    ) -> Result<(), LinkError> {
         loop {
             loop {
                 let frame = session.lock().core.poll_transmit(now(&self.runtime));
@@ -283,7 +307,7 @@ impl Workshop {
     }
 
     async fn collect(
-        &self,
+        self: &Arc<Self>,
         session: &Session,
         completions: &mut Completions,
     ) -> Result<(), LinkError> {
@@ -303,11 +327,15 @@ impl Workshop {
     }
 
     /// One step of a session's core, and everything that follows from it.
-    fn step<R>(&self, session: &Session, step: impl FnOnce(&mut SessionState) -> R) -> R {
+    fn step<R>(
+        self: &Arc<Self>,
+        session: &Session,
+        step: impl FnOnce(&mut SessionState) -> R,
+    ) -> R {
         session.step(|state| {
             let result = step(state);
             while let Some(event) = state.core.poll_event() {
-                self.handle_event(state, event);
+                self.handle_event(session, state, event);
             }
             let cancelled = std::iter::from_fn(|| state.core.poll_cancelled());
             let cancelled: Vec<_> = cancelled.map(Ticket::as_u64).collect();
@@ -319,24 +347,73 @@ impl Workshop {
         })
     }
 
-    fn handle_event(&self, state: &mut SessionState, event: WorkerEvent) {
+    fn handle_event(
+        self: &Arc<Self>,
+        session: &Session,
+        state: &mut SessionState,
+        event: WorkerEvent,
+    ) {
         match event {
-            WorkerEvent::JobOpened { job, spec } => match self.prepare(&spec) {
-                Ok(program) => {
-                    state.programs.insert(job, (program, Limits::from(&*spec)));
-                    state.core.accept_job(job);
+            WorkerEvent::JobOpened { job, spec } => {
+                let from = session.submitter.into_iter().collect();
+                match self.prepare(&spec, from) {
+                    Preparing::Done(result) => state.prepared(job, &spec, result),
+                    Preparing::Under(future) => {
+                        state.last += 1;
+                        state.preparing.insert(job, state.last);
+                        state.fresh.push((job, state.last, Under { spec, future }));
+                        session.prepare.notify_one();
+                    }
                 }
-                Err(failure) => state.core.reject_job(job, failure),
-            },
+            }
             WorkerEvent::JobClosed { job } => {
                 state.programs.remove(&job);
+                state.preparing.remove(&job);
             }
             _ => {}
         }
     }
 
+    /// Prepares what takes time.
+    async fn prepare_all(self: &Arc<Self>, session: &Session) -> Result<(), LinkError> {
+        let mut under = FuturesUnordered::new();
+        loop {
+            let fresh = std::mem::take(&mut session.lock().fresh);
+            under.extend(
+                fresh
+                    .into_iter()
+                    .map(|(job, number, Under { spec, future })| async move {
+                        (job, number, spec, future.await)
+                    }),
+            );
+            tokio::select! {
+                Some((job, number, spec, result)) = under.next() => {
+                    self.step(session, |state| {
+                        if state.preparing.get(&job) == Some(&number) {
+                            state.preparing.remove(&job);
+                            state.prepared(job, &spec, result);
+                        }
+                    });
+                }
+                () = session.prepare.notified() => {}
+            }
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SessionState {
+    fn prepared(&mut self, job: JobId, spec: &TaskSpec, result: Result<Arc<dyn Program>, Failure>) {
+        match result {
+            Ok(program) => {
+                self.programs.insert(job, (program, Limits::from(spec)));
+                self.core.accept_job(job);
+            }
+            Err(failure) => self.core.reject_job(job, failure),
+        }
     }
 }
 

@@ -435,6 +435,26 @@ impl Exchange {
         self.jobs.get(&job)?.refusal()
     }
 
+    /// The neighbours that are nearest to a job's submitter: what this node needs for the job is there if anywhere. None for an own job, or where no way is known.
+    pub fn upstream(&self, job: JobId) -> Vec<NeighbourId> {
+        let links = self.jobs.get(&job).into_iter().flat_map(|job| &job.links);
+        let links: Vec<_> = links
+            .map(|(neighbour, link)| (*neighbour, link.heard.source))
+            .filter(|(_, hops)| *hops > 0)
+            .collect();
+        let nearest = links.iter().map(|(_, hops)| *hops).min();
+        let links = links.into_iter();
+        links
+            .filter(|(_, hops)| Some(*hops) == nearest)
+            .map(|(neighbour, _)| neighbour)
+            .collect()
+    }
+
+    /// Who has submitted a job, as its name says.
+    pub fn submitter(&self, job: JobId) -> Option<&Bytes> {
+        self.jobs.get(&job).map(|job| &job.key.peer)
+    }
+
     /// Tasks of an own job that have not ended.
     pub fn unfinished(&self, job: JobId) -> usize {
         let source = self.jobs.get(&job).and_then(|job| job.source.as_ref());

@@ -166,7 +166,7 @@ impl Supervisor {
                 links.to.insert(Host::Local);
                 links.running.push(Box::pin(async move {
                     let submit = engine.drive(Host::Local, None, here);
-                    let serve = workshop.serve(there);
+                    let serve = workshop.serve(None, there);
                     futures::pin_mut!(submit, serve);
                     let end = futures::future::select(submit, serve)
                         .await

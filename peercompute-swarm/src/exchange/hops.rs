@@ -68,9 +68,9 @@ impl Job {
         self.is_own() || self.links.values().any(|link| link.heard.source > 0)
     }
 
-    /// Whether somebody computes it: this node, or one that a neighbour knows a way to.
+    /// Whether somebody computes it, or is about to: this node, or one that a neighbour knows a way to.
     pub(super) fn has_worker(&self) -> bool {
-        self.computes || self.links.values().any(|link| link.heard.worker > 0)
+        self.computes || self.prepares || self.links.values().any(|link| link.heard.worker > 0)
     }
 
     /// Why nobody computes it, as far as that is known.
@@ -91,7 +91,7 @@ impl Job {
         let source = Nearest::among(&self.links, |link| link.heard.source);
         let worker = Nearest::among(&self.links, |link| link.heard.worker);
         let refusal = self.refusal().unwrap_or_default().to_owned();
-        let (own, computes) = (self.is_own(), self.computes);
+        let (own, computes) = (self.is_own(), self.computes || self.prepares);
         for (neighbour, link) in &mut self.links {
             let hops = Hops {
                 source: if own { 1 } else { source.beside(*neighbour) },

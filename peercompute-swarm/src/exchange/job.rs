@@ -75,6 +75,8 @@ pub(super) struct Job {
     pub(super) ability: Ability,
     /// Own jobs are computed here only when nobody else is there; others unless the node is paused.
     pub(super) computes: bool,
+    /// It would be computed here if its program was ready.
+    pub(super) prepares: bool,
     /// Mean bytes of the items that pass, and what one byte that the cell plans with stands for.
     sizes: PerItem<Option<f64>>,
     pub(super) scale: f64,
@@ -198,6 +200,7 @@ impl Job {
             source,
             ability: Ability::Unknown,
             computes: false,
+            prepares: false,
             sizes: PerItem::default(),
             scale: 1.0,
             took: None,

@@ -264,6 +264,8 @@ impl Exchange {
                 self.config.serves && !self.paused
             };
             let computes = wanted && job.ability == Ability::Able;
+            // Who needs the program gets it in most cases: till then nobody has to look elsewhere.
+            job.prepares = wanted && job.ability == Ability::Unknown;
             if job.computes != computes {
                 job.computes = computes;
                 if computes && !job.is_own() {
@@ -407,6 +409,7 @@ impl Exchange {
         let lease = Duration::from_millis(wire.lease_ms.into());
         let id = self.next_job();
         self.insert_job(now, id, key, Arc::new(spec), lease, shape, None);
+        self.update_ability(now);
         Ok(Some(id))
     }
 
