@@ -63,6 +63,8 @@ fn a_node_that_only_the_one_in_between_knows_does_the_work() {
     let share = &report["by_node"][&far.peer];
     assert_eq!(share["tasks"], 154);
     assert_eq!((&share["path"], &share["hops"]), (&"via".into(), &2.into()));
+    assert_eq!(report["via"][&between.peer], 154, "{report}");
+    assert_eq!(report["via"].as_object().unwrap().len(), 1);
     let cell = &status(&between)["cell"];
     assert_eq!(cell["role"], "peer");
     assert!(cell["neighbours"][0]["sent_bytes"].as_u64().unwrap() > 20_000_000);
