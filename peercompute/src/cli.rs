@@ -69,6 +69,34 @@ pub(crate) struct Cli {
     pub(crate) log: Option<String>,
 }
 
+/// What the words of `status` mean.
+const STATUS_WORDS: &str = "\
+Peers are named by the last letters of their ids; --json has the whole ids.
+  leader    who leads: the most capable node, the root of a tree over the links
+            that holds the network together. A node knows the way to it, not
+            its id: the neighbour that it is reached through may be it
+  cell      what the node is in a hierarchy (root, parent or child), and what it
+            is measured to send and receive over all links
+  direct, relayed
+            the way to a peer, and the one that a link takes; a link that began
+            through a relay is opened anew once there is a direct way
+
+Why a link is kept:
+  only link the node has no other
+  parent    the way to the leader
+  child     the neighbour's way to the leader is this node
+  young     too new to be judged, for so many seconds
+  worth     by what it moves, in completed bundles of tasks a second
+  given     the neighbour does not choose its neighbours
+  leaving   it is not, and ends as soon as nothing is in transfer
+In a node with --topology distributed, which does not choose: who has opened it.
+
+Of a job:
+  pressure  how much a bundle of tasks is wanted here, and how far a bundle of
+            results is from home: what work and results flow by
+  prices    what is scarce, the way up or down, costs
+  trust     how far the neighbour's word counts, 0 to 1";
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run a relay: nodes that cannot be reached directly meet there.
@@ -78,6 +106,7 @@ pub(crate) enum Command {
     /// Run work over files on the nodes of a room, or here if there are none.
     Run(RunArgs),
     /// Show what a node that runs on this machine is doing.
+    #[command(after_long_help = STATUS_WORDS)]
     Status(ControlArgs),
     /// Let a node that runs on this machine start no more tasks.
     Pause(ControlArgs),

@@ -380,6 +380,9 @@ impl Neighbourhood {
             worth: link.map(|link| exchange.link_worth(port(link.neighbour))),
             promised: link.and_then(|link| link.promised),
             young: link.is_some_and(|link| now.saturating_sub(link.since) < YOUTH),
+            young_for: link.map_or(Duration::ZERO, |link| {
+                (link.since + YOUTH).saturating_sub(now)
+            }),
             leaving: link.is_some_and(|link| exchange.is_retired(link.neighbour)),
             rates: peer.rates,
             credit: peer.credit.share(now),
