@@ -207,6 +207,9 @@ impl Neighbourhood {
     }
 
     /// A peer has said something. What comes from somebody who is not known, out of order, or too often is passed over.
+    ///
+    /// Often enough is, of each peer, 64 notes at once and 8 a second in the long run, of which a [`Probe`](Note::Probe) counts for 16: it is answered with as many bytes as
+    /// it has. Echoes count when a probe went to the peer in the last 10 s, and what it has measured when an echo did.
     pub fn handle_note(
         &mut self,
         now: Duration,
