@@ -184,6 +184,14 @@ impl Mesh {
         frame
     }
 
+    /// The neighbours to whom this end has opened a link that goes through a relay.
+    pub(super) fn relayed(&self) -> Vec<PeerId> {
+        let state = self.lock();
+        let relayed = |link: &&Link| link.opened && link.path == Some(Path::Relayed);
+        let relayed = state.links.values().filter(relayed);
+        relayed.map(|link| link.peer).collect()
+    }
+
     /// The neighbours that there are.
     pub(super) fn linked(&self) -> Vec<PeerId> {
         self.lock().links.values().map(|link| link.peer).collect()
