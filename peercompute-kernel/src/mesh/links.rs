@@ -184,12 +184,13 @@ impl Mesh {
         frame
     }
 
-    /// The neighbours to whom this end has opened a link that goes through a relay.
+    /// The neighbours to whom this end has opened a link that goes through a relay, and is to stay.
     pub(super) fn relayed(&self) -> Vec<PeerId> {
         let state = self.lock();
-        let relayed = |link: &&Link| link.opened && link.path == Some(Path::Relayed);
-        let relayed = state.links.values().filter(relayed);
-        relayed.map(|link| link.peer).collect()
+        let relayed = state.links.iter().filter(|(id, link)| {
+            link.opened && link.path == Some(Path::Relayed) && !state.core.is_retired(**id)
+        });
+        relayed.map(|(_, link)| link.peer).collect()
     }
 
     /// The neighbours that there are.

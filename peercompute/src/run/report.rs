@@ -40,7 +40,7 @@ struct JsonReport<'a> {
     verified: Option<bool>,
     local_fallback: bool,
     by_node: BTreeMap<String, JsonShare>,
-    /// The tasks whose results came through a neighbour, by that neighbour.
+    /// The tasks whose results made more than one hop, by the neighbour through which they came.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     via: BTreeMap<String, u64>,
     results: Vec<JsonResult<'a>>,
@@ -264,7 +264,7 @@ impl Report {
             ));
         }
         if !self.via.is_empty() {
-            output::note("by way of these neighbours:");
+            output::note("of these by way of neighbours:");
         }
         for (neighbour, tasks) in &self.via {
             output::note(&format!(
