@@ -18,8 +18,8 @@ pub use error::{BuildError, JobError, PushError, StartError, SubmitError};
 pub use node::NodeKernel;
 pub use peercompute_swarm::{Failure, FailureReason, TaskId};
 pub use status::{
-    LinkReason, MeshChoice, MeshFlow, MeshJob, MeshNeighbour, MeshStatus, NodeStatus, PeerStatus,
-    StatusStream, TaskCounts,
+    Leader, LinkReason, MeshChoice, MeshFlow, MeshJob, MeshNeighbour, MeshStatus, NodeStatus,
+    PeerStatus, StatusStream, TaskCounts,
 };
 pub use submit::{
     Host, HostShare, JOB_BACKLOG_BYTES, JOB_BACKLOG_TASKS, Job, JobResults, JobSender, JobWatch,

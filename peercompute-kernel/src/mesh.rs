@@ -39,7 +39,7 @@ use crate::{
     error::{JobError, PushError, SubmitError},
     programs::Wanted,
     serve::{Under, Workshop},
-    submit::{Desk, Host, Job, JobShared, Outcome},
+    submit::{Desk, Host, Job, JobShared, Outcome, Way},
 };
 
 /// The shell around [`Exchange`]: it locks the core for each step, hands out what came of the step, and wakes whoever has work from it.
@@ -343,7 +343,7 @@ impl Mesh {
                 value,
                 run,
             } => {
-                let (host, path, hops) = state.who(&by);
+                let (host, way) = state.who(&by);
                 let outcome = Outcome {
                     task,
                     result: Ok(value),
@@ -351,7 +351,7 @@ impl Mesh {
                     run,
                 };
                 if let Some(shared) = state.jobs.get(&job) {
-                    shared.put(outcome, input_bytes, path, hops);
+                    shared.put(outcome, input_bytes, way);
                 }
             }
             ExchangeEvent::TaskFailed {
@@ -361,7 +361,8 @@ impl Mesh {
                 failure,
             } => {
                 if let Some(shared) = state.jobs.get(&job) {
-                    shared.put(Outcome::failed(task, failure), input_bytes, None, 0);
+                    let outcome = Outcome::failed(task, failure);
+                    shared.put(outcome, input_bytes, Way::default());
                 }
             }
             ExchangeEvent::JobDone { job } => {
@@ -398,17 +399,22 @@ impl State {
         }
     }
 
-    /// Who ran a task, the way by which the result came, and the hops that it made.
-    fn who(&self, by: &RunBy) -> (Option<Host>, Option<Path>, u32) {
+    /// Who ran a task, and the way by which the result came.
+    fn who(&self, by: &RunBy) -> (Option<Host>, Way) {
         match by {
             RunBy::Peer { peer, via, hops } => {
                 let link = self.links.get(via);
                 let peer = PeerId::from_bytes(peer).ok();
                 // Whoever names nobody is taken for the neighbour.
                 let host = peer.or(link.map(|link| link.peer)).map(Host::Peer);
-                (host, link.and_then(|link| link.path), *hops)
+                let way = Way {
+                    path: link.and_then(|link| link.path),
+                    hops: *hops,
+                    via: link.filter(|_| *hops > 1).map(|link| link.peer),
+                };
+                (host, way)
             }
-            _ => (Some(Host::Local), None, 0),
+            _ => (Some(Host::Local), Way::default()),
         }
     }
 }

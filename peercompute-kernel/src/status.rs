@@ -45,8 +45,10 @@ pub struct NodeStatus {
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct MeshStatus {
-    /// What it is among its neighbours.
+    /// What it is among its neighbours in a hierarchy; [`Role::Peer`] in a node that is in none.
     pub role: Role,
+    /// Who leads; absent in a node that does not choose its neighbours, and where that is not known (yet).
+    pub leader: Option<Leader>,
     /// What it is taken to send over all links, in bytes a second.
     pub up: f64,
     /// What it is taken to receive.
@@ -59,6 +61,16 @@ pub struct MeshStatus {
     pub jobs: Vec<MeshJob>,
     /// How it chooses its neighbours; absent in a node that does not.
     pub choice: Option<MeshChoice>,
+}
+
+/// Who leads, as far as a node knows: the root of the tree that holds the network together, the most capable node. In a hierarchy work flows along that tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Leader {
+    /// This node.
+    This,
+    /// The node that this neighbour leads to, or the neighbour itself: nodes know the way to the root, not its peer id.
+    Through(PeerId),
 }
 
 /// How a node chooses its neighbours.
@@ -115,7 +127,8 @@ impl fmt::Display for LinkReason {
 pub struct MeshNeighbour {
     /// The neighbour.
     pub peer: PeerId,
-    /// The way to it.
+    /// The way that the link takes. A link that began through a relay is opened anew once there is a direct way, so it is [`Relayed`](Path::Relayed) for a moment
+    /// longer than the [peer](PeerStatus::path) is.
     pub path: Option<Path>,
     /// Whether it has said hello.
     pub ready: bool,
@@ -135,6 +148,8 @@ pub struct MeshNeighbour {
     pub opened: bool,
     /// Why the link is kept; the weightiest reason first. Empty in a node that does not choose its neighbours.
     pub reasons: Vec<LinkReason>,
+    /// How long the link will be too [young](LinkReason::Young) to be judged; zero where it is not.
+    pub young_for: Duration,
     /// What the link is worth in completed bundles a second, where the node chooses; a little while there is no job.
     pub worth: f64,
     /// What it promised when it came up, if that was known.

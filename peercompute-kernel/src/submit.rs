@@ -7,7 +7,7 @@ mod supervise;
 
 pub(crate) use alone::{Alone, Sight, Verdict};
 pub(crate) use engine::Engine;
-pub(crate) use job::{Desk, JobShared};
+pub(crate) use job::{Desk, JobShared, Way};
 pub use job::{
     Host, HostShare, JOB_BACKLOG_BYTES, JOB_BACKLOG_TASKS, Job, JobResults, JobSender, JobWatch,
     NewTask, Outcome,

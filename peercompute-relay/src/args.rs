@@ -11,8 +11,9 @@ use crate::config::{ConfigError, Key, Layer, MAX_CONFIG_BYTES, RelayOptions};
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(args_override_self = true)]
 #[command(after_help = "\
-Environment: RELAY_PUBLIC_HOST, RELAY_PUBLIC_PORT, RELAY_LISTEN_HOST, RELAY_LISTEN_PORT, RELAY_IDENTITY_FILE,
-RELAY_SSL_CERT, RELAY_SSL_KEY. They win over the configuration file, and flags win over them.")]
+Environment: RELAY_PUBLIC_HOST, RELAY_PUBLIC_PORT, RELAY_LISTEN_HOST,
+RELAY_LISTEN_PORT, RELAY_IDENTITY_FILE, RELAY_SSL_CERT, RELAY_SSL_KEY. They win
+over the configuration file, and flags win over them.")]
 #[non_exhaustive]
 pub struct Args {
     /// The configuration file, JSON with keys such as listenPort and publicHost.

@@ -88,6 +88,84 @@ const ROUNDING: Duration = Duration::from_nanos(2);
 /// ([`handle_held`](Self::handle_held)), and of each task that was computed ([`handle_computed`](Self::handle_computed)).
 ///
 /// What bounds it: memory for each link, and none for items; the neighbours' requests are counted, up to [`MAX_WANTED`] each.
+///
+/// # Example
+///
+/// A source that computes one task a second, and a neighbour that computes four. The shell here hands over what it is told to over a link of its own rate, and looks
+/// at no rate that the cell would have it keep: with a single link there is nothing to share.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use peercompute_swarm::cell::{
+///     Action, ByteRate, Cell, CellConfig, Item, LinkConfig, PerItem, TaskRate, TaskShape,
+/// };
+///
+/// enum Event {
+///     Computed,
+///     Sent(Item),
+///     Arrived(Item),
+/// }
+///
+/// # fn main() -> Result<(), peercompute_swarm::cell::CellViolation> {
+/// let shape = TaskShape::new(65_536.0, 1_024.0);
+/// let (rate, latency) = (ByteRate(1e6), Duration::from_millis(10));
+/// let mut source = CellConfig::new(shape, TaskRate(1.0), rate, rate);
+/// source.source = true;
+/// let worker = CellConfig::new(shape, TaskRate(4.0), rate, rate);
+/// let runs = [source.compute, worker.compute].map(|rate| Duration::from_secs_f64(1.0 / rate.0));
+/// let hands = PerItem(Item::ALL.map(|item| Duration::from_secs_f64(shape.bytes(item) / rate.0)));
+///
+/// let mut now = Duration::ZERO;
+/// let mut cells = [Cell::new(source, now, 1), Cell::new(worker, now, 2)];
+/// let ports = cells.each_mut().map(|cell| cell.add_link(now, LinkConfig::new(rate, rate, latency)));
+/// // What will happen, when, and at which cell.
+/// let mut events: Vec<(Duration, usize, Event)> = Vec::new();
+/// let mut home = 0;
+/// while now < Duration::from_secs(60) {
+///     for it in 0..2 {
+///         while let Some(action) = cells[it].poll_action() {
+///             match action {
+///                 // In earnest it travels. So near, it is there at once.
+///                 Action::Send { frame, .. } => cells[1 - it].handle_frame(now, ports[1 - it], &frame)?,
+///                 Action::Begin { item, held: false, .. } | Action::Release { item, .. } => {
+///                     events.push((now + hands[item], it, Event::Sent(item)));
+///                 }
+///                 // Nothing is sent before all of it may go.
+///                 Action::Begin { .. } | Action::Pace { .. } => {}
+///                 Action::Compute => events.push((now + runs[it], it, Event::Computed)),
+///                 Action::Collect => home += usize::from(it == 0),
+///                 _ => {}
+///             }
+///         }
+///     }
+///     let due = |(at, ..): &(Duration, usize, Event)| *at <= now;
+///     let here: Vec<_> = events.extract_if(.., |event| due(event)).collect();
+///     for (at, it, event) in here {
+///         match event {
+///             Event::Computed => cells[it].handle_computed(now),
+///             Event::Sent(item) => {
+///                 cells[it].handle_sent(now, ports[it], item);
+///                 events.push((at + latency, 1 - it, Event::Arrived(item)));
+///             }
+///             Event::Arrived(item) => {
+///                 cells[it].handle_arrived(now, ports[it], item)?;
+///                 home += usize::from(it == 0 && item == Item::Output);
+///             }
+///         }
+///     }
+///     for cell in &mut cells {
+///         if cell.poll_timeout() <= now {
+///             cell.handle_timeout(now);
+///         }
+///     }
+///     now += Duration::from_millis(1);
+/// }
+/// // Five tasks a second, after a moment in which the plan settles.
+/// assert!(home > 270, "{home} tasks in a minute");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Cell {
     config: CellConfig,

@@ -99,6 +99,65 @@ const SMOOTHING: f64 = 0.1;
 ///
 /// Jobs: `max_jobs`, and as many numbers again for each neighbour; items: the cells' buffers, one in transfer in each direction and of each kind for each job and
 /// link; their bytes: `store_bytes`, beyond which an item loses its content; tasks of own jobs: the backlog.
+///
+/// # Example
+///
+/// A submitter, and a neighbour that computes.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use peercompute_proto::{Scope, v1::{StreamBinding, TaskSpec}};
+/// use peercompute_swarm::{Exchange, ExchangeConfig, ExchangeEvent, NeighbourId, NewTask};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let binding = StreamBinding::new(Scope::new("chess", "lobby")?);
+/// let node = |peer: &'static str, seed| {
+///     let config = ExchangeConfig::new(binding.clone(), peer.into());
+///     Exchange::new(config, Duration::ZERO, seed)
+/// };
+/// let mut now = Duration::ZERO;
+/// let mut nodes = [node("one", 1), node("two", 2)];
+/// // Each end has a name of its own for the link.
+/// let link = [NeighbourId(1), NeighbourId(2)];
+/// nodes[0].add_neighbour(now, link[0], "two".into())?;
+/// nodes[1].add_neighbour(now, link[1], "one".into())?;
+///
+/// let job = nodes[0].open_job(now, TaskSpec::default())?;
+/// for byte in 1..=10 {
+///     nodes[0].push(now, job, NewTask { state: None, input: vec![byte].into() })?;
+/// }
+/// nodes[0].finish_job(now, job)?;
+/// let mut sum = 0;
+/// 'run: while now < Duration::from_secs(60) {
+///     for it in 0..2 {
+///         // In earnest a stream is in between.
+///         if let Some(frame) = nodes[it].poll_transmit(now, link[it]) {
+///             nodes[1 - it].handle_frame(now, link[1 - it], frame)?;
+///         }
+///         for node in &mut nodes {
+///             if node.poll_timeout().is_some_and(|due| due <= now) {
+///                 node.handle_timeout(now);
+///             }
+///             while let Some(event) = node.poll_event() {
+///                 match event {
+///                     ExchangeEvent::JobOpened { job, .. } => node.accept_job(now, job),
+///                     ExchangeEvent::TaskDone { value, .. } => sum += value[0],
+///                     ExchangeEvent::JobDone { .. } => break 'run,
+///                     _ => {}
+///                 }
+///             }
+///             while let Some(task) = node.poll_task() {
+///                 node.handle_done(now, task.ticket, Ok(task.input), Duration::from_micros(5));
+///             }
+///         }
+///     }
+///     now += Duration::from_millis(1);
+/// }
+/// assert_eq!(sum, 55);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Exchange {
     config: ExchangeConfig,

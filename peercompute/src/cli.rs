@@ -29,23 +29,73 @@ Through a relay, where the machines cannot reach each other:
   one    peercompute node --listen none --relay ADDRESS
   other  peercompute run --op crc32c FILE... --relay ADDRESS
 
-With --json a command that fails prints {\"error\": ...} on standard output too, with \"file\" and \"field\"
-where a file is at fault, unless what it has printed says already what failed. File names are as they
-are, with \\xNN for a byte that is no UTF-8.
+`peercompute help COMMAND` says more of each.
 
-Exit status: 0 done; 1 it failed at run time; 2 arguments or an input file are unusable.")]
+Exit status: 0 done; 1 it failed at run time; 2 arguments or an input file are
+unusable.")]
+#[command(after_long_help = "\
+Two machines, two commands:
+  one    peercompute node
+  other  peercompute run --op crc32c FILE... --peer ADDRESS
+
+Through a relay, where the machines cannot reach each other:
+  relay  peercompute relay
+  one    peercompute node --listen none --relay ADDRESS
+  other  peercompute run --op crc32c FILE... --relay ADDRESS
+
+`peercompute help COMMAND` says more of each.
+
+With --json a command that fails prints {\"error\": ...} on standard output too,
+with \"file\" and \"field\" where a file is at fault, unless what it has printed
+says already what failed. File names are as they are, with \\xNN for a byte that
+is no UTF-8.
+
+Exit status: 0 done; 1 it failed at run time; 2 arguments or an input file are
+unusable.")]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
 
-    /// Print JSON on standard output: one object, or for what keeps running one object a line.
+    /// Print JSON on standard output.
+    ///
+    /// One object, or for what keeps running one object a line.
     #[arg(long, global = true, display_order = 100)]
     pub(crate) json: bool,
 
-    /// What to log on standard error: error, warn, info, debug, trace, or a filter such as peercompute_net=debug [default: warn, or PEERCOMPUTE_LOG].
+    /// What to log: error, warn, info, debug or trace [default: warn].
+    ///
+    /// It goes to standard error. A filter such as peercompute_net=debug is taken, too. Without the option PEERCOMPUTE_LOG says it.
     #[arg(long, global = true, value_name = "LEVEL", display_order = 101)]
     pub(crate) log: Option<String>,
 }
+
+/// What the words of `status` mean.
+const STATUS_WORDS: &str = "\
+Peers are named by the last letters of their ids; --json has the whole ids.
+  leader    who leads: the most capable node, the root of a tree over the links
+            that holds the network together. A node knows the way to it, not
+            its id: the neighbour that it is reached through may be it
+  cell      what the node is in a hierarchy (root, parent or child), and what it
+            is measured to send and receive over all links
+  direct, relayed
+            the way to a peer, and the one that a link takes; a link that began
+            through a relay is opened anew once there is a direct way
+
+Why a link is kept:
+  only link the node has no other
+  parent    the way to the leader
+  child     the neighbour's way to the leader is this node
+  young     too new to be judged, for so many seconds
+  worth     by what it moves, in completed bundles of tasks a second
+  given     the neighbour does not choose its neighbours
+  leaving   it is not, and ends as soon as nothing is in transfer
+In a node with --topology distributed, which does not choose: who has opened it.
+
+Of a job:
+  pressure  how much a bundle of tasks is wanted here, and how far a bundle of
+            results is from home: what work and results flow by
+  prices    what is scarce, the way up or down, costs
+  trust     how far the neighbour's word counts, 0 to 1";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -56,6 +106,7 @@ pub(crate) enum Command {
     /// Run work over files on the nodes of a room, or here if there are none.
     Run(RunArgs),
     /// Show what a node that runs on this machine is doing.
+    #[command(after_long_help = STATUS_WORDS)]
     Status(ControlArgs),
     /// Let a node that runs on this machine start no more tasks.
     Pause(ControlArgs),
@@ -63,7 +114,7 @@ pub(crate) enum Command {
     Resume(ControlArgs),
     /// Set how much of this machine a node that runs on it may use.
     Throttle(ThrottleArgs),
-    /// Simulate networks whose nodes follow a rule, and compare the throughput with the best that is possible.
+    /// Simulate networks, and compare their throughput with the best possible.
     Sim(SimArgs),
     /// Measure this machine and the protocol.
     Bench(BenchArgs),
@@ -72,11 +123,15 @@ pub(crate) enum Command {
 /// How to meet others.
 #[derive(Debug, Args)]
 pub(crate) struct MeetArgs {
-    /// A relay's full multiaddress, as `peercompute relay` prints it. Repeatable.
+    /// A relay, by the address that it prints; repeatable.
+    ///
+    /// The full multiaddress, as `peercompute relay` prints it. Nodes of the room that use the same relay meet there.
     #[arg(long, value_name = "ADDR", value_parser = address::remote)]
     pub(crate) relay: Vec<Multiaddr>,
 
-    /// A node's full multiaddress, as `peercompute node` prints it. Repeatable.
+    /// A node, by the address that it prints; repeatable.
+    ///
+    /// The full multiaddress, as `peercompute node` prints it. Through one node all of its room are found.
     #[arg(long, value_name = "ADDR", value_parser = address::remote)]
     pub(crate) peer: Vec<Multiaddr>,
 
@@ -88,7 +143,9 @@ pub(crate) struct MeetArgs {
     #[arg(long, value_name = "NAME", default_value = "default")]
     pub(crate) room: String,
 
-    /// Look for nodes on the local network, and be found there (mDNS).
+    /// Look for nodes on the local network (mDNS).
+    ///
+    /// The node is found there, too.
     #[arg(long)]
     pub(crate) lan: bool,
 }
@@ -98,32 +155,44 @@ pub(crate) struct NodeArgs {
     #[command(flatten)]
     pub(crate) meet: MeetArgs,
 
-    /// Where to listen, a multiaddress; repeatable. `none`: reachable through a relay only [default: every interface, TCP and QUIC, a port of the system's choice].
+    /// Where to listen; `none`: be reached through a relay only; repeatable.
+    ///
+    /// A multiaddress, such as /ip4/0.0.0.0/tcp/4001. The default is every interface, TCP and QUIC, at a port of the system's choice.
     #[arg(long, value_name = "ADDR|none")]
     pub(crate) listen: Vec<String>,
 
-    /// How work gets to those who do it: emergent: hop by hop between neighbours, each of which decides by what it sees; hierarchy: the same along a tree;
-    /// distributed: straight from the submitter. A node takes part in the work of others whatever they choose.
+    /// How work gets to those who do it.
+    ///
+    /// emergent: hop by hop between neighbours, each of which decides by what it sees. hierarchy: the same along a tree alone, so that most of the work is done at
+    /// its root and next to it. distributed: straight from the submitter to every node that it reaches. A node takes part in the work of others whatever they choose.
     #[arg(long, value_name = "NAME", default_value_t, value_parser = topology())]
     pub(crate) topology: Topology,
 
-    /// Neighbours to keep at most where work goes hop by hop: 1 to 32. In a larger room the node chooses those with whom its links are worth most.
+    /// Neighbours to keep at most, 1 to 32.
+    ///
+    /// Where work goes hop by hop. In a larger room the node chooses those with whom its links are worth most.
     #[arg(long, value_name = "N", default_value_t = NEIGHBOURS, value_parser = neighbours(), allow_negative_numbers = true)]
     pub(crate) neighbours: usize,
 
-    /// Per cent of this machine to lend: 0 to 100.
+    /// Per cent of this machine to lend, 0 to 100.
     #[arg(long, value_name = "PERCENT", default_value_t = 100, value_parser = clap::value_parser!(u8).range(0..=100), allow_negative_numbers = true)]
     pub(crate) throttle: u8,
 
-    /// Wait this long for a first peer, then say so and exit with status 1. Without it a node stays until Ctrl-C.
+    /// Give up if no peer comes within this time [60s if none is given].
+    ///
+    /// It says so then and exits with status 1. Without the option a node stays until Ctrl-C.
     #[arg(long, value_name = "DURATION", num_args = 0..=1, default_missing_value = "60s", value_parser = units::duration)]
     pub(crate) wait: Option<Duration>,
 
-    /// The file that holds the node's key; made if it is not there. Without it the node is a new peer each time.
+    /// The file that holds the node's key; made if it is not there.
+    ///
+    /// Without it the node is a new peer each time.
     #[arg(long, value_name = "FILE")]
     pub(crate) identity: Option<PathBuf>,
 
-    /// The socket that `status`, `pause`, `resume` and `throttle` use [default: one in the runtime directory, named after the process].
+    /// The socket by which the node is controlled.
+    ///
+    /// `status`, `pause`, `resume` and `throttle` use it. The default is one in the runtime directory, named after the process.
     #[arg(long, value_name = "PATH")]
     pub(crate) control: Option<PathBuf>,
 
@@ -134,27 +203,46 @@ pub(crate) struct NodeArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Operations: crc32c, fnv64 (FNV-1a), counteq (bytes equal to --imm), xor and add (every byte with --imm), noop.
-xor and add write their output to standard output, or with --out DIR to a file of the same name there, with the
-operation's name behind it if there are several. These files are put in place when all is done; what is there is
+Operations: crc32c, fnv64, counteq, xor, add, noop. `--help` says what they do.
+
+Examples:
+  peercompute run --op crc32c --op fnv64 data/*.bin --relay ADDRESS
+  peercompute run --op counteq --imm 10 access.log --peer ADDRESS --json
+  peercompute run --op xor --imm 255 picture.raw --out flipped")]
+#[command(after_long_help = "\
+Operations:
+  crc32c   CRC-32C of the file
+  fnv64    FNV-1a of 64 bits of the file, a chain: one task after another
+  counteq  how many bytes are equal to --imm
+  xor      every byte with --imm
+  add      --imm to every byte
+  noop     nothing
+
+xor and add write their output to standard output, or with --out DIR to a file
+of the same name there, with the operation's name behind it if there are
+several. These files are put in place when all is done; what is there is
 replaced, except inputs. The other operations have no output to write.
 
 Examples:
   peercompute run --op crc32c --op fnv64 data/*.bin --relay ADDRESS
   peercompute run --op counteq --imm 10 access.log --peer ADDRESS --json
-  peercompute run --op xor --imm 255 picture.raw --out flipped --chunk 256KiB --patience 2s
+  peercompute run --op xor --imm 255 picture.raw --out flipped
 
 Sizes and durations carry a unit, such as 64MiB or 2s.")]
 pub(crate) struct RunArgs {
-    /// The files to work on; they are read piece by piece, whatever their size. Pipes and devices are no files.
+    /// The files to work on.
+    ///
+    /// They are read piece by piece, whatever their size. Pipes and devices are no files.
     #[arg(value_name = "FILE", required = true)]
     pub(crate) files: Vec<PathBuf>,
 
-    /// The operation. Repeatable.
+    /// The operation; repeatable.
     #[arg(long = "op", value_name = "NAME", required = true)]
     pub(crate) operations: Vec<String>,
 
-    /// The immediate, 0 to 255: what counteq, xor and add work with. It is the same for every --op; run twice for two.
+    /// What counteq, xor and add work with, 0 to 255.
+    ///
+    /// It is the same for every --op; run twice for two.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=255), allow_negative_numbers = true)]
     pub(crate) imm: Option<u32>,
 
@@ -165,24 +253,32 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = units::chunk)]
     pub(crate) chunk: usize,
 
-    /// How the work gets to the nodes: distributed: straight from here to every node that this one reaches; emergent: hop by hop between neighbours, also to nodes
-    /// that only others reach; hierarchy: the same along a tree.
+    /// How the work gets to the nodes.
+    ///
+    /// distributed: straight from here to every node that this one reaches; the fastest where it reaches all of them. emergent: hop by hop between neighbours, also to
+    /// nodes that only others reach. hierarchy: the same along a tree alone, so that most of the work is done at its root and next to it.
     #[arg(long, value_name = "NAME", default_value_t = Topology::Distributed, value_parser = topology())]
     pub(crate) topology: Topology,
 
-    /// Neighbours to keep at most where work goes hop by hop: 1 to 32. In a larger room the node chooses those with whom its links are worth most.
+    /// Neighbours to keep at most, 1 to 32.
+    ///
+    /// Where work goes hop by hop. In a larger room the node chooses those with whom its links are worth most.
     #[arg(long, value_name = "N", default_value_t = NEIGHBOURS, value_parser = neighbours(), allow_negative_numbers = true)]
     pub(crate) neighbours: usize,
 
-    /// Never run a task here: fail with status 1 if no node is there.
+    /// Never run a task here: fail if no node is there.
+    ///
+    /// The exit status is 1 then.
     #[arg(long)]
     pub(crate) no_local: bool,
 
-    /// How long to look for nodes, and how long to wait for one after the last has gone, before running locally.
+    /// How long to look for nodes before running locally.
+    ///
+    /// As long is waited for another one after the last has gone.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = units::duration)]
     pub(crate) patience: Duration,
 
-    /// Check the results against a pass over the files on this machine (the default).
+    /// Check the results against a pass over the files here (the default).
     #[arg(long, overrides_with = "no_verify", action = ArgAction::SetTrue)]
     pub(crate) verify: bool,
 
@@ -190,11 +286,15 @@ pub(crate) struct RunArgs {
     #[arg(long, overrides_with = "verify", action = ArgAction::SetTrue)]
     pub(crate) no_verify: bool,
 
-    /// Write output files into this directory, which must exist. For xor and add; the others have none.
+    /// Write the output of xor and add into this directory.
+    ///
+    /// It must exist. The other operations have no output.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
 
-    /// Report progress as JSON lines on standard error, several a second.
+    /// Report progress as JSON lines on standard error.
+    ///
+    /// Several a second.
     #[arg(long)]
     pub(crate) events: bool,
 }
@@ -224,7 +324,9 @@ pub(crate) struct BenchArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum BenchCommand {
-    /// Tasks from one submitter to worker processes over loopback: rate, round trip, and bulk against one bare stream.
+    /// Measure tasks to worker processes over loopback.
+    ///
+    /// From one submitter: the rate, the round trip, and bulk against one bare stream.
     Tasks(BenchTasksArgs),
     /// The other end of the bare stream; `bench tasks` starts it.
     #[command(hide = true)]
@@ -291,5 +393,26 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[track_caller]
+    fn fits(command: &clap::Command, text: Option<&clap::builder::StyledStr>) {
+        for line in text.map(ToString::to_string).unwrap_or_default().lines() {
+            let columns = line.chars().count();
+            assert!(columns <= 80, "{}: {columns}: {line}", command.get_name());
+        }
+    }
+
+    /// What is written in lines is broken where it should not be on a narrower terminal.
+    #[track_caller]
+    fn help_fits(command: &clap::Command) {
+        fits(command, command.get_after_help());
+        fits(command, command.get_after_long_help());
+        command.get_subcommands().for_each(help_fits);
+    }
+
+    #[test]
+    fn what_help_says_in_lines_fits_a_terminal_of_80_columns() {
+        help_fits(&Cli::command());
     }
 }

@@ -28,6 +28,8 @@ use self::{
     search::Search,
     sink::{Sink, writes_bytes},
 };
+use peercompute_net::PeerId;
+
 use crate::{
     cli::RunArgs,
     failure::Failure,
@@ -45,6 +47,13 @@ struct Plan {
 }
 
 type FileResults = Vec<FileResult>;
+
+/// Who has done an operation.
+struct Parts {
+    by_host: BTreeMap<Host, HostShare>,
+    /// The tasks whose results came through a neighbour, by that neighbour.
+    via: BTreeMap<PeerId, u64>,
+}
 
 /// Why one operation over the files ended early.
 #[derive(Debug, thiserror::Error)]
@@ -146,8 +155,8 @@ async fn work(
     plan.sink.flush().await.map_err(Failure::run)?;
     let mut report = Report::new(begun.elapsed().as_secs_f64());
     plan.progress.clear();
-    for (files, shares) in done {
-        report.add(files, &shares);
+    for (files, parts) in done {
+        report.add(files, &parts);
     }
     if verify {
         reference::verify(&mut report).await;
@@ -205,11 +214,15 @@ async fn run_operation(
     node: &NodeKernel,
     plan: &Arc<Plan>,
     operation: Operation,
-) -> Result<(FileResults, BTreeMap<Host, HostShare>), RunError> {
+) -> Result<(FileResults, Parts), RunError> {
     let (sender, mut results) = node.submit(operation.into())?.split();
     plan.progress.watch(results.watch());
     let files = over_files(plan, operation, sender, &mut results).await?;
-    Ok((files, results.shares()))
+    let parts = Parts {
+        by_host: results.shares(),
+        via: results.via(),
+    };
+    Ok((files, parts))
 }
 
 async fn over_files(

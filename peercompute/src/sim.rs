@@ -3,6 +3,7 @@
 mod args;
 mod engine;
 mod instance;
+mod order;
 mod outcome;
 mod plot;
 mod progress;
@@ -17,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures::{StreamExt as _, stream::FuturesOrdered};
+use futures::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use peercompute_swarm::sim::{NetworkKind, RuleName, SimulationConfig};
 use serde::Serialize;
 use tokio::{sync::Semaphore, task::JoinError};
@@ -26,6 +27,7 @@ pub(crate) use self::args::SimArgs;
 use self::{
     args::{Buffers, value_name},
     instance::{Instance, InstanceError, Mode},
+    order::InOrder,
     outcome::Outcome,
     progress::{Progress, Share},
     text::{Table, printable},
@@ -36,6 +38,8 @@ use crate::{failure::Failure, output, stop::StopSignal};
 const FIXED_LENGTH: Duration = Duration::from_secs(1200);
 /// Bytes that a node and its links take in a file, about: what tells how long a network that is made will take beside those that are read.
 const BYTES_OF_NODE: u64 = 150;
+/// How many networks are named of those that an interrupt leaves out.
+const NAMED: usize = 10;
 
 /// What all simulations of one call share.
 #[derive(Clone, Debug)]
@@ -72,6 +76,23 @@ struct Done {
     unreachable: usize,
 }
 
+/// What has come of one job, or why nothing has.
+type Ended = Result<Result<Done, InstanceError>, JoinError>;
+
+/// Prints what comes of the jobs, in the order in which they were named.
+struct Printer<'a> {
+    jobs: &'a [Job],
+    ended: InOrder<Ended>,
+    /// For people, if there are several jobs.
+    table: Option<Table>,
+    rows: usize,
+    /// What all simulations of the call share, in words.
+    setting: String,
+    progress: &'a Progress,
+    json: bool,
+    faults: Faults,
+}
+
 /// Jobs that came to nothing.
 #[derive(Default)]
 struct Faults {
@@ -103,19 +124,20 @@ pub(crate) async fn sim(args: SimArgs, json: bool, mut stop: StopSignal) -> Resu
     let jobs = jobs(&args);
     let progress = Progress::new(jobs.len(), jobs.iter().map(|job| job.weight).sum(), json);
     let total = jobs.len();
-    let outcome = tokio::select! {
-        outcome = run_all(jobs, &setup, &progress, json) => Some(outcome),
-        () = stop.next() => None,
-    };
-    let done = progress.done();
+    let mut printer = Printer::new(&jobs, &setup, &progress, json);
+    let outcome = run_all(&jobs, &setup, &mut printer, &mut stop).await;
     progress.clear();
-    let Some(outcome) = outcome else {
-        output::note(&format!(
-            "interrupted: {done} of {total} networks were simulated"
-        ));
-        return Ok(());
-    };
-    let faults = outcome?;
+    let is_whole = outcome?;
+    printer.finish()?;
+    if !is_whole {
+        let missing = printer.missing();
+        let done = total - missing.len();
+        return Err(Failure::run(format!(
+            "interrupted: {done} of {total} networks were simulated; missing: {}",
+            listed(&missing)
+        )));
+    }
+    let faults = printer.faults;
     if faults.unusable > 0 {
         let unusable = faults.unusable;
         Err(Failure::usage(format!("{unusable} of {total} networks could not be used")).told())
@@ -172,97 +194,142 @@ fn plot_name(label: &str, taken: &mut HashSet<String>) -> String {
     name
 }
 
-/// Runs as many at a time as there are cores, and prints what comes of them in the order in which they were named.
+/// Runs as many at a time as there are cores. Gives whether all have ended: a signal ends it, too.
 async fn run_all(
-    jobs: Vec<Job>,
+    jobs: &[Job],
     setup: &Setup,
-    progress: &Progress,
-    json: bool,
-) -> Result<Faults, Failure> {
+    printer: &mut Printer<'_>,
+    stop: &mut StopSignal,
+) -> Result<bool, Failure> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let turns = Arc::new(Semaphore::new(cores));
-    let mut running: FuturesOrdered<_> = jobs
-        .iter()
-        .map(|job| {
-            let (turns, setup, input) = (Arc::clone(&turns), setup.clone(), job.input.clone());
-            let label = job.label.clone();
-            let share = progress.share(job.weight);
-            async move {
-                let _turn = turns
-                    .acquire_owned()
-                    .await
-                    .expect("the semaphore is never closed");
-                tokio::task::spawn_blocking(move || run_one(&label, input, &setup, share)).await
-            }
-        })
-        .collect();
-
-    let setting = format!(
-        "rule {}, {} buffers, seed {}",
-        setup.rule,
-        value_name(&setup.buffers),
-        setup.seed
-    );
-    let mut table =
-        (!json && jobs.len() > 1).then(|| Table::new(jobs.iter().map(|job| job.label.as_str())));
-    let mut faults = Faults::default();
-    let mut rows = 0;
-    for job in &jobs {
-        let done = running
-            .next()
-            .await
-            .expect("there is a simulation for every job");
-        progress.suspend(|| -> Result<(), Failure> {
-            let Some(done) = sort(job, done, &mut faults, json)? else {
-                return Ok(());
-            };
-            if json {
-                print_json(&done.outcome)?;
-            } else if let Some(table) = &mut table {
-                if rows == 0 {
-                    print_line(&table.head())?;
+    let running = jobs.iter().enumerate().map(|(place, job)| {
+        let (turns, setup, input) = (Arc::clone(&turns), setup.clone(), job.input.clone());
+        let label = job.label.clone();
+        let share = printer.progress.share(job.weight);
+        async move {
+            let _turn = turns
+                .acquire_owned()
+                .await
+                .expect("the semaphore is never closed");
+            let run = move || run_one(&label, input, &setup, share);
+            (place, tokio::task::spawn_blocking(run).await)
+        }
+    });
+    let mut running: FuturesUnordered<_> = running.collect();
+    loop {
+        tokio::select! {
+            ended = running.next() => match ended {
+                Some((place, ended)) => printer.put(place, ended)?,
+                None => return Ok(true),
+            },
+            () = stop.next() => {
+                while let Some(Some((place, ended))) = running.next().now_or_never() {
+                    printer.put(place, ended)?;
                 }
-                print_line(&table.row(&printable(&job.label), &done.outcome))?;
-            } else {
-                print_line(&text::block(&done.outcome, &setting))?;
+                return Ok(running.is_empty());
             }
-            rows += 1;
-            if done.unreachable > 0 {
-                let (nodes, unreachable) = (done.outcome.nodes, done.unreachable);
-                let what = name_of(job);
-                output::note(&format!(
-                    "{what}: no source reaches {unreachable} of {nodes} nodes; they stay idle"
-                ));
-            }
-            if let (Some(path), Some(svg)) = (&job.plot, &done.svg)
-                && let Err(error) = fs::write(path, svg)
-            {
-                faults.failed += 1;
-                let path = printable(&path.display().to_string());
-                print_fault(
-                    job,
-                    "plot",
-                    &format!("{path}: cannot be written: {error}"),
-                    json,
-                )?;
-            }
-            Ok(())
-        })?;
+        }
     }
-    if let Some(table) = table.filter(|_| rows > 1) {
-        progress.suspend(|| print_line(&format!("\n{}", table.foot(&setting))))?;
+}
+
+impl<'a> Printer<'a> {
+    fn new(jobs: &'a [Job], setup: &Setup, progress: &'a Progress, json: bool) -> Self {
+        let names = || jobs.iter().map(|job| job.label.as_str());
+        Self {
+            jobs,
+            ended: InOrder::default(),
+            table: (!json && jobs.len() > 1).then(|| Table::new(names())),
+            rows: 0,
+            setting: format!(
+                "rule {}, {} buffers, seed {}",
+                setup.rule,
+                value_name(&setup.buffers),
+                setup.seed
+            ),
+            progress,
+            json,
+            faults: Faults::default(),
+        }
     }
-    Ok(faults)
+
+    /// A job has ended. It is printed as soon as all before it are.
+    fn put(&mut self, place: usize, ended: Ended) -> Result<(), Failure> {
+        self.ended.put(place, ended);
+        while let Some((place, ended)) = self.ended.next() {
+            self.print(place, ended)?;
+        }
+        Ok(())
+    }
+
+    /// Prints what stands behind jobs that have not ended, too, and what all have in common.
+    fn finish(&mut self) -> Result<(), Failure> {
+        while let Some((place, ended)) = self.ended.skip() {
+            self.print(place, ended)?;
+        }
+        match &self.table {
+            Some(table) if self.rows > 1 => print_line(&format!("\n{}", table.foot(&self.setting))),
+            _ => Ok(()),
+        }
+    }
+
+    /// What the jobs are called that have not ended.
+    fn missing(&self) -> Vec<String> {
+        let places = self.ended.missing(self.jobs.len());
+        places.map(|place| name_of(&self.jobs[place])).collect()
+    }
+
+    fn print(&mut self, place: usize, ended: Ended) -> Result<(), Failure> {
+        let progress = self.progress;
+        progress.suspend(|| self.print_now(&self.jobs[place], ended))
+    }
+
+    fn print_now(&mut self, job: &Job, ended: Ended) -> Result<(), Failure> {
+        let Some(done) = sort(job, ended, &mut self.faults, self.json)? else {
+            return Ok(());
+        };
+        if self.json {
+            print_json(&done.outcome)?;
+        } else if let Some(table) = &mut self.table {
+            if self.rows == 0 {
+                print_line(&table.head())?;
+            }
+            print_line(&table.row(&printable(&job.label), &done.outcome))?;
+        } else {
+            print_line(&text::block(&done.outcome, &self.setting))?;
+        }
+        self.rows += 1;
+        if done.unreachable > 0 {
+            let (nodes, unreachable) = (done.outcome.nodes, done.unreachable);
+            let what = name_of(job);
+            output::note(&format!(
+                "{what}: no source reaches {unreachable} of {nodes} nodes; they stay idle"
+            ));
+        }
+        if let (Some(path), Some(svg)) = (&job.plot, &done.svg)
+            && let Err(error) = fs::write(path, svg)
+        {
+            self.faults.failed += 1;
+            let path = printable(&path.display().to_string());
+            let problem = format!("{path}: cannot be written: {error}");
+            print_fault(job, "plot", &problem, self.json)?;
+        }
+        Ok(())
+    }
+}
+
+/// The first of some names, and how many more there are.
+fn listed(names: &[String]) -> String {
+    let mut text = names[..names.len().min(NAMED)].join(", ");
+    if names.len() > NAMED {
+        text.push_str(&format!(" and {} more", names.len() - NAMED));
+    }
+    text
 }
 
 /// Tells of what came to nothing, and counts it.
-fn sort(
-    job: &Job,
-    done: Result<Result<Done, InstanceError>, JoinError>,
-    faults: &mut Faults,
-    json: bool,
-) -> Result<Option<Done>, Failure> {
-    match done {
+fn sort(job: &Job, ended: Ended, faults: &mut Faults, json: bool) -> Result<Option<Done>, Failure> {
+    match ended {
         Ok(Ok(done)) => return Ok(Some(done)),
         Ok(Err(error)) => {
             faults.unusable += 1;
@@ -313,6 +380,7 @@ fn run_one(
                 mode: Mode::Fixed,
                 network: engine::make(kind, nodes, setup.seed)?,
                 bound: None,
+                made: true,
             };
             (instance, engine::generated_length(nodes))
         }
@@ -393,5 +461,16 @@ mod tests {
         assert_eq!(name("a"), "a-2.svg");
         assert_eq!(name("a-2"), "a-2-2.svg");
         assert_eq!(name("b"), "b.svg");
+    }
+
+    #[test]
+    fn of_many_names_the_first_are_listed() {
+        let names: Vec<_> = (0..13).map(|name| name.to_string()).collect();
+        assert_eq!(listed(&names[..2]), "0, 1");
+        assert!(
+            listed(&names).ends_with("8, 9 and 3 more"),
+            "{}",
+            listed(&names)
+        );
     }
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use common::{Running, command, crc, file, finish, run, wait_until};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A node that listens nowhere: only those whom it dials can give it work.
 fn hidden(behind: &Running) -> Running {
@@ -63,6 +63,8 @@ fn a_node_that_only_the_one_in_between_knows_does_the_work() {
     let share = &report["by_node"][&far.peer];
     assert_eq!(share["tasks"], 154);
     assert_eq!((&share["path"], &share["hops"]), (&"via".into(), &2.into()));
+    assert_eq!(report["via"][&between.peer], 154, "{report}");
+    assert_eq!(report["via"].as_object().unwrap().len(), 1);
     let cell = &status(&between)["cell"];
     assert_eq!(cell["role"], "peer");
     assert!(cell["neighbours"][0]["sent_bytes"].as_u64().unwrap() > 20_000_000);
@@ -188,6 +190,54 @@ fn the_status_shows_the_cell_to_people() {
     // Only the second follows a hierarchy, and is its root or its child.
     assert_eq!(roles[0], "peer");
     assert!(["root", "child"].contains(&roles[1].as_str().unwrap()));
+}
+
+#[test]
+fn the_status_says_who_leads_and_how_long_links_are_young() {
+    let one = Running::node(&[]);
+    let two = Running::node(&["--peer", one.address()]);
+    let leader = |node: &Running| status(node)["cell"]["leader"].clone();
+    let through = |node: &Running| json!({ "through": node.peer });
+    wait_until("both know who leads", || {
+        let (first, second) = (leader(&one), leader(&two));
+        (first == "this" && second == through(&one)) || (second == "this" && first == through(&two))
+    });
+    let told = status(&one);
+    let neighbour = &told["cell"]["neighbours"][0];
+    let is_young = neighbour["kept"].as_str().unwrap().contains("young");
+    assert_eq!(
+        neighbour["young_s"].as_u64().unwrap() > 0,
+        is_young,
+        "{told}"
+    );
+    let text = run(&["status", "--control", one.control()]).expect(0);
+    let text = text.text();
+    assert!(text.contains("leader    "), "{text}");
+    // Of others the ends of their ids; its own is there whole.
+    let (_, end) = two.peer.split_at(two.peer.len() - 8);
+    assert!(
+        text.contains(&format!("…{end}")) && !text.contains(&two.peer),
+        "{text}"
+    );
+    assert!(text.contains(&one.peer), "{text}");
+}
+
+#[test]
+fn a_link_does_not_stay_on_a_relay_when_there_is_a_direct_way() {
+    let relay = Running::relay();
+    let hidden = Running::behind(&relay);
+    let open = Running::node(&["--relay", relay.address()]);
+    wait_until("the link is direct at both ends", || {
+        [(&hidden, &open), (&open, &hidden)]
+            .iter()
+            .all(|(node, other)| {
+                let told = status(node);
+                let links = told["cell"]["neighbours"].as_array().unwrap();
+                links
+                    .iter()
+                    .any(|it| it["peer_id"] == other.peer && it["path"] == "direct")
+            })
+    });
 }
 
 #[test]

@@ -6,10 +6,9 @@ mod common;
 use std::{
     io::{BufRead as _, BufReader},
     path::Path,
-    process::Stdio,
 };
 
-use common::{Finished, command, run};
+use common::{Finished, command, finish, interrupt, run, spawn};
 use serde_json::{Value, json};
 
 const KEYS: [&str; 16] = [
@@ -178,6 +177,7 @@ fn what_is_no_json_is_refused() {
     refused("{\"mode\": \"fixed\",", "file", "line 1");
     refused(&format!("{} x", good()), "file", "after its end");
     refused("[]", "file", "an object");
+    refused(&json!([good()]).to_string(), "file", "found an array");
 }
 
 #[test]
@@ -493,34 +493,81 @@ fn a_pipe_gets_no_control_codes() {
     assert!(!output.stdout.is_empty());
 }
 
+/// Two files, the second of which takes far longer than a test.
+fn short_and_endless(dir: &Path) -> [String; 2] {
+    let mut short = with("/mode", "churn".into());
+    short["duration_s"] = 2.into();
+    let mut endless = with("/mode", "churn".into());
+    endless["duration_s"] = 1_000_000.into();
+    [
+        write(dir, "short.json", &short.to_string()),
+        write(dir, "endless.json", &endless.to_string()),
+    ]
+}
+
 #[test]
-#[cfg(unix)]
-fn an_interrupt_ends_it_cleanly_and_what_was_done_is_told() {
+fn an_interrupt_is_a_failure_that_says_what_is_missing() {
     let dir = tempfile::tempdir().unwrap();
-    let short = write(
-        dir.path(),
-        "short.json",
-        &with("/mode", "churn".into()).to_string(),
-    );
-    let mut long = with("/mode", "churn".into());
-    long["duration_s"] = 1_000_000.into();
-    let long = write(dir.path(), "long.json", &long.to_string());
-    let mut child = command(&["sim", "--json", &short, &long])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let [short, endless] = short_and_endless(dir.path());
+    let mut child = spawn(&["sim", "--json", &short, &endless]);
     let mut out = BufReader::new(child.stdout.take().unwrap());
     let mut first = String::new();
     out.read_line(&mut first).unwrap();
-    assert_eq!(
-        serde_json::from_str::<Value>(&first).unwrap()["name"],
-        "three"
+    let first: Value = serde_json::from_str(&first).unwrap();
+    assert_eq!(first["name"], "three");
+    interrupt(&child);
+    let mut second = String::new();
+    out.read_line(&mut second).unwrap();
+    let second: Value = serde_json::from_str(&second).unwrap();
+    let error = second["error"].as_str().unwrap();
+    assert!(error.contains("1 of 2"), "{error}");
+    assert!(
+        error.contains(&endless) && !error.contains(&short),
+        "{error}"
     );
-    let pid = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let told = finish(child).expect(1).stderr;
+    assert!(told.contains("1 of 2") && told.contains(&endless), "{told}");
+}
+
+#[test]
+fn a_run_that_is_interrupted_before_anything_is_done_fails() {
+    let dir = tempfile::tempdir().unwrap();
+    let [_, endless] = short_and_endless(dir.path());
+    let child = spawn(&["sim", &endless]);
+    interrupt(&child);
+    // A signal that comes before the program listens ends it at once.
     let ended = child.wait_with_output().unwrap();
-    assert_eq!(ended.status.code(), Some(0));
-    let told = String::from_utf8(ended.stderr).unwrap();
-    assert!(told.contains("1 of 2"), "{told}");
+    assert_ne!(ended.status.code(), Some(0));
+    assert_eq!(ended.stdout, b"");
+}
+
+#[test]
+fn a_table_says_why_a_row_has_no_ratio() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut churn = with("/mode", "churn".into());
+    churn["duration_s"] = 30.into();
+    churn["optimum_tasks"] = 80.into();
+    let churn = write(dir.path(), "churn.json", &churn.to_string());
+    let bare = with("/optimum_tasks_per_s", Value::Null);
+    let bare = write(dir.path(), "bare.json", &bare.to_string());
+    let good = write(dir.path(), "good.json", &good().to_string());
+    let shown = run(&["sim", "--seconds", "20", &churn, &bare, &good]).expect(0);
+    let notes: Vec<_> = shown
+        .text()
+        .lines()
+        .filter(|line| line.contains("no ratio"))
+        .collect();
+    assert_eq!(notes.len(), 2, "{}", shown.text());
+    assert!(
+        notes.iter().any(|note| note.contains("--seconds")),
+        "{notes:?}"
+    );
+    assert!(
+        notes
+            .iter()
+            .any(|note| note.contains("optimum_tasks_per_s")),
+        "{notes:?}"
+    );
+    let alone = run(&["sim", "--seconds", "20", &churn]).expect(0);
+    assert!(alone.text().contains("--seconds"), "{}", alone.text());
 }

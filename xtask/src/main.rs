@@ -29,11 +29,12 @@ use crate::{context::Context, demo::Unusable, process::run, tools::NeedsHand};
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 100)]
 #[command(after_help = "\
-What is built goes to $PEERCOMPUTE_TARGET_DIR, or else to target/ in the cache folder, which is
-$XDG_CACHE_HOME/peercompute or ~/.cache/peercompute; tools go to tools/ there.
+What is built goes to $PEERCOMPUTE_TARGET_DIR, or else to target/ in the cache
+folder, which is $XDG_CACHE_HOME/peercompute or ~/.cache/peercompute; tools go to
+tools/ there.
 
-Exit status: 0 done; 1 something failed; 2 something must be installed by hand, and how is said, or an
-argument is unusable; 130 the demo was interrupted.")]
+Exit status: 0 done; 1 something failed; 2 something must be installed by hand,
+and how is said, or an argument is unusable; 130 the demo was interrupted.")]
 struct Cli {
     #[command(subcommand)]
     command: Command,

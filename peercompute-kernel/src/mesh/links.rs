@@ -184,6 +184,15 @@ impl Mesh {
         frame
     }
 
+    /// The neighbours to whom this end has opened a link that goes through a relay, and is to stay.
+    pub(super) fn relayed(&self) -> Vec<PeerId> {
+        let state = self.lock();
+        let relayed = state.links.iter().filter(|(id, link)| {
+            link.opened && link.path == Some(Path::Relayed) && !state.core.is_retired(**id)
+        });
+        relayed.map(|(_, link)| link.peer).collect()
+    }
+
     /// The neighbours that there are.
     pub(super) fn linked(&self) -> Vec<PeerId> {
         self.lock().links.values().map(|link| link.peer).collect()

@@ -9,7 +9,7 @@ use super::{Link, Mesh, State};
 use crate::{
     Role, Topology,
     clock::now,
-    status::{LinkReason, MeshChoice, MeshFlow, MeshJob, MeshNeighbour, MeshStatus},
+    status::{Leader, LinkReason, MeshChoice, MeshFlow, MeshJob, MeshNeighbour, MeshStatus},
 };
 
 impl Mesh {
@@ -33,6 +33,7 @@ impl Mesh {
         });
         MeshStatus {
             role: state.role(),
+            leader: state.leader(now),
             up: status.up,
             down: status.down,
             stored_bytes: status.stored_bytes as u64,
@@ -49,6 +50,19 @@ impl State {
             (Some(choosing), Topology::Hierarchy) => choosing.role(),
             _ => Role::Peer,
         }
+    }
+
+    fn leader(&self, now: Duration) -> Option<Leader> {
+        let choosing = self.choosing.as_ref()?;
+        if choosing.role() == Role::Root {
+            return Some(Leader::This);
+        }
+        let is_parent = |link: &&Link| {
+            let it = choosing.candidate(now, link.peer, &self.core);
+            it.is_some_and(|it| it.parent)
+        };
+        let parent = self.links.values().find(is_parent)?;
+        Some(Leader::Through(parent.peer))
     }
 
     fn neighbour(&self, now: Duration, link: &Link, it: &NeighbourStatus) -> MeshNeighbour {
@@ -81,6 +95,7 @@ impl State {
             received: it.bytes.1,
             opened: link.opened,
             reasons,
+            young_for: chosen.map_or(Duration::ZERO, |chosen| chosen.young_for),
             worth: chosen.and_then(|chosen| chosen.worth).unwrap_or_default(),
             promised: chosen.and_then(|chosen| chosen.promised),
             probed: chosen

@@ -5,7 +5,7 @@ use std::{
 };
 
 use futures::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
-use peercompute_net::{Incoming, NetworkManager, OpenError, PeerId, Stream};
+use peercompute_net::{Incoming, NetworkManager, OpenError, Path, PeerId, PeerInfo, Stream};
 use peercompute_rt::{BoxFuture, Runtime};
 
 use super::{LinkEnd, Mesh, Order, TalkEnd};
@@ -176,6 +176,7 @@ impl MeshSupervisor {
             .collect();
         reached.retain(|peer| !links.talks.mute.contains(peer));
         self.mesh.set_candidates(&reached);
+        self.leave_relays(links, now, &peers);
         links.settled |= linked.len() >= FIRST;
         let few = if links.settled { LAST } else { FIRST };
         let wanted = if self.topology.chooses() {
@@ -206,6 +207,19 @@ impl MeshSupervisor {
             self.open_link(links, *peer);
         }
         (hopes, retry)
+    }
+
+    /// Opens links anew that go through a relay though there is a direct way by now: a stream stays on the connection that it was opened on. The new stream takes the
+    /// place of the old one at both ends.
+    fn leave_relays(&self, links: &mut Links, now: Duration, peers: &[PeerInfo]) {
+        for peer in self.mesh.relayed() {
+            let mut direct = peers.iter().filter(|it| it.path == Some(Path::Direct));
+            let is_direct = direct.any(|it| it.presence.peer == peer);
+            let is_being_opened = links.to.get(&peer).is_some_and(|streams| *streams > 1);
+            if is_direct && !is_being_opened && links.broken.wait(now, &peer).is_none() {
+                self.open_link(links, peer);
+            }
+        }
     }
 
     fn open_link(&self, links: &mut Links, peer: PeerId) {

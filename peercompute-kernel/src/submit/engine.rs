@@ -13,7 +13,7 @@ use peercompute_swarm::{
 };
 use tokio::sync::Notify;
 
-use super::job::{Desk, Host, Job, JobShared, Outcome};
+use super::job::{Desk, Host, Job, JobShared, Outcome, Way};
 use crate::{
     clock::now,
     error::{JobError, LinkError, PushError, SubmitError},
@@ -297,8 +297,12 @@ impl State {
                     run,
                 };
                 if let Some(shared) = self.jobs.get(&job) {
-                    let hops = u32::from(host != Some(Host::Local));
-                    shared.put(outcome, input_bytes, link.and_then(|link| link.path), hops);
+                    let way = Way {
+                        path: link.and_then(|link| link.path),
+                        hops: u32::from(host != Some(Host::Local)),
+                        via: None,
+                    };
+                    shared.put(outcome, input_bytes, way);
                 }
             }
             SubmitterEvent::TaskFailed {
@@ -308,7 +312,8 @@ impl State {
                 failure,
             } => {
                 if let Some(shared) = self.jobs.get(&job) {
-                    shared.put(Outcome::failed(task, failure), input_bytes, None, 0);
+                    let outcome = Outcome::failed(task, failure);
+                    shared.put(outcome, input_bytes, Way::default());
                 }
             }
             SubmitterEvent::JobDone { job } => {

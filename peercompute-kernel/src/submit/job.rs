@@ -123,6 +123,15 @@ pub struct HostShare {
     pub hops: u32,
 }
 
+/// The way by which a result came.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Way {
+    pub(crate) path: Option<Path>,
+    pub(crate) hops: u32,
+    /// The neighbour who passed it on, if it did not come straight.
+    pub(crate) via: Option<PeerId>,
+}
+
 /// Where a job's tasks go.
 #[derive(Clone)]
 pub(crate) enum Desk {
@@ -178,6 +187,7 @@ struct JobState {
     /// Backlog that the outcomes above will give back when they are taken.
     bytes: usize,
     shares: BTreeMap<Host, HostShare>,
+    via: BTreeMap<PeerId, u64>,
     /// Set once no more outcomes come.
     end: Option<Result<(), JobError>>,
     waker: Option<Waker>,
@@ -198,14 +208,17 @@ impl JobShared {
     }
 
     /// Queues an outcome whose task had `input` bytes.
-    pub(crate) fn put(&self, outcome: Outcome, input: usize, path: Option<Path>, hops: u32) {
+    pub(crate) fn put(&self, outcome: Outcome, input: usize, way: Way) {
         let mut state = self.state();
         if let (Some(host), Ok(_)) = (outcome.host, &outcome.result) {
             let share = state.shares.entry(host).or_default();
             share.tasks += 1;
             share.bytes += input as u64;
-            share.path = path;
-            share.hops = hops;
+            share.path = way.path;
+            share.hops = way.hops;
+            if let Some(neighbour) = way.via {
+                *state.via.entry(neighbour).or_default() += 1;
+            }
         }
         state.outcomes.push(outcome);
         state.bytes += input;
@@ -317,6 +330,11 @@ impl JobResults {
     /// What each host has done so far.
     pub fn shares(&self) -> BTreeMap<Host, HostShare> {
         self.shared.state().shares.clone()
+    }
+
+    /// How many tasks' results came through each neighbour, of those that made more than one hop: whoever ran them is not a neighbour, or there was a better way.
+    pub fn via(&self) -> BTreeMap<PeerId, u64> {
+        self.shared.state().via.clone()
     }
 
     /// A handle that tells the same while somebody else takes the results.

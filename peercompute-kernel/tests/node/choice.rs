@@ -115,6 +115,19 @@ async fn work(node: &NodeKernel, bytes: usize, done: &Cell<u64>) {
     futures::join!(push, take);
 }
 
+/// Watches a node that is given tasks of so many bytes all the while.
+async fn watch_at_work(
+    node: &NodeKernel,
+    bytes: usize,
+    done: &Cell<u64>,
+    watch: impl Future<Output = ()>,
+) {
+    tokio::select! {
+        () = work(node, bytes, done) => {}
+        () = watch => {}
+    }
+}
+
 #[test]
 fn a_submitter_comes_to_have_the_neighbours_to_whom_its_links_are_fast() {
     let room = Room::new(200, 4);
@@ -154,10 +167,7 @@ fn a_submitter_comes_to_have_the_neighbours_to_whom_its_links_are_fast() {
             let rate = (done.get() - before) as f64 / 20.0;
             assert!(rate > 200.0, "{rate} a second");
         };
-        tokio::select! {
-            () = work(&node, 20_000, &done) => {}
-            () = watch => {}
-        }
+        watch_at_work(&node, 20_000, &done, watch).await;
     });
 }
 
@@ -193,11 +203,8 @@ fn two_submitters_share_the_room_and_both_find_fast_neighbours() {
                 assert!(rate > 100.0, "{rate} a second");
             }
         };
-        tokio::select! {
-            () = work(&one, 20_000, &done[0]) => {}
-            () = work(&two, 20_000, &done[1]) => {}
-            () = watch => {}
-        }
+        let watch = watch_at_work(&two, 20_000, &done[1], watch);
+        watch_at_work(&one, 20_000, &done[0], watch).await;
     });
 }
 
@@ -233,10 +240,7 @@ fn a_node_that_leaves_and_comes_back_is_found_again() {
             );
             assert!(again.status().tasks.done > 0);
         };
-        tokio::select! {
-            () = work(&node, 20_000, &done) => {}
-            () = watch => {}
-        }
+        watch_at_work(&node, 20_000, &done, watch).await;
     });
 }
 
@@ -292,10 +296,7 @@ fn in_a_hierarchy_work_flows_along_a_tree_with_one_root() {
             }
             assert_eq!(roots, 1);
         };
-        tokio::select! {
-            () = work(&node, 1000, &done) => {}
-            () = watch => {}
-        }
+        watch_at_work(&node, 1000, &done, watch).await;
     });
 }
 

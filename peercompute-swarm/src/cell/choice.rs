@@ -63,6 +63,9 @@ const PROBE_BACKOFF: f64 = 1.04;
 /// It looks around every second: asks some peers for their figures, measures now and then one that it has not measured, and where one promises more than the least
 /// useful link is worth, offers it the place. A link ends when what is in transfer on it has arrived. Tell it of the peers that there are, and of everything that happens, with what
 /// the node's cells make of it ([`Standing`]); then take [`poll_choice`](Self::poll_choice) until it gives `None`.
+///
+/// It believes what it is told, as a simulation may. Among strangers use [`Neighbourhood`](crate::Neighbourhood), which is this one over an [`Exchange`](crate::Exchange)
+/// with what it takes to believe them.
 #[derive(Clone, Debug)]
 pub struct LinkChoice {
     most: usize,

@@ -205,6 +205,9 @@ impl Neighbourhood {
     }
 
     /// A peer has said something. What comes from somebody who is not known, out of order, or too often is passed over.
+    ///
+    /// Often enough is, of each peer, 64 notes at once and 8 a second in the long run, of which a [`Probe`](Note::Probe) counts for 16: it is answered with as many bytes as
+    /// it has. Echoes count when a probe went to the peer in the last 10 s, and what it has measured when an echo did.
     pub fn handle_note(
         &mut self,
         now: Duration,
@@ -365,6 +368,9 @@ impl Neighbourhood {
             worth: link.map(|link| exchange.link_worth(port(link.neighbour))),
             promised: link.and_then(|link| link.promised),
             young: link.is_some_and(|link| now.saturating_sub(link.since) < YOUTH),
+            young_for: link.map_or(Duration::ZERO, |link| {
+                (link.since + YOUTH).saturating_sub(now)
+            }),
             leaving: link.is_some_and(|link| exchange.is_retired(link.neighbour)),
             rates: peer.rates,
             credit: peer.credit.share(now),

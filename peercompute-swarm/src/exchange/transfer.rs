@@ -245,7 +245,8 @@ impl Incoming {
 
     fn put(&mut self, data: Bytes) {
         self.received += data.len();
-        if !self.lost && !(self.share.grow(data.len()) && self.held.grow(data.len())) {
+        let mut fits = || self.share.grow(data.len()) && self.held.grow(data.len());
+        if !self.lost && !fits() {
             self.lost = true;
             self.held.clear();
             self.share.clear();

@@ -1,17 +1,18 @@
 //! A node's cell as it is printed: its neighbours, what the links to them carry, and what flows.
 
-use std::time::Duration;
-
-use peercompute_kernel::{LinkReason, MeshFlow, MeshJob, MeshNeighbour, MeshStatus};
+use peercompute_kernel::{Leader, LinkReason, MeshFlow, MeshJob, MeshNeighbour, MeshStatus};
 use serde::{Deserialize, Serialize};
 
-use super::path_name;
+use super::{path_name, status::short};
 use crate::output;
 
 /// A node's part in the work that moves hop by hop. Rates are in bytes or in bundles of tasks a second, values and prices in completed bundles.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct JsonCell {
     role: String,
+    /// Who leads, if that is known.
+    #[serde(default)]
+    leader: Option<JsonLeader>,
     up_bytes_per_s: u64,
     down_bytes_per_s: u64,
     stored_bytes: u64,
@@ -20,6 +21,16 @@ pub(crate) struct JsonCell {
     /// How it chooses its neighbours, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     choice: Option<JsonChoice>,
+}
+
+/// The root of the tree that holds the network together.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum JsonLeader {
+    /// This node.
+    This,
+    /// Somebody to whom this neighbour leads, or the neighbour itself.
+    Through(String),
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -42,6 +53,9 @@ struct JsonNeighbour {
     received_bytes: u64,
     /// Why the link is kept.
     kept: String,
+    /// Seconds for which the link will be too young to be judged.
+    #[serde(default)]
+    young_s: u64,
     /// What it is worth, in completed bundles a second.
     #[serde(default)]
     worth: f64,
@@ -94,6 +108,7 @@ impl JsonCell {
     pub(super) fn new(mesh: &MeshStatus) -> Self {
         Self {
             role: mesh.role.to_string(),
+            leader: mesh.leader.and_then(JsonLeader::new),
             up_bytes_per_s: mesh.up as u64,
             down_bytes_per_s: mesh.down as u64,
             stored_bytes: mesh.stored_bytes,
@@ -110,9 +125,20 @@ impl JsonCell {
 
     /// Adds lines for people.
     pub(super) fn add_text(&self, lines: &mut Vec<String>) {
+        if self.choice.is_some() {
+            let leader = match &self.leader {
+                Some(JsonLeader::This) => "this node".to_owned(),
+                Some(JsonLeader::Through(peer)) => format!("reached through {}", short(peer)),
+                None => "not known yet".to_owned(),
+            };
+            lines.push(format!("leader    {leader}"));
+        }
+        let role = match self.role.as_str() {
+            "peer" => String::new(),
+            role => format!("{role}, "),
+        };
         lines.push(format!(
-            "cell      {}, sends {}/s, receives {}/s",
-            self.role,
+            "cell      {role}sends {}/s, receives {}/s",
             output::bytes(self.up_bytes_per_s),
             output::bytes(self.down_bytes_per_s)
         ));
@@ -129,15 +155,15 @@ impl JsonCell {
         for neighbour in &self.neighbours {
             let round_trip = neighbour.rtt_us.map_or_else(
                 || "not measured yet".to_owned(),
-                |us| humantime::format_duration(Duration::from_micros(us)).to_string(),
+                |us| format!("{:.1} ms", us as f64 / 1e3),
             );
             lines.push(format!(
-                "  {}  {}  round trip {round_trip}, up {}/s, down {}/s, kept: {}",
-                neighbour.peer_id,
+                "  {}  {:<7}  round trip {round_trip}, up {}/s, down {}/s, kept: {}",
+                short(&neighbour.peer_id),
                 neighbour.path.as_deref().unwrap_or_default(),
                 output::bytes(neighbour.up_bytes_per_s),
                 output::bytes(neighbour.down_bytes_per_s),
-                neighbour.kept
+                neighbour.kept_for_people()
             ));
         }
         for job in &self.jobs {
@@ -159,6 +185,7 @@ impl JsonNeighbour {
             sent_bytes: neighbour.sent,
             received_bytes: neighbour.received,
             kept: kept(neighbour),
+            young_s: neighbour.young_for.as_secs_f64().ceil() as u64,
             worth: neighbour.worth,
             promised: neighbour.promised,
             probed_up_bytes_per_s: neighbour.probed.map(|(up, _)| up as u64),
@@ -166,9 +193,31 @@ impl JsonNeighbour {
             credit: neighbour.credit,
         }
     }
+
+    /// Why the link is kept, with how long that holds where it ends by itself.
+    fn kept_for_people(&self) -> String {
+        match self.young_s {
+            0 => self.kept.clone(),
+            seconds => {
+                let young = LinkReason::Young.to_string();
+                let still = format!("{young} (for {seconds} s)");
+                self.kept.replace(&young, &still)
+            }
+        }
+    }
 }
 
-/// Why a link is kept, for people.
+impl JsonLeader {
+    fn new(leader: Leader) -> Option<Self> {
+        Some(match leader {
+            Leader::This => Self::This,
+            Leader::Through(peer) => Self::Through(peer.to_string()),
+            _ => return None,
+        })
+    }
+}
+
+/// Why a link is kept.
 fn kept(neighbour: &MeshNeighbour) -> String {
     if neighbour.reasons.is_empty() {
         let by = ["chosen by the neighbour", "chosen by this node"];
@@ -203,7 +252,8 @@ impl JsonJob {
     }
 
     fn to_text(&self) -> Vec<String> {
-        let of = self.submitter.as_deref().unwrap_or("nobody known");
+        let of = self.submitter.as_deref().map(short);
+        let of = of.as_deref().unwrap_or("nobody known");
         let hops = match self.hops {
             Some(0) => "its own".to_owned(),
             Some(hops) => format!("{} away", output::count(hops.into(), "hop")),
@@ -224,7 +274,11 @@ impl JsonJob {
         lines.extend(self.flows.iter().map(|flow| {
             format!(
                 "    {}  sends {:.1} bundles and {:.1} results/s, price {:.3}, trust {:.2}",
-                flow.peer_id, flow.inputs_per_s, flow.outputs_per_s, flow.price, flow.trust
+                short(&flow.peer_id),
+                flow.inputs_per_s,
+                flow.outputs_per_s,
+                flow.price,
+                flow.trust
             )
         }));
         lines

@@ -108,7 +108,7 @@ impl JsonStatus {
         lines.extend(self.peers.iter().map(|peer| {
             let path = peer.path.as_deref().unwrap_or_default();
             let workers = output::count(u64::from(peer.workers), "worker");
-            format!("  {}  {path}  {workers}", peer.peer_id)
+            format!("  {}  {path:<7}  {workers}", short(&peer.peer_id))
         }));
         if let Some(cell) = &self.cell {
             lines.push(format!("topology  {}", self.topology));
@@ -120,8 +120,34 @@ impl JsonStatus {
                 self.unreached.len()
             ));
             let unreached = self.unreached.iter();
-            lines.extend(unreached.map(|peer| format!("  {peer}")));
+            lines.extend(unreached.map(|peer| format!("  {}", short(peer))));
         }
         lines.join("\n")
+    }
+}
+
+/// How many of a peer id's last letters tell it apart from others. The first ones are the same in all.
+const SHORT: usize = 8;
+
+/// A peer id for people, who can tell a few apart by their ends.
+pub(super) fn short(peer_id: &str) -> String {
+    let last = peer_id.char_indices().rev().nth(SHORT - 1);
+    match last {
+        Some((start, _)) if start > 0 => format!("…{}", &peer_id[start..]),
+        _ => peer_id.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_id_is_told_by_its_end() {
+        let id = "12D3KooWGB4whbvkFSeT1NccSHS9ySmKm9hc7hb4HBWWPrhKh5J2";
+        assert_eq!(short(id), "…PrhKh5J2");
+        assert_eq!(short("12345678"), "12345678");
+        assert_eq!(short("ééééééééé"), "…éééééééé");
+        assert_eq!(short(""), "");
     }
 }

@@ -4,10 +4,10 @@ use std::{borrow::Cow, collections::BTreeMap, path::PathBuf};
 
 use peercompute_compute::{Digest, Operation};
 use peercompute_kernel::{Host, HostShare};
-use peercompute_net::Path;
+use peercompute_net::{Path, PeerId};
 use serde::Serialize;
 
-use super::{input::Input, reference::Summary};
+use super::{Parts, input::Input, reference::Summary};
 use crate::{failure::Failure, output};
 
 /// One operation over one file.
@@ -29,6 +29,7 @@ pub(super) struct Report {
     pub(super) files: Vec<FileResult>,
     seconds: f64,
     by_host: BTreeMap<Host, HostShare>,
+    via: BTreeMap<PeerId, u64>,
 }
 
 #[derive(Serialize)]
@@ -39,6 +40,9 @@ struct JsonReport<'a> {
     verified: Option<bool>,
     local_fallback: bool,
     by_node: BTreeMap<String, JsonShare>,
+    /// The tasks whose results made more than one hop, by the neighbour through which they came.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    via: BTreeMap<String, u64>,
     results: Vec<JsonResult<'a>>,
 }
 
@@ -101,12 +105,16 @@ impl Report {
             files: Vec::new(),
             seconds,
             by_host: BTreeMap::new(),
+            via: BTreeMap::new(),
         }
     }
 
-    pub(super) fn add(&mut self, files: Vec<FileResult>, shares: &BTreeMap<Host, HostShare>) {
+    pub(super) fn add(&mut self, files: Vec<FileResult>, parts: &Parts) {
         self.files.extend(files);
-        for (host, share) in shares {
+        for (neighbour, tasks) in &parts.via {
+            *self.via.entry(*neighbour).or_default() += tasks;
+        }
+        for (host, share) in &parts.by_host {
             let sum = self.by_host.entry(*host).or_default();
             sum.tasks += share.tasks;
             sum.bytes += share.bytes;
@@ -187,6 +195,11 @@ impl Report {
                     (host.to_string(), share)
                 })
                 .collect(),
+            via: self
+                .via
+                .iter()
+                .map(|(neighbour, tasks)| (neighbour.to_string(), *tasks))
+                .collect(),
             results: self
                 .files
                 .iter()
@@ -248,6 +261,15 @@ impl Report {
                 path_name(share),
                 share.tasks,
                 output::bytes(share.bytes)
+            ));
+        }
+        if !self.via.is_empty() {
+            output::note("of these by way of neighbours:");
+        }
+        for (neighbour, tasks) in &self.via {
+            output::note(&format!(
+                "  {:<52}  {tasks:>17} tasks",
+                neighbour.to_string()
             ));
         }
         if self.by_host.contains_key(&Host::Local) {

@@ -19,11 +19,30 @@ peercompute sim [OPTIONS] <FILE>...
        peercompute sim [OPTIONS] --generate <KIND> --nodes <N>")]
 #[command(after_help = "\
 Examples:
-  peercompute sim network.json                      one network, measured against its bound
-  peercompute sim *.json --seed 7 --json            many, one JSON object a line
-  peercompute sim network.json --rule work-stealing another rule on the same network
-  peercompute sim network.json --plot plots         draws plots/network.svg
-  peercompute sim --generate ba --nodes 10000       a network made here
+  One network, measured against its bound:
+    peercompute sim network.json
+  Many, one JSON object a line:
+    peercompute sim *.json --seed 7 --json
+  Another rule on the same network:
+    peercompute sim network.json --rule work-stealing
+  A drawing, plots/network.svg:
+    peercompute sim network.json --plot plots
+  A network made here:
+    peercompute sim --generate ba --nodes 10000
+
+`--help` says what is in a file and what is printed.")]
+#[command(after_long_help = "\
+Examples:
+  One network, measured against its bound:
+    peercompute sim network.json
+  Many, one JSON object a line:
+    peercompute sim *.json --seed 7 --json
+  Another rule on the same network:
+    peercompute sim network.json --rule work-stealing
+  A drawing, plots/network.svg:
+    peercompute sim network.json --plot plots
+  A network made here:
+    peercompute sim --generate ba --nodes 10000
 
 An instance file is one JSON object:
   { \"name\": \"pair\", \"mode\": \"fixed\",
@@ -32,28 +51,42 @@ An instance file is one JSON object:
                { \"compute\": 4, \"up\": 200000, \"down\": 900000 } ],
     \"links\": [ [0, 1, 100000, 50000, 12.5] ],
     \"optimum_tasks_per_s\": 3.0 }
-compute is in tasks a second, up and down in bytes a second. A link is [a, b, bytes a second from a to b, from b to a,
-one-way latency in ms]. The optimum may be left out; there is no bound and no ratio then. \"mode\": \"churn\" adds
-\"events\" [[seconds, node, \"leave\" or \"join\"], ...], \"duration_s\" and \"optimum_tasks\". \"mode\": \"overlay\" adds
-\"max_degree\", the links that a node may hold at a time; links are candidates then. Other fields are ignored.
+compute is in tasks a second, up and down in bytes a second. A link is
+[a, b, bytes a second from a to b, from b to a, one-way latency in ms]. The
+optimum may be left out; there is no bound and no ratio then. Other fields are
+ignored.
+  \"mode\": \"churn\" adds \"events\" [[seconds, node, \"leave\" or \"join\"], ...],
+  \"duration_s\" and \"optimum_tasks\".
+  \"mode\": \"overlay\" adds \"max_degree\", the links that a node may hold at a
+  time; links are candidates then.
 
 What is printed:
-  tasks/s   completed tasks whose result is back at a source: over the second half of the run; with churn over all of it
-  bound     the best possible, optimum_tasks_per_s in the file; in the table with churn the mean of optimum_tasks
-  ratio     tasks/s over the bound; with churn the completed tasks over optimum_tasks, if the run has the file's duration
-  95 %      when the rate over a trailing window (10 s or 50 tasks, the longer) first reached 95 % of the steady rate
-  control   what neighbours tell each other, for each completed task; its share is of the bytes of inputs and outputs
-  buffer    inputs and outputs that wait at a node, at most and in the mean
-  rerun     tasks that were given out again because nothing was heard of them; what is lost never will be
-With --json: name, mode, rule, nodes, achieved_tasks_per_s, bound_tasks_per_s, ratio, t95_s, control_bytes_per_task,
-control_share, max_buffer, mean_buffer, max_links, rerun_tasks, lost_tasks, wall_s (the time that the simulation took);
-for a file that cannot be used: file, field, error. The others still run. null stands for what is not known.
+  tasks/s  completed tasks whose result is back at a source: over the second
+           half of the run; with churn over all of it
+  bound    the best possible, optimum_tasks_per_s in the file; in the table
+           with churn the mean of optimum_tasks
+  ratio    tasks/s over the bound; with churn the completed tasks over
+           optimum_tasks, if the run has the file's duration
+  95 %     when the rate over a trailing window (10 s or 50 tasks, the longer)
+           first reached 95 % of the steady rate
+  control  what neighbours tell each other, for each completed task; its share
+           is of the bytes of inputs and outputs
+  buffer   inputs and outputs that wait at a node, at most and in the mean
+  rerun    tasks that were given out again because nothing was heard of them;
+           what is lost never will be
+With --json: name, mode, rule, nodes, achieved_tasks_per_s, bound_tasks_per_s,
+ratio, t95_s, control_bytes_per_task, control_share, max_buffer, mean_buffer,
+max_links, rerun_tasks, lost_tasks, wall_s (the time that the simulation took);
+for a file that cannot be used: file, field, error. The others still run. null
+stands for what is not known.
 
-The same seed gives the same figures. Files are simulated side by side, one on each core.
+The same seed gives the same figures. Files are simulated side by side, one on
+each core. Interrupted, it prints what is done and says what is missing.
 
-Exit status: 0 done; 1 a simulation or plot failed; 2 arguments or a file are unusable.")]
+Exit status: 0 done; 1 a simulation or plot failed, or it was interrupted;
+2 arguments or a file are unusable.")]
 pub(crate) struct SimArgs {
-    /// Instance files: networks, with the best that any planner could reach on them.
+    /// Networks, with the best that any planner could reach on them.
     #[arg(
         value_name = "FILE",
         required_unless_present = "generate",
@@ -61,7 +94,7 @@ pub(crate) struct SimArgs {
     )]
     pub(crate) files: Vec<PathBuf>,
 
-    /// Make a network of this kind instead. It has no bound.
+    /// Make a network of this kind instead; it has no bound.
     #[arg(long, value_name = "KIND", value_parser = kind(), requires = "nodes")]
     pub(crate) generate: Option<NetworkKind>,
 
@@ -84,7 +117,9 @@ pub(crate) struct SimArgs {
     #[arg(long, value_name = "SIZE", value_enum, default_value_t = Buffers::Roomy)]
     pub(crate) buffers: Buffers,
 
-    /// Decides whatever the network does not; with --generate, the network too.
+    /// Decides whatever the network does not.
+    ///
+    /// With --generate it decides the network, too.
     #[arg(
         long,
         value_name = "N",
@@ -93,13 +128,16 @@ pub(crate) struct SimArgs {
     )]
     pub(crate) seed: u64,
 
-    /// How long to simulate: seconds, or a duration such as 20m [default: 1200; with churn the file's duration_s, or 240].
-    /// With --generate the default is the shorter the larger the network: 1200 for up to 1,000 nodes, 240 for up to
-    /// 10,000, 120 for up to 30,000, and 30 beyond.
+    /// How long to simulate: seconds, or a duration such as 20m.
+    ///
+    /// The default is 1200; with churn the file's duration_s, or 240. With --generate it is the shorter the larger the network: 1200 for up to 1,000 nodes, 240 for up
+    /// to 10,000, 120 for up to 30,000, and 30 beyond.
     #[arg(long, value_name = "S", value_parser = seconds, allow_negative_numbers = true)]
     pub(crate) seconds: Option<Duration>,
 
-    /// Draw for each network DIR/NAME.svg: the throughput over time against the bound, and the network with its flows.
+    /// Draw each network as DIR/NAME.svg.
+    ///
+    /// The throughput over time against the bound, and the network with its flows.
     #[arg(long, value_name = "DIR")]
     pub(crate) plot: Option<PathBuf>,
 }

@@ -1,10 +1,12 @@
 //! Instance files: a network, and the best that any planner could reach on it.
 
 mod format;
+mod pipe;
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, BufReader, Read},
+    os::unix::fs::FileTypeExt as _,
     path::Path,
     time::Duration,
 };
@@ -14,7 +16,11 @@ use peercompute_swarm::{
     sim::{LinkSpec, Network, NetworkError, NodeEvent, NodeSpec, Presence, RuleName},
 };
 
-use self::format::{RawInstance, RawNode};
+use self::{
+    format::{RawInstance, RawNode},
+    pipe::Pipe,
+};
+use super::text::exact;
 
 /// Bytes in a file. The largest network that is taken needs fewer.
 pub(super) const MAX_FILE_BYTES: u64 = 512 << 20;
@@ -36,6 +42,8 @@ const MIN_RATE: f64 = 1.0 / MAX_SECONDS;
 const MAX_COMPUTE: f64 = 1e6;
 /// One hour.
 const MAX_LATENCY_MS: f64 = 3_600_000.0;
+/// How long somebody is waited for who writes into a pipe that is named as a file.
+const PIPE_PATIENCE: Duration = Duration::from_secs(10);
 /// How long networks with churn are simulated where the file does not say.
 const CHURN_SECONDS: f64 = 240.0;
 
@@ -47,6 +55,8 @@ pub(super) struct Instance {
     pub(super) network: Network,
     /// The most tasks a second that any planner could reach, with all nodes there.
     pub(super) bound: Option<f64>,
+    /// It comes from no file.
+    pub(super) made: bool,
 }
 
 /// What a network asks of the rule.
@@ -120,30 +130,45 @@ impl InstanceError {
 
 impl From<NetworkError> for InstanceError {
     fn from(error: NetworkError) -> Self {
-        Self {
-            field: error.field(),
-            message: error.to_string(),
+        let field = error.field();
+        match error {
+            NetworkError::NotPositive { value, .. } => {
+                let problem = format!("is {}; it must be a number above 0", exact(value));
+                Self::new(field, problem)
+            }
+            NetworkError::Negative { value, .. } => {
+                let problem = format!("is {}; it must be 0 or a number above", exact(value));
+                Self::new(field, problem)
+            }
+            other => Self {
+                field,
+                message: other.to_string(),
+            },
         }
     }
 }
 
 /// Reads an instance file, of which no more is kept than the network.
 pub(super) fn read(path: &Path) -> Result<Instance, InstanceError> {
-    let file = File::open(path)
-        .map_err(|error| InstanceError::file(format!("cannot be opened: {error}")))?;
-    let metadata = file
-        .metadata()
-        .map_err(|error| InstanceError::file(format!("cannot be examined: {error}")))?;
+    let cannot_be_opened =
+        |error: io::Error| InstanceError::file(format!("cannot be opened: {error}"));
+    // Before it is opened, which for a pipe that nobody writes into would never end.
+    let metadata = fs::metadata(path).map_err(cannot_be_opened)?;
     if metadata.is_dir() {
-        return Err(InstanceError::file(
-            "is a directory; name the files in it".to_owned(),
-        ));
+        return Err(InstanceError::file("is a directory; name the files in it"));
     }
     if metadata.len() > MAX_FILE_BYTES {
         return Err(InstanceError::file(too_long()));
     }
     let stem = path.file_stem().unwrap_or(path.as_os_str());
-    parse(file, &stem.to_string_lossy())
+    let stem = stem.to_string_lossy();
+    if metadata.file_type().is_fifo() {
+        return parse(
+            Pipe::open(path, PIPE_PATIENCE).map_err(cannot_be_opened)?,
+            &stem,
+        );
+    }
+    parse(File::open(path).map_err(cannot_be_opened)?, &stem)
 }
 
 /// Parses an instance, whose name is `stem` if it has none.
@@ -165,6 +190,7 @@ fn parse(reader: impl Read, stem: &str) -> Result<Instance, InstanceError> {
         name: name.to_owned(),
         mode,
         bound,
+        made: false,
         network: network(raw, mode)?,
     })
 }
@@ -199,14 +225,14 @@ fn mode(raw: &RawInstance) -> Result<Mode, InstanceError> {
 }
 
 fn network(raw: RawInstance, mode: Mode) -> Result<Network, InstanceError> {
-    let task = required("task", raw.task)?;
+    let task = required("task", raw.task)?.0;
     let input = task_bytes("task.input_bytes", task.input_bytes)?;
     let output = task_bytes("task.output_bytes", task.output_bytes)?;
     let nodes = required("nodes", raw.nodes)?.0;
     let nodes = nodes
         .into_iter()
         .enumerate()
-        .map(|(index, raw)| node(index, &raw))
+        .map(|(index, raw)| node(index, &raw.0))
         .collect::<Result<_, _>>()?;
     let links = required("links", raw.links)?.0;
     let links = links
@@ -265,7 +291,7 @@ fn node(index: usize, raw: &RawNode) -> Result<NodeSpec, InstanceError> {
 fn rate(field: &str, value: f64) -> Result<ByteRate, InstanceError> {
     at_most(field, value, MAX_BYTES)?;
     if value > 0.0 && value < MIN_RATE {
-        let problem = format!("is {value}; {MIN_RATE} is the least");
+        let problem = format!("is {}; {MIN_RATE} is the least", exact(value));
         return Err(InstanceError::new(field, problem));
     }
     Ok(ByteRate(value))
@@ -275,7 +301,7 @@ fn task_bytes(field: &str, value: Option<f64>) -> Result<f64, InstanceError> {
     let value = required(field, value)?;
     at_most(field, value, MAX_BYTES)?;
     if value < 1.0 {
-        let problem = format!("is {value}; it must be 1 or more");
+        let problem = format!("is {}; it must be 1 or more", exact(value));
         return Err(InstanceError::new(field, problem));
     }
     Ok(value)
@@ -288,7 +314,7 @@ fn required<T>(field: &str, value: Option<T>) -> Result<T, InstanceError> {
 fn positive(field: &str, value: Option<f64>) -> Result<Option<f64>, InstanceError> {
     match value {
         Some(value) if value <= 0.0 => {
-            let problem = format!("is {value}; it must be a number above 0");
+            let problem = format!("is {}; it must be a number above 0", exact(value));
             Err(InstanceError::new(field, problem))
         }
         value => Ok(value),
@@ -297,7 +323,7 @@ fn positive(field: &str, value: Option<f64>) -> Result<Option<f64>, InstanceErro
 
 fn not_negative(field: &str, value: f64) -> Result<(), InstanceError> {
     if value < 0.0 {
-        let problem = format!("is {value}; it must be 0 or a number above");
+        let problem = format!("is {}; it must be 0 or a number above", exact(value));
         return Err(InstanceError::new(field, problem));
     }
     Ok(())
@@ -305,7 +331,7 @@ fn not_negative(field: &str, value: f64) -> Result<(), InstanceError> {
 
 fn at_most(field: &str, value: f64, most: f64) -> Result<(), InstanceError> {
     if value > most {
-        let problem = format!("is {value}; {most} is the most");
+        let problem = format!("is {}; {most} is the most", exact(value));
         return Err(InstanceError::new(field, problem));
     }
     Ok(())
@@ -409,6 +435,32 @@ mod tests {
         ] {
             expect(from, to, field, field);
         }
+    }
+
+    #[test]
+    fn numbers_of_any_size_are_named_in_a_few_digits() {
+        for (from, to) in [
+            (r#""up":1e4"#, r#""up":-1e300"#),
+            (r#""down":1e4"#, r#""down":1e-300"#),
+            ("1000", "1e300"),
+            ("5000", "-1e300"),
+            (r#"_per_s":1.5"#, r#"_per_s":-1e300"#),
+        ] {
+            let (_, message) = fault(&GOOD.replacen(from, to, 1));
+            assert!(message.len() < 80 && message.contains("300"), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_list_where_an_object_belongs_is_called_one() {
+        let (field, message) = fault(&format!("[{GOOD}]"));
+        assert_eq!(field, "file");
+        assert!(message.contains("found an array"), "{message}");
+        assert!(message.contains("file of its own"), "{message}");
+        let node = r#"{"compute":1,"up":1e4,"down":1e4,"source":true}"#;
+        expect(node, "[1,1e4,1e4,true]", "nodes[0]", "found an array");
+        let task = r#"{"input_bytes":1000,"output_bytes":10}"#;
+        expect(task, "[1000,10]", "task", "found an array");
     }
 
     #[test]

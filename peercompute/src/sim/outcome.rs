@@ -29,6 +29,9 @@ pub(super) struct Outcome {
     pub(super) rerun_tasks: u64,
     pub(super) lost_tasks: u64,
     pub(super) wall_s: f64,
+    /// Why there is no ratio, if there is none.
+    #[serde(skip)]
+    pub(super) no_ratio: Option<NoRatio>,
     #[serde(skip)]
     pub(super) links: usize,
     #[serde(skip)]
@@ -43,6 +46,19 @@ pub(super) struct Outcome {
     /// By how much a node had more waiting than it may.
     #[serde(skip)]
     pub(super) over_buffer: u32,
+}
+
+/// Why a run is not compared with the best possible.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum NoRatio {
+    /// The file does not say what the bound is.
+    NoBound,
+    /// The file of a network with churn does not say what the optimum is.
+    NoOptimum,
+    /// The optimum is for a duration that is not the run's.
+    OtherDuration,
+    /// The network was made here.
+    Made,
 }
 
 impl Outcome {
@@ -70,6 +86,15 @@ impl Outcome {
                 (completed / seconds, optimum, ratio)
             }
         };
+        let why = match instance.mode {
+            _ if instance.made => NoRatio::Made,
+            Mode::Fixed | Mode::Overlay { .. } => NoRatio::NoBound,
+            Mode::Churn {
+                optimum_tasks: None,
+                ..
+            } => NoRatio::NoOptimum,
+            Mode::Churn { .. } => NoRatio::OtherDuration,
+        };
         let per_task = |sum: f64| (report.completed > 0).then(|| sum / completed);
         Self {
             name: instance.name.clone(),
@@ -89,6 +114,7 @@ impl Outcome {
             rerun_tasks: report.rerun_tasks,
             lost_tasks: report.lost_tasks,
             wall_s: wall.as_secs_f64(),
+            no_ratio: ratio.is_none().then_some(why),
             links: instance.network.links.len(),
             seconds,
             control_messages_per_task: per_task(report.frames as f64),

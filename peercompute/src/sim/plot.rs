@@ -14,13 +14,19 @@ use super::{
     engine::{Flows, Run},
     instance::Instance,
     outcome::Outcome,
-    text::figure,
+    text::{figure, percent, shortened, whole},
 };
+use crate::output::count;
 
 /// Width of the drawing.
 const WIDTH: f64 = 960.0;
 /// Empty space at its sides.
 const MARGIN: f64 = 40.0;
+/// Letters of the title, of which as many are sure to fit.
+const MAX_TITLE: usize = 44;
+/// The size of the figures and of the words under them, and about the width of a letter of that size.
+const VALUE: [f64; 2] = [19.0, 12.4];
+const SMALL: [f64; 2] = [11.5, 6.4];
 
 const INK: &str = "#1c2430";
 const MUTED: &str = "#667085";
@@ -41,12 +47,15 @@ pub(super) fn draw(instance: &Instance, run: &Run, outcome: &Outcome, setting: &
     svg.text(
         MARGIN,
         46.0,
-        &name.chars().take(70).collect::<String>(),
+        &shortened(name, MAX_TITLE),
         "title",
         Anchor::Start,
     );
-    let subtitle =
-        format!("{nodes} nodes, {links} links · rule {rule} · {setting} · {seconds} s simulated");
+    let subtitle = format!(
+        "{}, {} · rule {rule} · {setting} · {seconds} s simulated",
+        count(*nodes as u64, "node"),
+        count(*links as u64, "link")
+    );
     svg.text(MARGIN, 68.0, &subtitle, "muted", Anchor::Start);
     figures(&mut svg, outcome);
     let mut y = 176.0;
@@ -58,14 +67,13 @@ pub(super) fn draw(instance: &Instance, run: &Run, outcome: &Outcome, setting: &
 
 /// The figures that matter most, side by side.
 fn figures(svg: &mut Svg, outcome: &Outcome) {
-    let percent = |share: f64| format!("{:.2} %", share * 100.0);
     let mut tiles = vec![("tasks a second", figure(outcome.achieved_tasks_per_s))];
     if let Some(bound) = outcome.bound_tasks_per_s.filter(|_| !outcome.is_churn()) {
         tiles.push(("bound", figure(bound)));
     }
     if let Some(optimum) = outcome.optimum_tasks {
-        tiles.push(("completed tasks", outcome.completed.to_string()));
-        tiles.push(("optimum", format!("{optimum:.0}")));
+        tiles.push(("completed", outcome.completed.to_string()));
+        tiles.push(("optimum", whole(optimum)));
     }
     if let Some(ratio) = outcome.ratio {
         tiles.push(("of the best", percent(ratio)));
@@ -84,8 +92,9 @@ fn figures(svg: &mut Svg, outcome: &Outcome) {
     for (place, (title, value)) in tiles.iter().enumerate() {
         let x = MARGIN + step * place as f64;
         svg.line([x, 96.0], [x, 138.0], "tick");
-        svg.text(x + 12.0, 116.0, value, "value", Anchor::Start);
-        svg.text(x + 12.0, 134.0, title, "small", Anchor::Start);
+        let room = step - 18.0;
+        svg.text_within([x + 12.0, 116.0], value, "value", VALUE, room);
+        svg.text_within([x + 12.0, 134.0], title, "small", SMALL, room);
     }
 }
 

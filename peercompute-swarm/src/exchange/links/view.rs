@@ -1,5 +1,7 @@
 //! What a choice of neighbours shows of itself, and what it wants done.
 
+use std::time::Duration;
+
 use crate::cell::Candidate;
 
 /// What is to be done about a node's links.
@@ -25,6 +27,8 @@ pub struct CandidateStatus {
     pub promised: Option<f64>,
     /// The link is too young to be judged.
     pub young: bool,
+    /// How long it will be; zero where it is not.
+    pub young_for: Duration,
     /// The link is to end.
     pub leaving: bool,
     /// The node hangs on the peer, in the tree that holds the network together.

@@ -4,19 +4,18 @@ use std::{fmt, io::Read, marker::PhantomData};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{Error, IgnoredAny, SeqAccess, Visitor},
+    de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
 };
 
 use super::{InstanceError, MAX_EVENTS, MAX_LINKS, MAX_NODES};
 
 /// What is missing is found later, where the field can be named.
 #[derive(Deserialize)]
-#[serde(expecting = "an object with \"mode\", \"task\", \"nodes\" and \"links\"")]
 pub(super) struct RawInstance {
     pub(super) name: Option<String>,
     pub(super) mode: Option<String>,
-    pub(super) task: Option<RawTask>,
-    pub(super) nodes: Option<List<RawNode, MAX_NODES>>,
+    pub(super) task: Option<Object<RawTask>>,
+    pub(super) nodes: Option<List<Object<RawNode>, MAX_NODES>>,
     pub(super) links: Option<List<RawLink, MAX_LINKS>>,
     pub(super) events: Option<List<RawEvent, MAX_EVENTS>>,
     #[serde(default, deserialize_with = "number")]
@@ -29,7 +28,6 @@ pub(super) struct RawInstance {
 }
 
 #[derive(Deserialize)]
-#[serde(expecting = "an object with \"input_bytes\" and \"output_bytes\"")]
 pub(super) struct RawTask {
     #[serde(default, deserialize_with = "number")]
     pub(super) input_bytes: Option<f64>,
@@ -38,7 +36,6 @@ pub(super) struct RawTask {
 }
 
 #[derive(Deserialize)]
-#[serde(expecting = "an object with \"compute\", \"up\" and \"down\"")]
 pub(super) struct RawNode {
     #[serde(default, deserialize_with = "number")]
     pub(super) compute: Option<f64>,
@@ -62,13 +59,39 @@ pub(super) struct RawEvent {
     pub(super) leaves: bool,
 }
 
+/// What is written as an object, and only so: by themselves derived structures take lists of their fields, too.
+pub(super) struct Object<T>(pub(super) T);
+
+/// The words for it.
+trait Described {
+    /// What is expected.
+    const WHAT: &'static str;
+    /// What to do about a list in its place.
+    const REMEDY: &'static str;
+}
+
+impl Described for RawInstance {
+    const WHAT: &'static str = "an object with \"mode\", \"task\", \"nodes\" and \"links\"";
+    const REMEDY: &'static str = "write each network into a file of its own";
+}
+
+impl Described for RawTask {
+    const WHAT: &'static str = "an object with \"input_bytes\" and \"output_bytes\"";
+    const REMEDY: &'static str = "name its fields";
+}
+
+impl Described for RawNode {
+    const WHAT: &'static str = "an object with \"compute\", \"up\" and \"down\"";
+    const REMEDY: &'static str = "name its fields";
+}
+
 /// A list that is not read on beyond its bound.
 pub(super) struct List<T, const MAX: usize>(pub(super) Vec<T>);
 
 /// Reads one instance, and nothing after it.
 pub(super) fn read(reader: impl Read) -> Result<RawInstance, InstanceError> {
     let mut json = serde_json::Deserializer::from_reader(reader);
-    let raw = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+    let Object(raw) = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
         let inner = error.into_inner();
         // What ends in the middle of a name has a question mark for it.
@@ -226,6 +249,34 @@ impl<'de> Deserialize<'de> for RawEvent {
         }
 
         deserializer.deserialize_seq(Elements)
+    }
+}
+
+impl<'de, T: Deserialize<'de> + Described> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de> + Described> Visitor<'de> for Fields<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(T::WHAT)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Object<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<Object<T>, A::Error> {
+                let (what, remedy) = (T::WHAT, T::REMEDY);
+                Err(A::Error::custom(format_args!(
+                    "{remedy}: expected {what}, found an array"
+                )))
+            }
+        }
+
+        // As a structure: what is no map is shown to the visitor then.
+        deserializer.deserialize_struct("object", &[], Fields(PhantomData))
     }
 }
 

@@ -6,7 +6,11 @@ use super::{
     MARGIN, WIDTH,
     svg::{Anchor, Svg},
 };
-use crate::sim::{engine::Run, outcome::Outcome, text::figure};
+use crate::sim::{
+    engine::Run,
+    outcome::Outcome,
+    text::{figure, whole},
+};
 
 const HEIGHT: f64 = 230.0;
 /// Of the strip that shows how many nodes are there.
@@ -46,14 +50,24 @@ impl Axes {
 pub(super) fn draw(svg: &mut Svg, y: f64, network: &Network, run: &Run, outcome: &Outcome) -> f64 {
     svg.text(MARGIN, y, "Throughput", "head", Anchor::Start);
     let window = WINDOW_SECONDS.max(WINDOW_TASKS / outcome.achieved_tasks_per_s.max(1e-9));
+    let bound = outcome.best_possible();
+    // Beside the lines it would be in the way of the curve.
+    let dashed = bound.map_or_else(String::new, |bound| {
+        let what = if outcome.is_churn() {
+            "the optimum in the mean"
+        } else {
+            "the bound"
+        };
+        format!(", dashed {what}, {}", figure(bound))
+    });
     let legend = format!(
-        "completed tasks a second: shaded as they came, the line in the mean of the last {window:.0} s"
+        "completed tasks a second: shaded as they came, the line in the mean of the last {} s{dashed}",
+        whole(window)
     );
     svg.text(WIDTH - MARGIN, y, &legend, "small", Anchor::End);
 
     let samples = &run.report.rate;
     let smooth = trailing_mean(samples, window);
-    let bound = outcome.best_possible();
     let highest = smooth.iter().map(|[_, rate]| *rate).fold(0.0, f64::max);
     let most = highest.max(bound.unwrap_or(0.0)).max(1e-9) * 1.12;
     let axes = Axes {
@@ -96,13 +110,6 @@ pub(super) fn draw(svg: &mut Svg, y: f64, network: &Network, run: &Run, outcome:
     if let Some(bound) = bound {
         let y = axes.y(bound);
         svg.line([Axes::LEFT, y], [Axes::RIGHT, y], "bound");
-        let what = if outcome.is_churn() {
-            "optimum in the mean"
-        } else {
-            "bound"
-        };
-        let label = format!("{what} {}", figure(bound));
-        svg.text(Axes::RIGHT, y - 6.0, &label, "small over", Anchor::End);
     }
     if let Some(t95) = outcome.t95_s {
         let x = axes.x(t95);
@@ -220,6 +227,9 @@ fn ticks(most: f64, count: usize) -> Vec<f64> {
 
 /// A round number, without what floating point adds to it.
 fn trimmed(value: f64) -> String {
+    if value >= 1e7 {
+        return format!("{value:.0e}");
+    }
     let text = format!("{value:.4}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }

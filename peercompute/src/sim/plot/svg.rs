@@ -35,6 +35,25 @@ impl Svg {
         ));
     }
 
+    /// A text that is set smaller where it would be wider than `room` otherwise. `size` is that of its class, in which a letter is about `letter` wide.
+    pub(super) fn text_within(
+        &mut self,
+        [x, y]: [f64; 2],
+        text: &str,
+        class: &str,
+        [size, letter]: [f64; 2],
+        room: f64,
+    ) {
+        let wide = text.chars().count() as f64 * letter;
+        if wide <= room {
+            return self.text(x, y, text, class, Anchor::Start);
+        }
+        let (size, text) = (size * room / wide, escape(text));
+        self.put(format_args!(
+            "<text x=\"{x:.1}\" y=\"{y:.1}\" class=\"{class}\" style=\"font-size:{size:.1}px\">{text}</text>"
+        ));
+    }
+
     pub(super) fn line(&mut self, from: [f64; 2], to: [f64; 2], class: &str) {
         let ([x1, y1], [x2, y2]) = (from, to);
         self.put(format_args!(
@@ -81,7 +100,6 @@ fn style() -> String {
          .head{{font-size:15px;font-weight:600}}\
          .value{{font-size:19px;font-weight:600}}\
          .small{{font-size:11.5px;fill:{MUTED}}}\
-         .over{{paint-order:stroke;stroke:#fff;stroke-width:3px;stroke-linejoin:round}}\
          .there{{fill:{MUTED};fill-opacity:.25}}\
          .muted{{fill:{MUTED}}}\
          .note{{fill:{BLUE};font-size:11.5px}}\
@@ -114,6 +132,15 @@ pub(super) fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_that_is_too_wide_is_set_smaller() {
+        let mut svg = Svg::new();
+        svg.text_within([0.0, 0.0], "12345", "value", [20.0, 10.0], 50.0);
+        assert!(!svg.body.contains("font-size"), "{}", svg.body);
+        svg.text_within([0.0, 0.0], "1234567890", "value", [20.0, 10.0], 50.0);
+        assert!(svg.body.contains("font-size:10.0px"), "{}", svg.body);
+    }
 
     #[test]
     fn text_from_files_stays_text() {
