@@ -19,8 +19,11 @@ pub struct Control {
     cancelled: Arc<AtomicBool>,
     deadline: Option<Deadline>,
     max_output: Option<u64>,
+    memory: Option<u64>,
+    fuel: Option<u64>,
 }
 
+#[derive(Clone)]
 struct Deadline {
     clock: Runtime,
     at: Instant,
@@ -52,12 +55,32 @@ impl Control {
             cancelled,
             deadline: None,
             max_output: None,
+            memory: None,
+            fuel: None,
+        }
+    }
+
+    /// The same run's limits and flag once more, for whoever watches it from elsewhere.
+    #[cfg_attr(
+        not(all(feature = "wasm", not(target_arch = "wasm32"))),
+        expect(
+            dead_code,
+            reason = "only the engine of WebAssembly watches from elsewhere"
+        )
+    )]
+    pub(crate) fn share(&self) -> Self {
+        Self {
+            cancelled: self.cancelled.clone(),
+            deadline: self.deadline.clone(),
+            ..*self
         }
     }
 
     /// Sets the limits for a run that starts at `now`.
     pub(crate) fn start(&mut self, limits: Limits, clock: &Runtime, now: Instant) {
         self.max_output = limits.max_output;
+        self.memory = limits.memory;
+        self.fuel = limits.fuel;
         self.deadline = limits.run_time.map(|limit| Deadline {
             clock: clock.clone(),
             at: now + limit,
@@ -111,6 +134,16 @@ impl Control {
     pub const fn max_output(&self) -> Option<u64> {
         self.max_output
     }
+
+    /// The most bytes of memory that a sandboxed program may have, none without a limit.
+    pub const fn memory(&self) -> Option<u64> {
+        self.memory
+    }
+
+    /// The most fuel that a sandboxed program may spend, none without a limit.
+    pub const fn fuel(&self) -> Option<u64> {
+        self.fuel
+    }
 }
 
 impl fmt::Debug for Control {
@@ -119,6 +152,8 @@ impl fmt::Debug for Control {
             .field("cancelled", &self.is_cancelled())
             .field("remaining", &self.remaining())
             .field("max_output", &self.max_output)
+            .field("memory", &self.memory)
+            .field("fuel", &self.fuel)
             .finish()
     }
 }
@@ -134,7 +169,7 @@ impl Canceller {
     }
 }
 
-/// Bounds that a task must stay within. The default has none.
+/// Bounds that a task must stay within. The default has none, which leaves each to the program: see [`WasmConfig`](crate::WasmConfig) for those of WebAssembly modules.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
@@ -142,6 +177,10 @@ pub struct Limits {
     pub max_output: Option<u64>,
     /// The longest run. It counts from the run's start, not from the submission. A result that comes late all the same is kept.
     pub run_time: Option<Duration>,
+    /// The most bytes of memory of a sandboxed program. Whole pages of 64 KiB count. Built-in operations and closures have no memory of their own to be bounded.
+    pub memory: Option<u64>,
+    /// The most fuel of a sandboxed program: about one for each of its instructions. Others spend none.
+    pub fuel: Option<u64>,
 }
 
 impl Limits {
@@ -150,6 +189,8 @@ impl Limits {
         Self {
             max_output: None,
             run_time: None,
+            memory: None,
+            fuel: None,
         }
     }
 
@@ -170,15 +211,66 @@ impl Limits {
             ..self
         }
     }
+
+    /// The same, with at most `bytes` of memory for a sandboxed program.
+    #[must_use]
+    pub const fn with_memory(self, bytes: u64) -> Self {
+        Self {
+            memory: Some(bytes),
+            ..self
+        }
+    }
+
+    /// The same, with at most `fuel` for a sandboxed program.
+    #[must_use]
+    pub const fn with_fuel(self, fuel: u64) -> Self {
+        Self {
+            fuel: Some(fuel),
+            ..self
+        }
+    }
+
+    /// The same for the wire, where a missing limit is 0.
+    ///
+    /// # Errors
+    ///
+    /// [`ZeroLimit`] for a limit of 0 (of less than a millisecond for the run time), which nothing could keep and which on the wire would be no limit at all.
+    pub fn to_wire(self) -> Result<v1::TaskLimits, ZeroLimit> {
+        let number = |value: Option<u64>, limit: &'static str| match value {
+            Some(0) => Err(ZeroLimit { limit }),
+            value => Ok(value.unwrap_or(0)),
+        };
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        Ok(v1::TaskLimits {
+            max_output_bytes: number(self.max_output, "result")?,
+            deadline_ms: number(self.run_time.map(millis), "run time")?,
+            memory_bytes: number(self.memory, "memory")?,
+            fuel: number(self.fuel, "fuel")?,
+        })
+    }
+}
+
+/// A limit of nothing, which no task could keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the limit of the {limit} is 0, which no task can keep; raise it, or leave it out to have the worker's"
+)]
+#[non_exhaustive]
+pub struct ZeroLimit {
+    /// Of what.
+    pub limit: &'static str,
 }
 
 impl From<&v1::TaskSpec> for Limits {
     /// The limits of a job; 0 on the wire is no limit.
     fn from(spec: &v1::TaskSpec) -> Self {
         let limits = spec.limits.unwrap_or_default();
+        let given = |number: u64| (number > 0).then_some(number);
         Self {
-            max_output: (limits.max_output_bytes > 0).then_some(limits.max_output_bytes),
-            run_time: (limits.deadline_ms > 0).then(|| Duration::from_millis(limits.deadline_ms)),
+            max_output: given(limits.max_output_bytes),
+            run_time: given(limits.deadline_ms).map(Duration::from_millis),
+            memory: given(limits.memory_bytes),
+            fuel: given(limits.fuel),
         }
     }
 }
@@ -230,20 +322,41 @@ mod tests {
 
     #[test]
     fn a_zero_on_the_wire_is_no_limit() {
-        let spec = |max_output_bytes, deadline_ms| v1::TaskSpec {
+        let spec = |[max_output_bytes, deadline_ms, memory_bytes, fuel]: [u64; 4]| v1::TaskSpec {
             program: None,
             limits: Some(v1::TaskLimits {
                 max_output_bytes,
                 deadline_ms,
+                memory_bytes,
+                fuel,
             }),
         };
-        assert_eq!(Limits::from(&spec(0, 0)), Limits::none());
+        assert_eq!(Limits::from(&spec([0; 4])), Limits::none());
         assert_eq!(Limits::from(&v1::TaskSpec::default()), Limits::none());
-        assert_eq!(
-            Limits::from(&spec(7, 20)),
-            Limits::none()
-                .with_max_output(7)
-                .with_run_time(Duration::from_millis(20))
-        );
+        let limits = Limits::none()
+            .with_max_output(7)
+            .with_run_time(Duration::from_millis(20))
+            .with_memory(65_536)
+            .with_fuel(9);
+        let wire = spec([7, 20, 65_536, 9]);
+        assert_eq!(Limits::from(&wire), limits);
+        assert_eq!(limits.to_wire().ok(), wire.limits);
+        assert_eq!(Limits::none().to_wire(), Ok(v1::TaskLimits::default()));
+    }
+
+    #[test]
+    fn a_limit_of_zero_does_not_become_no_limit() {
+        let limits = [
+            (Limits::none().with_max_output(0), "result"),
+            (
+                Limits::none().with_run_time(Duration::from_micros(999)),
+                "run time",
+            ),
+            (Limits::none().with_memory(0), "memory"),
+            (Limits::none().with_fuel(0), "fuel"),
+        ];
+        for (zero, limit) in limits {
+            assert_eq!(zero.to_wire(), Err(ZeroLimit { limit }));
+        }
     }
 }

@@ -3,7 +3,7 @@ use std::{fmt, sync::Arc};
 use peercompute_proto::v1;
 use peercompute_rt::{MaybeSend, MaybeSync};
 
-use crate::{Operation, OperationError, Program};
+use crate::{ModuleError, Operation, OperationError, Program, ProgramHash};
 
 /// Turns what a job says it runs into something that runs: one for each kind of program.
 pub trait Executor: MaybeSend + MaybeSync {
@@ -87,9 +87,12 @@ impl fmt::Debug for Executors {
     }
 }
 
-const fn kind(program: &v1::Program) -> &'static str {
+pub(crate) const fn kind(program: &v1::Program) -> &'static str {
     match &program.program {
         Some(v1::program::Program::Builtin(_)) => "a built-in operation",
+        Some(v1::program::Program::Wasm(_)) => "a WebAssembly module",
+        Some(v1::program::Program::Wgsl(_)) => "a WGSL shader",
+        Some(v1::program::Program::Native(_)) => "a closure of the application",
         None => "of a kind that this version does not know",
     }
 }
@@ -114,6 +117,37 @@ pub enum Unsupported {
     /// There is no such built-in operation.
     #[error(transparent)]
     Operation(#[from] OperationError),
+    /// The bytes of the program are not here yet. Nothing is settled: whoever has fetched them and [inserted](crate::ProgramStore::insert) them asks again.
+    #[error(
+        "the program {hash} of {size} bytes is not here; fetch it, insert it into the program store, and ask again"
+    )]
+    Missing {
+        /// What to fetch.
+        hash: ProgramHash,
+        /// Its length in bytes, as the job says it.
+        size: u64,
+    },
+    /// The node is preparing as many programs as it can. Nothing is settled: ask again later, or another node.
+    #[error("this node is preparing {programs} programs already; ask again later, or another node")]
+    Busy {
+        /// How many.
+        programs: usize,
+    },
+    /// The module of the job cannot run.
+    #[error(transparent)]
+    Module(#[from] ModuleError),
+    /// A limit of the job is beyond what this node grants.
+    #[error(
+        "the job asks for {asked} bytes of {what}, and this node grants {granted}; ask for less, or another node"
+    )]
+    LimitTooLarge {
+        /// Of what.
+        what: &'static str,
+        /// What the job asks for.
+        asked: u64,
+        /// What there is at most.
+        granted: u64,
+    },
     /// An executor knows the kind of the program and refuses this one.
     #[error("the program {program} cannot run here: {reason}")]
     Rejected {

@@ -1,16 +1,24 @@
 #![doc = include_str!("../README.md")]
 
+mod abi;
 mod combine;
 mod control;
 mod executor;
+mod lru;
+mod module;
 mod operation;
 mod pool;
 mod program;
+mod store;
 mod text;
+#[cfg(all(feature = "wasm", not(target_arch = "wasm32")))]
+mod wasm;
 
+pub use abi::{ABI_VERSION, Returned};
 pub use combine::{Combiner, Digest, WrongResult};
-pub use control::{Canceller, Control, Limits};
+pub use control::{Canceller, Control, Limits, ZeroLimit};
 pub use executor::{BuiltinExecutor, Executor, Executors, Unsupported};
+pub use module::ModuleError;
 pub use operation::{FNV64_START, Operation, OperationError};
 pub use pool::{
     Bound, CLIENT_BYTES, CLIENT_TASKS, Completion, Completions, Full, MAX_WORKERS, Pool,
@@ -18,3 +26,11 @@ pub use pool::{
     Throttle, ThrottleError, Work, worker_limit,
 };
 pub use program::{Program, TaskError, TaskInput};
+pub use store::{ProgramHash, ProgramStore, STORE_BYTES};
+#[cfg(all(feature = "wasm", not(target_arch = "wasm32")))]
+pub use wasm::{
+    CACHE_BYTES, COMPILE_THREADS, COMPILE_TIME, COMPILED_BYTES, DEFAULT_DEADLINE, DEFAULT_FUEL,
+    DEFAULT_MEMORY, DEFAULT_OUTPUT, MAX_ALL_LOCALS, MAX_FUNCTION_BYTES, MAX_FUNCTIONS, MAX_ITEMS,
+    MAX_LOCALS, MAX_MEMORY, MAX_OUTPUT, MAX_STACK, MAX_TABLE_ELEMENTS, MAX_TABLES, WasmConfig,
+    WasmError, WasmExecutor,
+};

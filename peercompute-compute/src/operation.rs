@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use bytes::Bytes;
 use peercompute_proto::v1;
 
-use crate::{Control, Program, TaskError, TaskInput, Unsupported, text::quote};
+use crate::{Control, Program, TaskError, TaskInput, Unsupported, executor::kind, text::quote};
 
 /// A built-in operation over a range of bytes: what every worker can run.
 ///
@@ -186,6 +186,9 @@ impl TryFrom<&v1::Program> for Operation {
     fn try_from(program: &v1::Program) -> Result<Self, Unsupported> {
         match &program.program {
             Some(v1::program::Program::Builtin(builtin)) => Ok(Self::try_from(builtin)?),
+            Some(_) => Err(Unsupported::UnknownProgram {
+                program: kind(program).to_owned(),
+            }),
             None => Err(Unsupported::NoProgram),
         }
     }

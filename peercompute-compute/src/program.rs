@@ -6,7 +6,7 @@ use peercompute_rt::{MaybeSend, MaybeSync};
 
 use crate::Control;
 
-/// Something that a task can run: a built-in operation, and later a WebAssembly module, a GPU kernel or a closure of the application.
+/// Something that a task can run: a built-in operation, a WebAssembly module, a GPU kernel or a closure of the application.
 ///
 /// One program serves all tasks of its job, several at a time, so that what it prepares (a compiled module, a pipeline) is prepared once.
 pub trait Program: MaybeSend + MaybeSync {
@@ -98,6 +98,52 @@ pub enum TaskError {
         /// What is wrong with it, and the remedy.
         reason: String,
     },
+    /// It spent all its fuel. It does so on every native worker that grants as much.
+    #[error(
+        "the program spent its fuel of {limit}; give it more fuel or less input, or look for a loop that does not end"
+    )]
+    OutOfFuel {
+        /// The limit.
+        limit: u64,
+    },
+    /// It broke off, or could not begin, after more memory than its limit was refused to it.
+    #[error(
+        "the program needs more than its {limit} bytes of memory ({reason}); raise the limit or give it less input"
+    )]
+    OutOfMemory {
+        /// The limit in bytes.
+        limit: u64,
+        /// What it did then.
+        reason: String,
+    },
+    /// Its calls went deeper than the stack.
+    #[error(
+        "the program's calls went deeper than its stack of {limit} bytes; have it recurse less or keep large values in its memory"
+    )]
+    StackOverflow {
+        /// The stack in bytes.
+        limit: u64,
+    },
+    /// The program gave up by itself, and says why.
+    #[error("the program gave up: {message}")]
+    GaveUp {
+        /// What it says, at most [`TaskError::MAX_MESSAGE`] bytes.
+        message: String,
+    },
+    /// The program does not keep to the task ABI.
+    #[error("the program does not keep to the task ABI: {reason}")]
+    AbiViolated {
+        /// What it does, and what it should.
+        reason: String,
+    },
+    /// The worker has given up on too many programs that did not end, and starts no further one of this kind.
+    #[error(
+        "{abandoned} programs of this worker did not end when they were told to; have them ask their control, and restart the worker"
+    )]
+    TooManyAbandoned {
+        /// How many still run.
+        abandoned: usize,
+    },
     /// The program broke off by itself.
     #[error("the program broke off: {reason}")]
     Trapped {
@@ -116,6 +162,9 @@ impl TaskError {
     /// The most bytes of a panic's message that are kept.
     pub const MAX_PANIC_MESSAGE: usize = 256;
 
+    /// The most bytes of what a program says when it gives up.
+    pub const MAX_MESSAGE: usize = 512;
+
     /// How the wire says this.
     pub const fn reason(&self) -> v1::TaskFailureReason {
         match self {
@@ -123,7 +172,14 @@ impl TaskError {
             Self::DeadlineExceeded { .. } => v1::TaskFailureReason::Deadline,
             Self::OutputTooLarge { .. } => v1::TaskFailureReason::OutputTooLarge,
             Self::InvalidInput { .. } => v1::TaskFailureReason::Invalid,
-            Self::Trapped { .. } | Self::Panicked { .. } => v1::TaskFailureReason::Trap,
+            Self::OutOfFuel { .. } => v1::TaskFailureReason::Fuel,
+            Self::OutOfMemory { .. } => v1::TaskFailureReason::Memory,
+            Self::GaveUp { .. } => v1::TaskFailureReason::GaveUp,
+            Self::TooManyAbandoned { .. } => v1::TaskFailureReason::Refused,
+            Self::AbiViolated { .. }
+            | Self::StackOverflow { .. }
+            | Self::Trapped { .. }
+            | Self::Panicked { .. } => v1::TaskFailureReason::Trap,
         }
     }
 }

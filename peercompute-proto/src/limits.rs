@@ -42,6 +42,10 @@ pub const MAX_TASK_FRAME: usize = 9 * 1024 * 1024;
 pub const MAX_TASK_INPUT: usize = 8 * 1024 * 1024;
 /// Bytes of the value that one task gives.
 pub const MAX_TASK_VALUE: usize = 8 * 1024 * 1024;
+/// Bytes of a WebAssembly module. A number that a message only names, so that no decoder checks it: who prepares the program does.
+pub const MAX_MODULE: usize = 16 * 1024 * 1024;
+/// Bytes of the text of a shader; as with [`MAX_MODULE`], no decoder checks it.
+pub const MAX_SHADER: usize = 1024 * 1024;
 /// Bytes of data in one [`BlobChunk`](crate::v1::BlobChunk).
 pub const MAX_BLOB_CHUNK: usize = 1024 * 1024;
 /// Bytes of a [`BlobFrame`](crate::v1::BlobFrame): a full chunk, and a binding.
@@ -59,6 +63,12 @@ pub const MAX_PROVIDER: usize = 64;
 pub const MAX_EVENT_TYPE: usize = 64;
 /// Bytes of the name of a built-in operation.
 pub const MAX_OPERATION: usize = 64;
+/// Bytes of the name of a closure that an application has registered.
+pub const MAX_NATIVE_NAME: usize = 64;
+/// Bytes of the name of a shader's entry point.
+pub const MAX_ENTRY_POINT: usize = 64;
+/// Bytes of a shader's uniforms.
+pub const MAX_UNIFORMS: usize = 4096;
 /// Bytes of an address.
 pub const MAX_ADDRESS: usize = 512;
 /// Bytes of a text that explains a failure to people.

@@ -109,8 +109,22 @@ rules! {
     BUILTIN_PROGRAM: BuiltinProgram {
         operation = 1 Length(MAX_OPERATION),
     }
+    WASM_PROGRAM: WasmProgram {
+        hash = 1 Exactly(HASH_SIZE),
+    }
+    WGSL_PROGRAM: WgslProgram {
+        hash = 1 Exactly(HASH_SIZE),
+        entry_point = 3 Length(MAX_ENTRY_POINT),
+        uniforms = 8 Length(MAX_UNIFORMS),
+    }
+    NATIVE_PROGRAM: NativeProgram {
+        name = 1 Length(MAX_NATIVE_NAME),
+    }
     PROGRAM: Program {
         builtin = 1 One(&BUILTIN_PROGRAM),
+        wasm = 2 One(&WASM_PROGRAM),
+        wgsl = 3 One(&WGSL_PROGRAM),
+        native = 4 One(&NATIVE_PROGRAM),
     }
     TASK_LIMITS: TaskLimits {}
     TASK_SPEC: TaskSpec {

@@ -22,6 +22,12 @@ pub enum FailureReason {
     OutputTooLarge,
     /// The worker gave it up.
     Cancelled,
+    /// It spent more fuel than the job's limit or the worker's.
+    Fuel,
+    /// It needs more memory than the job's limit or the worker's.
+    Memory,
+    /// The program itself gave up, and says why; it does so everywhere.
+    GaveUp,
     /// The worker was silent for the whole lease. Only the submitter finds this; a worker that names it says [`Deadline`](Self::Deadline) on the wire.
     LeaseExpired,
     /// The worker's stream was lost. Only the submitter finds this; on the wire it would be [`Cancelled`](Self::Cancelled).
@@ -72,6 +78,9 @@ impl fmt::Display for FailureReason {
             Self::Deadline => "the deadline has passed",
             Self::OutputTooLarge => "the output is too large",
             Self::Cancelled => "the worker gave it up",
+            Self::Fuel => "the fuel is spent",
+            Self::Memory => "the memory is not enough",
+            Self::GaveUp => "the program gave up",
             Self::LeaseExpired => "the lease has expired",
             Self::WorkerLost => "the worker was lost",
             Self::Unknown => "for an unknown reason",
@@ -90,6 +99,9 @@ impl From<TaskFailureReason> for FailureReason {
             TaskFailureReason::Deadline => Self::Deadline,
             TaskFailureReason::OutputTooLarge => Self::OutputTooLarge,
             TaskFailureReason::Cancelled => Self::Cancelled,
+            TaskFailureReason::Fuel => Self::Fuel,
+            TaskFailureReason::Memory => Self::Memory,
+            TaskFailureReason::GaveUp => Self::GaveUp,
         }
     }
 }
@@ -104,6 +116,9 @@ impl From<FailureReason> for TaskFailureReason {
             FailureReason::Deadline | FailureReason::LeaseExpired => Self::Deadline,
             FailureReason::OutputTooLarge => Self::OutputTooLarge,
             FailureReason::Cancelled | FailureReason::WorkerLost => Self::Cancelled,
+            FailureReason::Fuel => Self::Fuel,
+            FailureReason::Memory => Self::Memory,
+            FailureReason::GaveUp => Self::GaveUp,
             FailureReason::Unknown => Self::Unspecified,
         }
     }

@@ -431,7 +431,9 @@ fn a_program_that_no_node_knows_fails_with_the_reason() {
             .as_mut()
             .and_then(|program| program.program.as_mut())
             .unwrap();
-        let peercompute_proto::v1::program::Program::Builtin(builtin) = program;
+        let peercompute_proto::v1::program::Program::Builtin(builtin) = program else {
+            unreachable!("an operation is built in");
+        };
         builtin.operation = "dance".to_owned();
         let (mut sender, mut results) = node.submit(spec).unwrap().split();
         sender.push(tasks(3)).await.unwrap();

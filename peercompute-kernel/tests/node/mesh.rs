@@ -119,7 +119,9 @@ fn what_nobody_in_the_room_can_run_fails_with_the_reason() {
         let node = world.submitter(&[address], never()).await;
         let mut spec: peercompute_proto::v1::TaskSpec = Operation::Noop.into();
         let program = spec.program.as_mut().unwrap().program.as_mut().unwrap();
-        let peercompute_proto::v1::program::Program::Builtin(builtin) = program;
+        let peercompute_proto::v1::program::Program::Builtin(builtin) = program else {
+            unreachable!("an operation is built in");
+        };
         builtin.operation = "dance".to_owned();
         let (mut sender, mut results) = node.submit(spec).unwrap().split();
         sender.push(tasks(3)).await.unwrap();

@@ -471,7 +471,7 @@ pub struct TaskHello {
 /// What to run.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Program {
-    #[prost(oneof = "program::Program", tags = "1")]
+    #[prost(oneof = "program::Program", tags = "1, 2, 3, 4")]
     pub program: ::core::option::Option<program::Program>,
 }
 /// Nested message and enum types in `Program`.
@@ -480,6 +480,12 @@ pub mod program {
     pub enum Program {
         #[prost(message, tag = "1")]
         Builtin(super::BuiltinProgram),
+        #[prost(message, tag = "2")]
+        Wasm(super::WasmProgram),
+        #[prost(message, tag = "3")]
+        Wgsl(super::WgslProgram),
+        #[prost(message, tag = "4")]
+        Native(super::NativeProgram),
     }
 }
 /// A built-in operation over a range of bytes.
@@ -492,6 +498,49 @@ pub struct BuiltinProgram {
     #[prost(uint32, tag = "2")]
     pub immediate: u32,
 }
+/// A WebAssembly module that follows the task ABI (peercompute-guest/README.md says what that is). A worker that does not have it asks for the blob of this hash.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WasmProgram {
+    /// BLAKE3 of the module's bytes (32 bytes, always there).
+    #[prost(bytes = "bytes", tag = "1")]
+    pub hash: ::prost::bytes::Bytes,
+    /// The module's length in bytes, at most 16 MiB.
+    #[prost(uint64, tag = "2")]
+    pub size: u64,
+}
+/// A compute shader in WGSL. A worker that does not have its text asks for the blob of this hash.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WgslProgram {
+    /// BLAKE3 of the text in UTF-8 (32 bytes, always there).
+    #[prost(bytes = "bytes", tag = "1")]
+    pub hash: ::prost::bytes::Bytes,
+    /// The text's length in bytes, at most 1 MiB.
+    #[prost(uint64, tag = "2")]
+    pub size: u64,
+    /// The function to start (at most 64 bytes).
+    #[prost(string, tag = "3")]
+    pub entry_point: ::prost::alloc::string::String,
+    /// How many workgroups run.
+    #[prost(uint32, tag = "4")]
+    pub workgroups_x: u32,
+    #[prost(uint32, tag = "5")]
+    pub workgroups_y: u32,
+    #[prost(uint32, tag = "6")]
+    pub workgroups_z: u32,
+    /// The length of the result, at most 8 MiB.
+    #[prost(uint64, tag = "7")]
+    pub output_bytes: u64,
+    /// What all tasks of the job have in common (at most 4096 bytes).
+    #[prost(bytes = "bytes", tag = "8")]
+    pub uniforms: ::prost::bytes::Bytes,
+}
+/// A closure that the application on the worker has registered.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NativeProgram {
+    /// The name under which it did (at most 64 bytes).
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
 /// Bounds that a task must stay within; 0 leaves a bound to the worker.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TaskLimits {
@@ -499,6 +548,12 @@ pub struct TaskLimits {
     pub max_output_bytes: u64,
     #[prost(uint64, tag = "2")]
     pub deadline_ms: u64,
+    /// Linear memory of a WebAssembly module, in bytes; whole pages of 64 KiB count.
+    #[prost(uint64, tag = "3")]
+    pub memory_bytes: u64,
+    /// What a WebAssembly module may spend: about one for each instruction. How much it spends is the same on all native workers, so all of them come to the same verdict.
+    #[prost(uint64, tag = "4")]
+    pub fuel: u64,
 }
 /// What all tasks of a job have in common.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -629,6 +684,12 @@ pub enum TaskFailureReason {
     Deadline = 5,
     OutputTooLarge = 6,
     Cancelled = 7,
+    /// It spent more fuel than its limit; it does so on every native worker that grants as much.
+    Fuel = 8,
+    /// It needs more memory than its limit; it does so on every worker that grants as much.
+    Memory = 9,
+    /// The program itself gave up, and says why in the message; it does so everywhere.
+    GaveUp = 10,
 }
 impl TaskFailureReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -645,6 +706,9 @@ impl TaskFailureReason {
             Self::Deadline => "TASK_FAILURE_REASON_DEADLINE",
             Self::OutputTooLarge => "TASK_FAILURE_REASON_OUTPUT_TOO_LARGE",
             Self::Cancelled => "TASK_FAILURE_REASON_CANCELLED",
+            Self::Fuel => "TASK_FAILURE_REASON_FUEL",
+            Self::Memory => "TASK_FAILURE_REASON_MEMORY",
+            Self::GaveUp => "TASK_FAILURE_REASON_GAVE_UP",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -658,6 +722,9 @@ impl TaskFailureReason {
             "TASK_FAILURE_REASON_DEADLINE" => Some(Self::Deadline),
             "TASK_FAILURE_REASON_OUTPUT_TOO_LARGE" => Some(Self::OutputTooLarge),
             "TASK_FAILURE_REASON_CANCELLED" => Some(Self::Cancelled),
+            "TASK_FAILURE_REASON_FUEL" => Some(Self::Fuel),
+            "TASK_FAILURE_REASON_MEMORY" => Some(Self::Memory),
+            "TASK_FAILURE_REASON_GAVE_UP" => Some(Self::GaveUp),
             _ => None,
         }
     }

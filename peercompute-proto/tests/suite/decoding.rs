@@ -175,6 +175,12 @@ pub(crate) struct Bad {
     pub(crate) decode: fn(Bytes) -> Result<(), DecodeError>,
 }
 
+/// An offer of a program: the member of the `oneof` with this tag.
+fn offered(tag: u32, program: Wire) -> Wire {
+    let program = empty().message(1, empty().message(tag, program));
+    empty().message(2, empty().message(2, program))
+}
+
 fn bad<M: Message>(name: &'static str, error: &'static str, bytes: Wire) -> Bad {
     Bad {
         name,
@@ -513,6 +519,26 @@ pub(crate) fn bad_ones() -> Vec<Bad> {
             ),
         ),
         bad::<v1::TaskFrame>(
+            "native_name",
+            "field_too_long",
+            offered(4, empty().bytes(1, &[b'n'; 65])),
+        ),
+        bad::<v1::TaskFrame>(
+            "entry_point",
+            "field_too_long",
+            offered(3, empty().bytes(1, &[0; 32]).bytes(3, &[b'e'; 65])),
+        ),
+        bad::<v1::TaskFrame>(
+            "uniforms",
+            "field_too_long",
+            offered(
+                3,
+                empty()
+                    .bytes(1, &[0; 32])
+                    .bytes(8, &[0; limits::MAX_UNIFORMS + 1]),
+            ),
+        ),
+        bad::<v1::TaskFrame>(
             "failure_text",
             "field_too_long",
             empty().message(7, empty().message(2, empty().bytes(3, &[b'm'; 513]))),
@@ -529,6 +555,12 @@ pub(crate) fn bad_ones() -> Vec<Bad> {
             "field_length",
             empty().bytes(2, &scope[1..]),
         ),
+        bad::<v1::TaskFrame>(
+            "module_of_31_bytes_of_hash",
+            "field_length",
+            offered(2, empty().bytes(1, &[0; 31])),
+        ),
+        bad::<v1::TaskFrame>("shader_without_hash", "field_length", offered(3, empty())),
         bad::<v1::TaskFrame>(
             "scope_of_33_bytes_in_a_hello",
             "field_length",

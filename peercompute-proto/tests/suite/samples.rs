@@ -305,8 +305,44 @@ fn tasks(visitor: &mut impl Visitor) {
         limits: Some(v1::TaskLimits {
             max_output_bytes: 8,
             deadline_ms: 30_000,
+            ..v1::TaskLimits::default()
         }),
     };
+    let offer = |program, limits| {
+        frame(Frame::Offer(v1::TaskOffer {
+            job: 2,
+            spec: Some(v1::TaskSpec {
+                program: Some(v1::Program {
+                    program: Some(program),
+                }),
+                limits,
+            }),
+            lease_ms: 5_000,
+        }))
+    };
+    let wasm = v1::program::Program::Wasm(v1::WasmProgram {
+        hash: Bytes::from((0x40..0x60).collect::<Vec<u8>>()),
+        size: 16 << 20,
+    });
+    let wasm_limits = v1::TaskLimits {
+        max_output_bytes: 1 << 20,
+        deadline_ms: 2_000,
+        memory_bytes: 64 << 20,
+        fuel: 100_000_000_000,
+    };
+    let wgsl = v1::program::Program::Wgsl(v1::WgslProgram {
+        hash: Bytes::from((0x60..0x80).collect::<Vec<u8>>()),
+        size: 1 << 20,
+        entry_point: "main".to_owned(),
+        workgroups_x: 64,
+        workgroups_y: 8,
+        workgroups_z: 1,
+        output_bytes: 8 << 20,
+        uniforms: Bytes::from_static(&[0, 0, 0x80, 0x3f]),
+    });
+    let native = v1::program::Program::Native(v1::NativeProgram {
+        name: "protein fold".to_owned(),
+    });
     let leases = vec![
         v1::TaskLease {
             task: 129,
@@ -348,6 +384,9 @@ fn tasks(visitor: &mut impl Visitor) {
             capabilities: Some(capabilities()),
         }));
         "TaskFrame.offer" frame(Frame::Offer(v1::TaskOffer { job: 1, spec: Some(spec), lease_ms: 10_000 }));
+        "TaskFrame.wasm" offer(wasm, Some(wasm_limits));
+        "TaskFrame.wgsl" offer(wgsl, None);
+        "TaskFrame.native" offer(native, None);
         "TaskFrame.claim" frame(Frame::Claim(v1::TaskClaim { job: 1, window: 64, window_bytes: 16 << 20 }));
         "TaskFrame.leases" frame(Frame::Leases(v1::TaskLeases { job: 1, tasks: leases }));
         "TaskFrame.renewal" frame(Frame::Renewal(v1::TaskLeaseRenewal { job: 1, tasks: vec![129, 0] }));

@@ -415,11 +415,35 @@ fn task_spec() -> impl Strategy<Value = v1::TaskSpec> {
             immediate,
         })
     });
-    let program = of(builtin).prop_map(|program| v1::Program { program });
+    let wasm = (hash(), any::<u64>())
+        .prop_map(|(hash, size)| v1::program::Program::Wasm(v1::WasmProgram { hash, size }));
+    let wgsl = (
+        (hash(), any::<u64>(), name(), bytes(48)),
+        (any::<u32>(), any::<u32>(), any::<u32>(), any::<u64>()),
+    )
+        .prop_map(|((hash, size, entry_point, uniforms), (x, y, z, output))| {
+            v1::program::Program::Wgsl(v1::WgslProgram {
+                hash,
+                size,
+                entry_point,
+                workgroups_x: x,
+                workgroups_y: y,
+                workgroups_z: z,
+                output_bytes: output,
+                uniforms,
+            })
+        });
+    let native = name().prop_map(|name| v1::program::Program::Native(v1::NativeProgram { name }));
+    let program =
+        of(prop_oneof![builtin, wasm, wgsl, native]).prop_map(|program| v1::Program { program });
     let limits =
-        (any::<u64>(), any::<u64>()).prop_map(|(max_output_bytes, deadline_ms)| v1::TaskLimits {
-            max_output_bytes,
-            deadline_ms,
+        any::<[u64; 4]>().prop_map(|[max_output_bytes, deadline_ms, memory_bytes, fuel]| {
+            v1::TaskLimits {
+                max_output_bytes,
+                deadline_ms,
+                memory_bytes,
+                fuel,
+            }
         });
     (of(program), of(limits)).prop_map(|(program, limits)| v1::TaskSpec { program, limits })
 }

@@ -313,7 +313,9 @@ impl Source {
                 Err(failure) => {
                     good += usize::from(failure.reason != FailureReason::Refused);
                     match failure.reason {
-                        FailureReason::Invalid => self.end(member.entry, Err(failure), events),
+                        FailureReason::Invalid | FailureReason::GaveUp => {
+                            self.end(member.entry, Err(failure), events)
+                        }
                         FailureReason::Unsupported | FailureReason::Refused if count > 1 => {
                             missing = true;
                             if verdict.is_some() {

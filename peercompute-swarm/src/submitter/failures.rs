@@ -94,7 +94,7 @@ impl Submitter {
                 self.put_aside(now, index, false);
                 self.count_attempt(entry, failure, returned);
             }
-            FailureReason::Invalid => self.fail(entry, failure),
+            FailureReason::Invalid | FailureReason::GaveUp => self.fail(entry, failure),
             _ => self.count_attempt(entry, failure, returned),
         }
         Ok(())
@@ -114,7 +114,7 @@ impl Submitter {
         for &entry in &held {
             match failure.reason {
                 FailureReason::Unsupported | FailureReason::Refused => returned.push(entry),
-                FailureReason::Invalid => self.fail(entry, failure.clone()),
+                FailureReason::Invalid | FailureReason::GaveUp => self.fail(entry, failure.clone()),
                 _ => self.count_attempt(entry, failure.clone(), returned),
             }
         }

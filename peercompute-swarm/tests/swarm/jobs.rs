@@ -35,10 +35,15 @@ fn fail(desk: &mut Desk, worker: WorkerId, job: JobId, reason: Wire, times: usiz
 }
 
 #[test]
-fn invalid_input_fails_the_task_at_once() {
-    let (mut desk, job) = Desk::with_job(1, &[A], 1);
-    fail(&mut desk, A, job, Wire::Invalid, 1);
-    assert_eq!(failed(&desk.events()), [(0, FailureReason::Invalid)]);
+fn what_fails_everywhere_fails_the_task_at_once() {
+    for (wire, reason) in [
+        (Wire::Invalid, FailureReason::Invalid),
+        (Wire::GaveUp, FailureReason::GaveUp),
+    ] {
+        let (mut desk, job) = Desk::with_job(1, &[A], 1);
+        fail(&mut desk, A, job, wire, 1);
+        assert_eq!(failed(&desk.events()), [(0, reason)]);
+    }
 }
 
 #[test]
@@ -48,6 +53,8 @@ fn other_failures_are_final_the_third_time() {
         (Wire::Deadline, FailureReason::Deadline),
         (Wire::OutputTooLarge, FailureReason::OutputTooLarge),
         (Wire::Cancelled, FailureReason::Cancelled),
+        (Wire::Fuel, FailureReason::Fuel),
+        (Wire::Memory, FailureReason::Memory),
         (Wire::Unspecified, FailureReason::Unknown),
     ];
     for (wire, reason) in cases {

@@ -1,0 +1,8 @@
+;; Wants to write to a file.
+(module
+  (import "wasi_snapshot_preview1" "fd_write"
+    (func (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (func (export "abi_version") (result i32) i32.const 1)
+  (func (export "alloc") (param i32) (result i32) i32.const 1024)
+  (func (export "run") (param i32 i32) (result i64) i64.const 0))

@@ -1,0 +1,18 @@
+;; Makes NaNs in every way that leaves their bits to the processor, and gives them back.
+(module
+  (memory (export "memory") 1)
+  (func (export "abi_version") (result i32) i32.const 1)
+  (func (export "alloc") (param i32) (result i32) i32.const 1024)
+  (func (export "run") (param $in i32) (param i32) (result i64)
+    (local $x f64) (local $y f32)
+    (local.set $x (f64.load (local.get $in)))
+    (local.set $y (f32.load (local.get $in)))
+    (f64.store (i32.const 0) (f64.div (f64.const 0) (f64.const 0)))
+    (f64.store (i32.const 8) (f64.add (local.get $x) (f64.const nan:0x4000000000000)))
+    (f64.store (i32.const 16) (f64.sqrt (f64.const -1)))
+    (f64.store (i32.const 24) (f64.min (local.get $x) (f64.const nan)))
+    (f32.store (i32.const 32) (f32.sub (local.get $y) (f32.const -nan:0x200000)))
+    (f32.store (i32.const 36) (f32.demote_f64 (f64.mul (local.get $x) (f64.const inf))))
+    (v128.store (i32.const 40)
+      (f32x4.div (v128.const f32x4 0 -0 inf 1) (v128.const f32x4 0 0 inf 0)))
+    i64.const 56))

@@ -1,0 +1,6 @@
+;; Its result begins in its memory and ends beyond.
+(module
+  (memory (export "memory") 1)
+  (func (export "abi_version") (result i32) i32.const 1)
+  (func (export "alloc") (param i32) (result i32) i32.const 1024)
+  (func (export "run") (param i32 i32) (result i64) i64.const 0x0000ffff_00000002))

@@ -1,0 +1,6 @@
+;; Has a result of 32 MiB, which are there.
+(module
+  (memory (export "memory") 513)
+  (func (export "abi_version") (result i32) i32.const 1)
+  (func (export "alloc") (param i32) (result i32) i32.const 1024)
+  (func (export "run") (param i32 i32) (result i64) i64.const 0x2000000))

@@ -1,0 +1,7 @@
+;; Begins with a table of a thousand million elements.
+(module
+  (memory (export "memory") 1)
+  (func (export "abi_version") (result i32) i32.const 1)
+  (func (export "alloc") (param i32) (result i32) i32.const 1024)
+  (table 1000000000 funcref)
+  (func (export "run") (param i32 i32) (result i64) i64.const 0))

@@ -1,0 +1,1 @@
+//! The same module in another engine.
