@@ -1,6 +1,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use peercompute_compute::{Executor, Executors, PoolConfig, ProgramStore};
+#[cfg(all(feature = "wasm", not(target_arch = "wasm32")))]
+use peercompute_compute::{WasmConfig, WasmExecutor};
 use peercompute_net::{Multiaddr, NetworkConfig, Transport};
 use peercompute_proto::v1::StreamBinding;
 use peercompute_rt::Runtime;
@@ -25,6 +27,8 @@ pub struct NodeBuilder {
     metadata: BTreeMap<String, String>,
     executors: Executors,
     store: ProgramStore,
+    #[cfg(all(feature = "wasm", not(target_arch = "wasm32")))]
+    wasm: Option<WasmConfig>,
     pool: PoolConfig,
     cooperative: bool,
     serves: bool,
@@ -45,6 +49,8 @@ impl Default for NodeBuilder {
             metadata: BTreeMap::new(),
             executors: Executors::default(),
             store: ProgramStore::new(),
+            #[cfg(all(feature = "wasm", not(target_arch = "wasm32")))]
+            wasm: None,
             pool: PoolConfig::default(),
             cooperative: false,
             serves: true,
@@ -110,6 +116,15 @@ impl NodeBuilder {
         Self { store, ..self }
     }
 
+    /// Runs WebAssembly modules, within the limits that are set here. Otherwise none are run. Needs the feature `wasm`, natively.
+    #[cfg(all(feature = "wasm", not(target_arch = "wasm32")))]
+    pub fn wasm(self, config: WasmConfig) -> Self {
+        Self {
+            wasm: Some(config),
+            ..self
+        }
+    }
+
     /// How many tasks run at once and how much of the machine they may use. The default is every core but one.
     pub fn pool(self, pool: PoolConfig) -> Self {
         Self { pool, ..self }
@@ -169,6 +184,15 @@ impl NodeBuilder {
                 });
             }
         }
+        #[cfg_attr(
+            not(all(feature = "wasm", not(target_arch = "wasm32"))),
+            expect(unused_mut, reason = "there is nothing to add")
+        )]
+        let mut executors = self.executors;
+        #[cfg(all(feature = "wasm", not(target_arch = "wasm32")))]
+        if let Some(config) = self.wasm {
+            executors = executors.with(WasmExecutor::new(self.store.clone(), config)?);
+        }
         network.listen = self.listen;
         network.relays = self.relays;
         network.bootstrap = self.bootstrap;
@@ -179,7 +203,7 @@ impl NodeBuilder {
             runtime,
             transport: self.transport,
             network,
-            executors: self.executors,
+            executors,
             store: self.store,
             pool: self.pool,
             cooperative: self.cooperative,

@@ -11,6 +11,10 @@ pub enum BuildError {
     /// The game or the room has no usable name.
     #[error(transparent)]
     Scope(#[from] ScopeError),
+    /// The engine for WebAssembly modules does not start.
+    #[cfg(all(feature = "wasm", not(target_arch = "wasm32")))]
+    #[error(transparent)]
+    Wasm(#[from] peercompute_compute::WasmError),
     /// Addresses were given to a node that has no network.
     #[error(
         "`{address}` cannot be used: the node has no transport; give it one with NodeBuilder::transport"

@@ -17,11 +17,9 @@ use peercompute_net::PeerId;
 use peercompute_proto::v1::{Capabilities, StreamBinding, TaskSpec};
 use peercompute_rt::{BoxFuture, Runtime};
 use peercompute_swarm::{Assignment, Failure, JobId, Ticket, Worker, WorkerConfig, WorkerEvent};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 
 pub(crate) use prepare::{Preparing, Under};
-
-use prepare::MAX_BUILDERS;
 
 use crate::{
     clock::now,
@@ -43,7 +41,6 @@ pub(crate) struct Workshop {
     cooperative: bool,
     executors: Executors,
     programs: Arc<Programs>,
-    builders: Semaphore,
     binding: StreamBinding,
     state: Mutex<State>,
 }
@@ -97,7 +94,6 @@ impl Workshop {
             cooperative,
             executors,
             programs,
-            builders: Semaphore::new(MAX_BUILDERS),
             binding,
             state: Mutex::default(),
         }

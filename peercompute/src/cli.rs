@@ -233,12 +233,15 @@ pub(crate) struct RunArgs {
     /// The files to work on.
     ///
     /// They are read piece by piece, whatever their size. Pipes and devices are no files.
-    #[arg(value_name = "FILE", required = true)]
+    #[arg(value_name = "FILE", required_unless_present_any = PROGRAMS, conflicts_with_all = PROGRAMS)]
     pub(crate) files: Vec<PathBuf>,
 
     /// The operation; repeatable.
-    #[arg(long = "op", value_name = "NAME", required = true)]
+    #[arg(long = "op", value_name = "NAME", required_unless_present_any = PROGRAMS, conflicts_with_all = PROGRAMS)]
     pub(crate) operations: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) program: ProgramArgs,
 
     /// What counteq, xor and add work with, 0 to 255.
     ///

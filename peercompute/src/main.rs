@@ -2,6 +2,7 @@
 
 mod address;
 mod bench;
+mod cache;
 mod cli;
 mod control;
 mod failure;

@@ -2,10 +2,8 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use peercompute_compute::{PoolConfig, Throttle};
-use peercompute_kernel::{
-    BuildError, LocalFallback, NodeBuilder, NodeKernel, StartError, Topology,
-};
+use peercompute_compute::{PoolConfig, Throttle, WasmConfig};
+use peercompute_kernel::{BuildError, LocalFallback, NodeBuilder, NodeKernel, StartError};
 use peercompute_net::{
     Identity, IdentityFileError, Libp2pConfig, Libp2pTransport, ListenError, Multiaddr,
     NetworkStartError, PeerId, multiaddr::Protocol,
@@ -13,8 +11,8 @@ use peercompute_net::{
 use peercompute_rt::Runtime;
 
 use crate::{
-    address,
-    cli::{MeetArgs, NodeArgs},
+    address, cache,
+    cli::{MeetArgs, NodeArgs, RunArgs},
     failure::Failure,
 };
 
@@ -40,6 +38,7 @@ pub(crate) fn worker(args: &NodeArgs) -> Result<NodeKernel, Failure> {
         .topology(args.topology)
         .neighbours(args.neighbours)
         .pool(PoolConfig::new().with_throttle(throttle))
+        .wasm(modules())
         .local_fallback(LocalFallback::Never {
             patience: Duration::ZERO,
         });
@@ -58,28 +57,37 @@ pub(crate) fn worker(args: &NodeArgs) -> Result<NodeKernel, Failure> {
 }
 
 /// A node that hands out tasks and runs none for others.
-pub(crate) fn submitter(
-    args: &MeetArgs,
-    topology: Topology,
-    neighbours: usize,
-    fallback: LocalFallback,
-) -> Result<NodeKernel, Failure> {
-    if args.relay.is_empty() && args.peer.is_empty() && !args.lan {
+pub(crate) fn submitter(args: &RunArgs) -> Result<NodeKernel, Failure> {
+    let patience = args.patience;
+    let fallback = if args.no_local {
+        LocalFallback::Never { patience }
+    } else {
+        LocalFallback::WhenAlone { patience }
+    };
+    let meet = &args.meet;
+    let is_alone = meet.relay.is_empty() && meet.peer.is_empty() && !meet.lan;
+    let mut builder = if is_alone {
         // Nobody to meet: the node is alone from the start.
-        return build(
-            NodeKernel::builder()
-                .room(&args.game, &args.room)
-                .local_fallback(fallback),
-        );
-    }
-    let identity = Identity::generate(&Runtime::tokio());
-    build(
-        builder(args, identity)?
+        NodeKernel::builder().room(&meet.game, &meet.room)
+    } else {
+        builder(meet, Identity::generate(&Runtime::tokio()))?
             .serves(false)
-            .topology(topology)
-            .neighbours(neighbours)
-            .local_fallback(fallback),
-    )
+            .topology(args.topology)
+            .neighbours(args.neighbours)
+    };
+    if args.program.wasm.is_some() && !args.no_local {
+        builder = builder.wasm(modules());
+    }
+    build(builder.local_fallback(fallback))
+}
+
+/// How modules run: with the defaults, and their machine code is kept for the next time where there is a directory for it.
+fn modules() -> WasmConfig {
+    let config = WasmConfig::new();
+    match cache::directory() {
+        Some(directory) => config.with_cache(directory.join("modules")),
+        None => config,
+    }
 }
 
 fn builder(args: &MeetArgs, identity: Identity) -> Result<NodeBuilder, Failure> {

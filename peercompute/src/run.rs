@@ -4,6 +4,7 @@ mod chain;
 mod chunks;
 mod input;
 mod order;
+mod program;
 mod progress;
 mod reference;
 mod report;
@@ -69,6 +70,9 @@ enum RunError {
 }
 
 pub(crate) async fn run(args: RunArgs, json: bool, mut stop: StopSignal) -> Result<(), Failure> {
+    if let Some(work) = program::Work::new(&args, json)? {
+        return run_program(&args, &work, json, stop).await;
+    }
     let operations = operations(&args)?;
     if json && args.out.is_none() && operations.iter().any(writes_bytes) {
         return Err(Failure::usage(
@@ -92,17 +96,8 @@ pub(crate) async fn run(args: RunArgs, json: bool, mut stop: StopSignal) -> Resu
         sink,
     });
 
-    let fallback = if args.no_local {
-        LocalFallback::Never {
-            patience: args.patience,
-        }
-    } else {
-        LocalFallback::WhenAlone {
-            patience: args.patience,
-        }
-    };
     let search = RefCell::new(Search::new(&args.meet, args.patience));
-    let node = meet::submitter(&args.meet, args.topology, args.neighbours, fallback)?;
+    let node = meet::submitter(&args)?;
     let outcome = tokio::select! {
         outcome = work(&node, &plan, &operations, !args.no_verify, &search) => Some(outcome),
         () = stop.next() => None,
@@ -125,6 +120,44 @@ pub(crate) async fn run(args: RunArgs, json: bool, mut stop: StopSignal) -> Resu
             args.files.len()
         ))
         .told()),
+    }
+}
+
+/// Runs a program of the user's own.
+async fn run_program(
+    args: &RunArgs,
+    work: &program::Work,
+    json: bool,
+    mut stop: StopSignal,
+) -> Result<(), Failure> {
+    let search = RefCell::new(Search::new(&args.meet, args.patience));
+    let progress = Progress::new(0, false, true);
+    let node = meet::submitter(args)?;
+    let run = async {
+        node.start().await.map_err(meet::start_failure)?;
+        work.run(&node, json).await
+    };
+    let outcome = tokio::select! {
+        outcome = run => Some(outcome),
+        never = follow(&node, &progress, &search) => match never {},
+        () = stop.next() => None,
+    };
+    let reasons = explain(&node, &search);
+    node.stop().await;
+    match outcome {
+        None => {
+            output::note("interrupted: the node has been stopped, nothing is left running");
+            Ok(())
+        }
+        Some(Err(program::WorkError::Alone(error))) => Err(Failure::run(
+            [vec![error.to_string()], reasons].concat().join("\n  "),
+        )),
+        Some(Err(program::WorkError::Failed(failure))) => Err(failure),
+        Some(Ok(0)) => Ok(()),
+        Some(Ok(failed)) => {
+            let failed = output::count(failed as u64, "task");
+            Err(Failure::run(format!("{failed} failed")).told())
+        }
     }
 }
 

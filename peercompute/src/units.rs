@@ -62,6 +62,30 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     })
 }
 
+/// Parses a duration that is not nothing.
+pub(crate) fn some_time(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err(format!("`{text}` is nothing; write for example 2s")),
+        time => Ok(time),
+    }
+}
+
+/// Parses `64`, `64,8` or `64,8,2`: numbers of workgroups.
+pub(crate) fn groups(text: &str) -> Result<[u32; 3], String> {
+    let mut groups = [1; 3];
+    let parts: Vec<&str> = text.split(',').collect();
+    let refused =
+        || format!("`{text}` is not one to three numbers above 0; write for example 64,8");
+    if parts.len() > groups.len() {
+        return Err(refused());
+    }
+    for (group, part) in groups.iter_mut().zip(parts) {
+        let number = part.trim().parse().ok();
+        *group = number.filter(|number| *number > 0).ok_or_else(refused)?;
+    }
+    Ok(groups)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,6 @@
 //! From what a job says it runs to something that runs.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use peercompute_compute::{Executor as _, Program, Unsupported};
 use peercompute_net::PeerId;
@@ -11,8 +11,12 @@ use peercompute_swarm::{Failure, FailureReason};
 use super::Workshop;
 use crate::programs::Wanted;
 
-/// Programs that are compiled at a time, each on a thread of its own; further ones wait.
-pub(super) const MAX_BUILDERS: usize = 2;
+/// How long to wait before a node that prepares too many programs already is asked again.
+const BUSY: [Duration; 3] = [
+    Duration::from_secs(1),
+    Duration::from_secs(4),
+    Duration::from_secs(16),
+];
 
 type Prepared = Result<Arc<dyn Program>, Failure>;
 
@@ -61,26 +65,20 @@ impl Workshop {
         self.build(spec).await.map_err(unsupported)
     }
 
-    /// Compiles, where that may take long on a thread of its own.
-    async fn build(self: Arc<Self>, spec: Arc<TaskSpec>) -> Result<Arc<dyn Program>, Unsupported> {
-        // It is never closed.
-        let _permit = self.builders.acquire().await;
-        #[cfg(not(target_arch = "wasm32"))]
-        if !self.cooperative {
-            let (done, outcome) = futures::channel::oneshot::channel();
-            let (workshop, job) = (self.clone(), spec.clone());
-            let build = move || {
-                // Nobody may be waiting any more.
-                let _ = done.send(workshop.executors.prepare(&job));
-            };
-            let thread = std::thread::Builder::new().name("peercompute-build".to_owned());
-            if thread.spawn(build).is_ok()
-                && let Ok(outcome) = outcome.await
-            {
-                return outcome;
-            }
+    /// Compiles, which may take long.
+    async fn build(&self, spec: Arc<TaskSpec>) -> Result<Arc<dyn Program>, Unsupported> {
+        if self.cooperative {
+            return self.executors.prepare(&spec);
         }
-        self.executors.prepare(&spec)
+        let mut outcome = self.executors.prepare_apart(spec.clone()).await;
+        for wait in BUSY {
+            if !matches!(outcome, Err(Unsupported::Busy { .. })) {
+                break;
+            }
+            self.runtime.sleep(wait).await;
+            outcome = self.executors.prepare_apart(spec.clone()).await;
+        }
+        outcome
     }
 }
 

@@ -16,7 +16,6 @@ use peercompute_proto::{
 };
 use serde::Serialize;
 
-use super::RunError;
 use crate::{
     cli::{ProgramArgs, RunArgs},
     failure::Failure,
@@ -100,18 +99,18 @@ impl Work {
     }
 
     /// Runs all tasks. Gives how many have failed.
-    pub(super) async fn run(&self, node: &NodeKernel, json: bool) -> Result<usize, Failure> {
+    pub(super) async fn run(&self, node: &NodeKernel, json: bool) -> Result<usize, WorkError> {
         node.add_program(self.program.clone());
         let (sender, mut results) = node
             .submit(self.spec.clone())
-            .map_err(Failure::run)?
+            .map_err(|error| WorkError::from(Failure::run(error)))?
             .split();
         let count = self.inputs.len().max(1);
         let push = async {
             match self.push_all(sender).await {
                 // Its results say why it has ended.
                 Err(PushFailure::Ended) => Ok(()),
-                Err(PushFailure::Input(failure)) => Err(failure),
+                Err(PushFailure::Input(failure)) => Err(WorkError::from(failure)),
                 Ok(()) => Ok(()),
             }
         };
@@ -123,8 +122,9 @@ impl Work {
                 .next_batch(&mut batch)
                 .await
                 .map_err(|error| match error {
-                    JobError::Unsupported { message } => Failure::run(message),
-                    other => Failure::run(RunError::from(other)),
+                    JobError::NoWorkers => WorkError::Alone(error),
+                    JobError::Unsupported { message } => Failure::run(message).into(),
+                    other => Failure::run(other).into(),
                 })?
             {
                 for outcome in batch.drain(..) {
@@ -146,20 +146,24 @@ impl Work {
 
     async fn push_all(&self, mut sender: JobSender) -> Result<(), PushFailure> {
         if self.inputs.is_empty() {
-            let task = NewTask::new(Bytes::new());
+            let task = NewTask {
+                state: None,
+                input: Bytes::new(),
+            };
             let pushed = sender.push(vec![task]).await;
             return pushed.map(|_| ()).map_err(|_| PushFailure::Ended);
         }
         for path in &self.inputs {
             let input = if path.as_os_str() == STANDARD_INPUT {
-                let input = tokio::task::spawn_blocking(|| bounded(io::stdin().lock(), MAX_TASK_INPUT));
+                let input =
+                    tokio::task::spawn_blocking(|| bounded(io::stdin().lock(), MAX_TASK_INPUT));
                 input.await.unwrap_or_else(|error| Err(error.to_string()))
             } else {
                 read(path, MAX_TASK_INPUT)
             };
             let input =
                 input.map_err(|error| PushFailure::Input(unusable(path, "input", &error)))?;
-            let pushed = sender.push(vec![NewTask::new(input)]).await;
+            let pushed = sender.push(vec![NewTask { state: None, input }]).await;
             pushed.map_err(|_| PushFailure::Ended)?;
         }
         Ok(())
@@ -216,6 +220,19 @@ impl Work {
         part.write_all(value).map_err(cannot)?;
         part.persist(&path).map_err(|error| cannot(error.error))?;
         Ok(Some(path))
+    }
+}
+
+/// Why not all tasks have ended.
+pub(super) enum WorkError {
+    /// Nobody is there to run them.
+    Alone(JobError),
+    Failed(Failure),
+}
+
+impl From<Failure> for WorkError {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
     }
 }
 
