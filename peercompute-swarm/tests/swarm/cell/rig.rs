@@ -56,6 +56,8 @@ pub(super) struct Node {
     version: u64,
     /// What was put into it beyond its buffer, by links that have gone and took slots with them.
     slack: u32,
+    /// Inputs that may come for workers that compute no more.
+    late: u32,
 }
 
 /// One direction of a link; the other differs in the last bit.
@@ -183,6 +185,7 @@ impl Rig {
             ports: Vec::new(),
             version: 0,
             slack: 0,
+            late: 0,
         });
         let node = self.nodes.len() - 1;
         self.act(node);
@@ -295,7 +298,10 @@ impl Rig {
     }
 
     pub(super) fn set_compute(&mut self, node: usize, compute: f64) {
-        self.nodes[node].config.compute = TaskRate(compute);
+        let state = &mut self.nodes[node];
+        state.config.compute = TaskRate(compute);
+        // What was promised a slot because a worker was idle comes all the same.
+        state.late = state.config.workers;
         self.with(node, |cell, _| cell.set_compute(TaskRate(compute)));
     }
 
@@ -607,7 +613,7 @@ impl Rig {
         if taken <= slots {
             state.slack = 0;
         }
-        let most = slots + u64::from(state.slack);
+        let most = slots + u64::from(state.slack + state.late);
         assert!(taken <= most, "{taken} slots of {most} are taken at {node}");
     }
 
