@@ -11,6 +11,7 @@ use clap::Args;
 use crate::{
     boundary, checks,
     context::Context,
+    guests,
     package,
     summary::{Outcome, Verdict, clock, count, table},
     tools::{NeedsHand, Tool},
@@ -112,6 +113,12 @@ const STEPS: &[Step] = &[
         "everything, with the tests",
         &[Tool::Linker],
         checks::build,
+    ),
+    Step::dear(
+        "guests",
+        "the WebAssembly modules that the tests run",
+        &[Tool::WasmTarget, Tool::Clang],
+        guests::build,
     ),
     Step::dear(
         "test",

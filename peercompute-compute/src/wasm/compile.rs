@@ -33,6 +33,8 @@ const OVERHEAD: u64 = 4096;
 pub(super) struct Compiler {
     engine: Engine,
     limit: Duration,
+    /// Bytes of memory that no module may begin with more than.
+    max_memory: u64,
     disk: Option<Disk>,
     known: Mutex<Known>,
     /// Tells that a module is no longer at work.
@@ -56,6 +58,7 @@ impl Compiler {
         Ok(Self {
             engine,
             limit: config.compile_time,
+            max_memory: config.max_memory,
             disk,
             known: Mutex::new(Known {
                 modules: Lru::new(config.compiled_bytes),
@@ -109,6 +112,13 @@ impl Compiler {
 
     fn make(&self, hash: ProgramHash, bytes: Bytes) -> Result<(Arc<Compiled>, u64), Unsupported> {
         let shape = check::check(&bytes)?;
+        if shape.memory > self.max_memory {
+            return Err(ModuleError::MemoryTooSmall {
+                needed: shape.memory,
+                limit: self.max_memory,
+            }
+            .into());
+        }
         let kept = self
             .disk
             .as_ref()
