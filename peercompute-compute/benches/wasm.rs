@@ -72,7 +72,7 @@ fn echo_of_64_bytes(bencher: Bencher<'_, '_>) {
     bencher.bench(|| program.run(TaskInput::new(black_box(&input).clone()), &control));
 }
 
-const CRC_BYTES: usize = 4 << 20;
+const CRC_BYTES: usize = 512 << 10;
 
 fn crc_input() -> Bytes {
     (0..CRC_BYTES)
@@ -81,7 +81,7 @@ fn crc_input() -> Bytes {
         .into()
 }
 
-#[divan::bench(sample_count = 50)]
+#[divan::bench(sample_count = 500)]
 fn crc32c_guest(bencher: Bencher<'_, '_>) {
     let program = guest("crc32c");
     let input = crc_input();
@@ -91,7 +91,7 @@ fn crc32c_guest(bencher: Bencher<'_, '_>) {
         .bench(|| program.run(TaskInput::new(black_box(&input).clone()), &control));
 }
 
-#[divan::bench(sample_count = 50)]
+#[divan::bench(sample_count = 500)]
 fn crc32c_native(bencher: Bencher<'_, '_>) {
     let input = crc_input();
     bencher
@@ -99,7 +99,7 @@ fn crc32c_native(bencher: Bencher<'_, '_>) {
         .bench(|| table::crc32c(black_box(&input)));
 }
 
-const STEPS: u32 = 50_000;
+const STEPS: u32 = 4000;
 const STEP: f64 = 0.001;
 
 fn bodies() -> Vec<simulate::Body> {
@@ -111,7 +111,7 @@ fn bodies() -> Vec<simulate::Body> {
         .collect()
 }
 
-#[divan::bench(sample_count = 50)]
+#[divan::bench(sample_count = 500)]
 fn n_body_guest(bencher: Bencher<'_, '_>) {
     let program = guest("n-body");
     let bodies = bodies();
@@ -127,7 +127,7 @@ fn n_body_guest(bencher: Bencher<'_, '_>) {
     bencher.bench(|| program.run(TaskInput::new(black_box(&input).clone()), &control));
 }
 
-#[divan::bench(sample_count = 50)]
+#[divan::bench(sample_count = 500)]
 fn n_body_native(bencher: Bencher<'_, '_>) {
     bencher.with_inputs(bodies).bench_values(|mut bodies| {
         simulate::simulate(&mut bodies, black_box(STEPS), black_box(STEP));

@@ -34,7 +34,12 @@ pub(crate) fn build(context: &Context) -> Result<()> {
     let sources = context.root.join(SOURCES);
     build_rust(context, &sources, &folder)?;
     for name in C {
-        build_c(context, &sources.join(name).join(format!("{name}.c")), &folder, name)?;
+        build_c(
+            context,
+            &sources.join(name).join(format!("{name}.c")),
+            &folder,
+            name,
+        )?;
     }
     println!("    the guests are in {}", folder.display());
     Ok(())
@@ -50,7 +55,10 @@ fn build_rust(context: &Context, sources: &Path, folder: &Path) -> Result<()> {
         .env("CARGO_TARGET_DIR", &built);
     run(&mut cargo)?;
     for (name, file) in RUST {
-        let module = built.join(TARGET).join("release").join(format!("{file}.wasm"));
+        let module = built
+            .join(TARGET)
+            .join("release")
+            .join(format!("{file}.wasm"));
         let place = folder.join(format!("{name}.wasm"));
         fs::copy(&module, &place)
             .with_context(|| format!("cannot copy {} to {}", module.display(), place.display()))?;
@@ -62,7 +70,12 @@ fn build_c(context: &Context, source: &Path, folder: &Path, name: &str) -> Resul
     run(context
         .command("clang")
         .args(["--target=wasm32", "-O2", "-nostdlib", "-Wall", "-Werror"])
-        .args(["-Wl,--no-entry", "-Wl,-z,stack-size=65536", "-Wl,--strip-all", "-o"])
+        .args([
+            "-Wl,--no-entry",
+            "-Wl,-z,stack-size=65536",
+            "-Wl,--strip-all",
+            "-o",
+        ])
         .arg(folder.join(format!("{name}.wasm")))
         .arg(source))
 }
@@ -73,7 +86,9 @@ mod tests {
 
     #[test]
     fn every_guest_in_the_folder_is_built() {
-        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(SOURCES);
+        let sources = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("..")
+            .join(SOURCES);
         let mut there: Vec<String> = fs::read_dir(sources)
             .unwrap()
             .map(|entry| entry.unwrap())
@@ -82,7 +97,11 @@ mod tests {
             .filter(|name| !name.starts_with('.') && name != "target")
             .collect();
         there.sort();
-        let mut known: Vec<&str> = RUST.iter().map(|(name, _)| *name).chain(C.iter().copied()).collect();
+        let mut known: Vec<&str> = RUST
+            .iter()
+            .map(|(name, _)| *name)
+            .chain(C.iter().copied())
+            .collect();
         known.sort_unstable();
         assert_eq!(there, known);
     }

@@ -11,8 +11,7 @@ use clap::Args;
 use crate::{
     boundary, checks,
     context::Context,
-    guests,
-    package,
+    guests, package,
     summary::{Outcome, Verdict, clock, count, table},
     tools::{NeedsHand, Tool},
     wasm,

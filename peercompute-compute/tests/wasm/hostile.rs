@@ -103,7 +103,9 @@ fn fate(name: &str) -> Fate {
         "run_of_another_type" | "run_is_a_global" => {
             refused!(ModuleError::WrongExport { name: "run", .. })
         }
-        "threads" | "relaxed_simd" | "wide_memory" => refused!(ModuleError::Invalid { .. }),
+        "threads" | "relaxed_simd" | "wide_memory" | "host_references" => {
+            refused!(ModuleError::Invalid { .. })
+        }
         "nan_maker" => Fate::Gives(&CANONICAL),
         _ => panic!("{name}: what becomes of it is not said here"),
     }
