@@ -1,5 +1,7 @@
 #![doc = include_str!("../README.md")]
 
+mod wasm;
+
 use std::fmt::Debug;
 
 use bytes::{Buf as _, Bytes, BytesMut};
@@ -83,6 +85,10 @@ targets! {
         flow_stream = stream::<v1::FlowFrame>,
         /// Reads a relay configuration in JSON.
         relay_config_json = relay_config_text,
+        /// Prepares a WebAssembly module, and runs a task of it if it can.
+        wasm_module = wasm::module,
+        /// Reads what a WebAssembly module returned: the first eight bytes of the input, little endian, from the rest, which is its memory.
+        wasm_answer = wasm::answer,
     }
 }
 

@@ -197,6 +197,9 @@ fn golden(target: Target) -> Vec<(String, Vec<u8>)> {
     let index = std::fs::read(folder.join("index.json")).unwrap();
     let index: Vec<serde_json::Value> = serde_json::from_slice(&index).unwrap();
     let mut vectors = Vec::new();
+    if target.name == "wasm_module" {
+        return hostile_modules();
+    }
     for entry in index {
         let path = entry["bytes"].as_str().unwrap();
         let message = entry["message"]
@@ -232,6 +235,21 @@ fn golden(target: Target) -> Vec<(String, Vec<u8>)> {
         }
     }
     vectors
+}
+
+/// The modules that the tests of `peercompute-compute` have as text.
+fn hostile_modules() -> Vec<(String, Vec<u8>)> {
+    let tests = root().join("../peercompute-compute/tests/wasm");
+    let mut modules = Vec::new();
+    for folder in ["corpus", "programs"] {
+        for entry in std::fs::read_dir(tests.join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            modules.push((format!("{name}.wasm"), wat::parse_file(&path).unwrap()));
+        }
+    }
+    modules.sort();
+    modules
 }
 
 /// A stream that is read seven bytes at a time.

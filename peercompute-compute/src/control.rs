@@ -61,19 +61,25 @@ impl Control {
     }
 
     /// The same run's limits and flag once more, for whoever watches it from elsewhere.
-    #[cfg_attr(
-        not(all(feature = "wasm", not(target_arch = "wasm32"))),
-        expect(
-            dead_code,
-            reason = "only the engine of WebAssembly watches from elsewhere"
-        )
-    )]
+    #[cfg(all(feature = "wasm", not(target_arch = "wasm32")))]
     pub(crate) fn share(&self) -> Self {
         Self {
             cancelled: self.cancelled.clone(),
             deadline: self.deadline.clone(),
             ..*self
         }
+    }
+
+    /// The same run's limits with a flag of its own, and whoever raises that.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn apart(&self) -> (Self, Canceller) {
+        let cancelled = Arc::<AtomicBool>::default();
+        let control = Self {
+            cancelled: cancelled.clone(),
+            deadline: self.deadline.clone(),
+            ..*self
+        };
+        (control, Canceller(cancelled))
     }
 
     /// Sets the limits for a run that starts at `now`.

@@ -1,7 +1,13 @@
+#[cfg(not(target_arch = "wasm32"))]
+mod apart;
+
 use std::{fmt, sync::Arc};
 
 use peercompute_proto::v1;
-use peercompute_rt::{MaybeSend, MaybeSync};
+use peercompute_rt::{BoxFuture, MaybeSend, MaybeSync};
+
+#[cfg(not(target_arch = "wasm32"))]
+pub use apart::{PREPARE_QUEUE, PREPARE_THREADS};
 
 use crate::{ModuleError, Operation, OperationError, Program, ProgramHash};
 
@@ -12,7 +18,9 @@ pub trait Executor: MaybeSend + MaybeSync {
     /// # Errors
     ///
     /// [`Unsupported::UnknownProgram`], [`Unsupported::NoProgram`] or [`OperationError::Unknown`] when this executor does not know the program, so that the next one is
-    /// asked; any other when it knows it and cannot run it, which settles it.
+    /// asked; any other when it knows it and cannot run it. [`Unsupported::is_passing`] says whether asking again may help.
+    ///
+    /// It may take long: a module is compiled in milliseconds to seconds, on the thread that asks. [`Executors::prepare_apart`] does it elsewhere.
     fn prepare(&self, spec: &v1::TaskSpec) -> Result<Arc<dyn Program>, Unsupported>;
 }
 
@@ -44,6 +52,24 @@ impl Executors {
     pub fn with(mut self, executor: impl Executor + 'static) -> Self {
         self.0.push(Arc::new(executor));
         self
+    }
+
+    /// Prepares without holding up the caller: natively on one of a few threads, of which the process has two; in a browser at once.
+    ///
+    /// Cancel safe: who drops the future waits for nothing any more, and what was begun is finished for the next one who asks.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Executor::prepare`], and [`Unsupported::Busy`] when too many programs are waiting.
+    pub fn prepare_apart(
+        &self,
+        spec: Arc<v1::TaskSpec>,
+    ) -> BoxFuture<'static, Result<Arc<dyn Program>, Unsupported>> {
+        let executors = self.clone();
+        #[cfg(not(target_arch = "wasm32"))]
+        return Box::pin(apart::prepare(executors, spec));
+        #[cfg(target_arch = "wasm32")]
+        Box::pin(std::future::ready(executors.prepare(&spec)))
     }
 }
 
@@ -156,6 +182,13 @@ pub enum Unsupported {
         /// What is wrong with it, and the remedy.
         reason: String,
     },
+}
+
+impl Unsupported {
+    /// Whether the same node may run the same job later: after its bytes have been fetched, or when it is less busy.
+    pub const fn is_passing(&self) -> bool {
+        matches!(self, Self::Missing { .. } | Self::Busy { .. })
+    }
 }
 
 #[cfg(test)]

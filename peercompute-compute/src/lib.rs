@@ -6,6 +6,7 @@ mod control;
 mod executor;
 mod lru;
 mod module;
+mod native;
 mod operation;
 mod pool;
 mod program;
@@ -18,7 +19,12 @@ pub use abi::{ABI_VERSION, Returned};
 pub use combine::{Combiner, Digest, WrongResult};
 pub use control::{Canceller, Control, Limits, ZeroLimit};
 pub use executor::{BuiltinExecutor, Executor, Executors, Unsupported};
+#[cfg(not(target_arch = "wasm32"))]
+pub use executor::{PREPARE_QUEUE, PREPARE_THREADS};
 pub use module::ModuleError;
+#[cfg(not(target_arch = "wasm32"))]
+pub use native::{ABANDONED, GRACE};
+pub use native::{NameError, NativeExecutor, NativeName};
 pub use operation::{FNV64_START, Operation, OperationError};
 pub use pool::{
     Bound, CLIENT_BYTES, CLIENT_TASKS, Completion, Completions, Full, MAX_WORKERS, Pool,

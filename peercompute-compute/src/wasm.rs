@@ -100,6 +100,17 @@ impl Executor for WasmExecutor {
         let compiled = shared.compiler.module(hash, || {
             let bytes = shared.store.bytes(&hash);
             bytes.ok_or(Unsupported::Missing { hash, size })
+        });
+        let compiled = compiled.map_err(|error| match error {
+            // More than any may have is more than this job's, which is what its owner can change.
+            Unsupported::Module(ModuleError::MemoryTooSmall { needed, .. }) => {
+                ModuleError::MemoryTooSmall {
+                    needed,
+                    limit: memory,
+                }
+                .into()
+            }
+            other => other,
         })?;
         if compiled.size != size {
             return Err(ModuleError::WrongSize {

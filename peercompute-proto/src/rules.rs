@@ -63,8 +63,12 @@ impl Rules {
                         harmless = limit;
                     }
                 }
-                Rule::Exactly(_) => harmless = 0,
-                Rule::One(_) | Rule::Many(..) | Rule::Texts(..) | Rule::Numbers(_) => flat = false,
+                // It breaks its rule by not being there, so nothing is too short to be looked into.
+                Rule::Exactly(_)
+                | Rule::One(_)
+                | Rule::Many(..)
+                | Rule::Texts(..)
+                | Rule::Numbers(_) => flat = false,
             }
             at += 1;
         }

@@ -85,6 +85,7 @@ const LIBRARIES: &[Room] = &[
     Room::of(STATE, &[RT, PROTO]),
     Room::of(GPU, &[RT]),
     Room::of(COMPUTE, &[RT, PROTO, GPU]),
+    Room::of("peercompute-guest", &[]),
     Room::of(NET, &[RT, PROTO]),
     Room::of(KERNEL, &[RT, PROTO, SCHED, SWARM, STATE, GPU, COMPUTE, NET]),
     Room::of("peercompute-relay", &[RT, PROTO, NET]),

@@ -4,6 +4,7 @@ use anyhow::{Result, bail};
 
 use crate::{
     context::Context,
+    guests,
     package::features_packages,
     process::{output_of, run, succeeds},
     tools::{Tool, buf},
@@ -78,7 +79,7 @@ pub(crate) fn build(context: &Context) -> Result<()> {
 }
 
 pub(crate) fn test(context: &Context) -> Result<()> {
-    run(&mut context.cargo([
+    let mut cargo = context.cargo([
         "nextest",
         "run",
         "--workspace",
@@ -86,7 +87,13 @@ pub(crate) fn test(context: &Context) -> Result<()> {
         "--profile",
         "ci",
         "--no-fail-fast",
-    ]))
+    ]);
+    // Where this is set, the tests that run the guests fail if they are not there.
+    let guests = guests::folder(context);
+    if guests.exists() {
+        cargo.env("PEERCOMPUTE_GUESTS", guests);
+    }
+    run(&mut cargo)
 }
 
 pub(crate) fn doctest(context: &Context) -> Result<()> {

@@ -8,6 +8,7 @@ mod boundary;
 mod checks;
 mod context;
 mod demo;
+mod guests;
 mod lockfile;
 mod oracle;
 mod package;
@@ -48,6 +49,8 @@ enum Command {
     Setup,
     /// Start a relay, nodes and a job as processes on this machine, kill a node midway and check the result.
     Demo(demo::DemoArgs),
+    /// Build the WebAssembly modules of `examples/guests` into `guests/` of the target folder.
+    Guests,
     /// Write the generated types of the wire schema anew.
     Codegen,
     /// Run the benchmarks; what follows is passed to `cargo bench`.
@@ -85,6 +88,10 @@ fn dispatch(context: &Context, command: Command) -> Result<ExitCode> {
         Command::Test(arguments) => return suite::run_suite(context, &arguments),
         Command::Setup => tools::set_up(context)?,
         Command::Demo(arguments) => return demo::run_demo(context, &arguments),
+        Command::Guests => {
+            tools::Tool::Clang.ensure(context)?;
+            guests::build(context)?;
+        }
         Command::Codegen => checks::codegen(context)?,
         Command::Bench { arguments } => run(&mut checks::bench_command(context, &arguments))?,
         Command::BenchOracle(arguments) => return oracle::bench(context, &arguments),

@@ -11,7 +11,7 @@ use clap::Args;
 use crate::{
     boundary, checks,
     context::Context,
-    package,
+    guests, package,
     summary::{Outcome, Verdict, clock, count, table},
     tools::{NeedsHand, Tool},
     wasm,
@@ -112,6 +112,12 @@ const STEPS: &[Step] = &[
         "everything, with the tests",
         &[Tool::Linker],
         checks::build,
+    ),
+    Step::dear(
+        "guests",
+        "the WebAssembly modules that the tests run",
+        &[Tool::WasmTarget, Tool::Clang],
+        guests::build,
     ),
     Step::dear(
         "test",

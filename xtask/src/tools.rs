@@ -65,6 +65,8 @@ pub(crate) enum Tool {
     Buf,
     Nextest,
     Deny,
+    /// A C compiler and linker for WebAssembly.
+    Clang,
     /// A compiler with the standard library for `wasm32-unknown-unknown`.
     WasmTarget,
     /// The runner that fits the locked `wasm-bindgen`, and Node.js for it.
@@ -72,7 +74,7 @@ pub(crate) enum Tool {
 }
 
 impl Tool {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Linker,
         Self::Rustfmt,
         Self::Clippy,
@@ -80,6 +82,7 @@ impl Tool {
         Self::Nextest,
         Self::WasmTarget,
         Self::WasmRunner,
+        Self::Clang,
         Self::Deny,
     ];
 
@@ -110,6 +113,7 @@ impl Tool {
                 },
             )
             .map(drop),
+            Self::Clang => clang(context),
             Self::WasmTarget => wasm::ensure_toolchain(context).map(drop),
             Self::WasmRunner => wasm_runner(context).map(drop),
         }
@@ -252,6 +256,27 @@ fn linker(context: &Context) -> Result<()> {
         Ok(())
     } else {
         bail!("gcc is installed, but `cc` does not start")
+    }
+}
+
+/// The compiler finds its linker for WebAssembly by this name.
+fn clang(context: &Context) -> Result<()> {
+    let missing = || {
+        [("clang", "clang"), ("wasm-ld", "lld")]
+            .into_iter()
+            .filter(|(program, _)| !succeeds(context.command(program).arg("--version")))
+            .map(|(_, package)| package)
+            .collect::<Vec<_>>()
+    };
+    let packages = missing();
+    if packages.is_empty() {
+        return Ok(());
+    }
+    from_debian(context, &packages)?;
+    if missing().is_empty() {
+        Ok(())
+    } else {
+        bail!("clang and lld are installed, but `clang` or `wasm-ld` does not start")
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
     tools::{NeedsHand, from_debian, wasm_runner},
 };
 
-const TARGET: &str = "wasm32-unknown-unknown";
+pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
 
 /// Every crate that a browser node is made of.
 const BUILT: &[&str] = &[
@@ -63,7 +63,7 @@ impl Toolchain {
     }
 
     /// `cargo` with this toolchain. Another compiler has a target folder of its own, so that neither throws away the other's work.
-    fn cargo(self, context: &Context) -> Command {
+    pub(crate) fn cargo(self, context: &Context) -> Command {
         let mut command = context.cargo(self.choice());
         if self == Self::Debian {
             command.env("CARGO_TARGET_DIR", context.target.join(DEBIAN));

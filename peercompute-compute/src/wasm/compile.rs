@@ -5,7 +5,6 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
         mpsc::{RecvTimeoutError, sync_channel},
     },
     thread,
@@ -33,12 +32,14 @@ const OVERHEAD: u64 = 4096;
 pub(super) struct Compiler {
     engine: Engine,
     limit: Duration,
+    /// Bytes of memory that no module may begin with more than.
+    max_memory: u64,
     disk: Option<Disk>,
     known: Mutex<Known>,
     /// Tells that a module is no longer at work.
     done: Condvar,
     /// Threads that compile, those included that nobody waits for any more.
-    threads: Arc<AtomicUsize>,
+    threads: Arc<Threads>,
 }
 
 struct Known {
@@ -56,6 +57,7 @@ impl Compiler {
         Ok(Self {
             engine,
             limit: config.compile_time,
+            max_memory: config.max_memory,
             disk,
             known: Mutex::new(Known {
                 modules: Lru::new(config.compiled_bytes),
@@ -109,6 +111,13 @@ impl Compiler {
 
     fn make(&self, hash: ProgramHash, bytes: Bytes) -> Result<(Arc<Compiled>, u64), Unsupported> {
         let shape = check::check(&bytes)?;
+        if shape.memory > self.max_memory {
+            return Err(ModuleError::MemoryTooSmall {
+                needed: shape.memory,
+                limit: self.max_memory,
+            }
+            .into());
+        }
         let kept = self
             .disk
             .as_ref()
@@ -130,12 +139,13 @@ impl Compiler {
 
     /// Compiles on a thread of its own, which is given up on when it takes too long: Cranelift cannot be interrupted, but what it is given is bounded, so it ends.
     fn compile(&self, bytes: Bytes) -> Result<Module, Unsupported> {
-        let place = Place::take(&self.threads).ok_or_else(|| self.busy())?;
+        let give_up = Instant::now() + self.limit;
+        let place = self.threads.take(give_up).ok_or_else(|| self.busy())?;
         let (send, receive) = sync_channel(1);
         let engine = self.engine.clone();
         let body = move || {
-            let _place = place;
             let module = catch_unwind(AssertUnwindSafe(|| Module::from_binary(&engine, &bytes)));
+            drop(place);
             // Nobody may be waiting any more.
             let _ = send.send(module);
         };
@@ -186,7 +196,7 @@ impl Compiler {
 
     fn busy(&self) -> Unsupported {
         Unsupported::Busy {
-            programs: self.threads.load(Ordering::Relaxed).max(1),
+            programs: *self.threads.lock(),
         }
     }
 
@@ -215,21 +225,43 @@ impl Drop for AtWork<'_> {
     }
 }
 
-/// One of the [`COMPILE_THREADS`].
-struct Place(Arc<AtomicUsize>);
+/// Who compiles: at most [`COMPILE_THREADS`].
+#[derive(Default)]
+struct Threads {
+    count: Mutex<usize>,
+    ended: Condvar,
+}
 
-impl Place {
-    fn take(threads: &Arc<AtomicUsize>) -> Option<Self> {
-        let more = |taken: usize| (taken < COMPILE_THREADS).then_some(taken + 1);
-        threads
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, more)
-            .ok()?;
-        Some(Self(threads.clone()))
+/// One of them.
+struct Place(Arc<Threads>);
+
+impl Threads {
+    /// Waits for a place, but not longer than until `give_up`.
+    fn take(self: &Arc<Self>, give_up: Instant) -> Option<Place> {
+        let mut count = self.lock();
+        while *count >= COMPILE_THREADS {
+            let left = give_up.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
+            count = self
+                .ended
+                .wait_timeout(count, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+        *count += 1;
+        Some(Place(self.clone()))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, usize> {
+        self.count.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
+        *self.0.lock() -= 1;
+        self.0.ended.notify_one();
     }
 }

@@ -8,7 +8,7 @@ use wasmtime::{
 use super::config::{MAX_STACK, MAX_TABLE_ELEMENTS, MAX_TABLES, WasmConfig, WasmError};
 
 /// What is kept of an instance's memory for the next one, zeroed instead of given back: most small tasks then cost no page fault. In bytes, for each place of an instance.
-const KEEP_RESIDENT: usize = 256 << 10;
+const KEEP_RESIDENT: usize = 2 << 20;
 
 /// The same for a table.
 const KEEP_TABLE: usize = 16 << 10;

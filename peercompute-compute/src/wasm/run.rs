@@ -74,12 +74,8 @@ impl ResourceLimiter for Growth {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        if maximum.is_some_and(|maximum| desired > maximum) {
-            // The module's own limit, which is none of ours.
-            return Ok(false);
-        }
         let granted = desired <= self.memory;
-        if !granted {
+        if !granted && !is_own(maximum, self.memory) {
             self.refused = Some(Refused::Memory { bytes: desired });
         }
         Ok(granted)
@@ -91,15 +87,18 @@ impl ResourceLimiter for Growth {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        if maximum.is_some_and(|maximum| desired > maximum) {
-            return Ok(false);
-        }
-        let granted = desired as u64 <= MAX_TABLE_ELEMENTS;
-        if !granted {
+        let limit = usize::try_from(MAX_TABLE_ELEMENTS).unwrap_or(usize::MAX);
+        let granted = desired <= limit;
+        if !granted && !is_own(maximum, limit) {
             self.refused = Some(Refused::Table { elements: desired });
         }
         Ok(granted)
     }
+}
+
+/// Whether it is the module's own maximum that stands in its way first, which is none of the host's. The engine says so itself where it is in the way alone.
+fn is_own(maximum: Option<usize>, limit: usize) -> bool {
+    maximum.is_some_and(|maximum| maximum < limit)
 }
 
 impl Guest {

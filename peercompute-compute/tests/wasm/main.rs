@@ -3,6 +3,7 @@
 
 mod cache;
 mod engines;
+mod guests;
 mod hostile;
 mod preparing;
 mod support;

@@ -77,3 +77,35 @@ pub(crate) fn run(
     let clock = Simulation::new(1).runtime();
     program.run(input.into(), &Control::limited(limits, &clock))
 }
+
+/// A module of `programs/`: one that does something useful.
+pub(crate) fn program(name: &str) -> Bytes {
+    let path =
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/wasm/programs/{name}.wat"));
+    wat::parse_file(path)
+        .unwrap_or_else(|error| panic!("{error}"))
+        .into()
+}
+
+/// The guests that `cargo xtask guests` has built, with their names. None if they are not built; where `PEERCOMPUTE_GUESTS` names their folder they have to be.
+pub(crate) fn guests() -> Vec<(String, Bytes)> {
+    let (folder, required) = match std::env::var_os("PEERCOMPUTE_GUESTS") {
+        Some(folder) => (PathBuf::from(folder), true),
+        None => (
+            PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("../guests"),
+            false,
+        ),
+    };
+    let names = ["echo", "crc32c", "n-body", "word-count"];
+    names
+        .into_iter()
+        .filter_map(|name| {
+            let path = folder.join(format!("{name}.wasm"));
+            match std::fs::read(&path) {
+                Ok(bytes) => Some((format!("the guest {name}"), bytes.into())),
+                Err(error) if required => panic!("{}: {error}", path.display()),
+                Err(_) => None,
+            }
+        })
+        .collect()
+}

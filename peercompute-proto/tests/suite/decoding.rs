@@ -177,6 +177,7 @@ pub(crate) struct Bad {
 
 /// An offer of a program: the member of the `oneof` with this tag.
 fn offered(tag: u32, program: Wire) -> Wire {
+    let empty = Wire::new;
     let program = empty().message(1, empty().message(tag, program));
     empty().message(2, empty().message(2, program))
 }
