@@ -201,6 +201,64 @@ pub(crate) struct NodeArgs {
     pub(crate) stop_with_input: bool,
 }
 
+/// What runs instead of an operation.
+const PROGRAMS: [&str; 2] = ["wasm", "wgsl"];
+
+/// A program of the user's own, and what its tasks work on.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Programs")]
+pub(crate) struct ProgramArgs {
+    /// Run a WebAssembly module: one task for each --input.
+    ///
+    /// It follows the task ABI that the crate peercompute-guest describes, and sees nothing of the machine that it runs on.
+    #[arg(long, value_name = "FILE", conflicts_with = "wgsl")]
+    pub(crate) wasm: Option<PathBuf>,
+
+    /// Run a compute shader in WGSL: one task for each --input.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) wgsl: Option<PathBuf>,
+
+    /// The input of a task; repeatable, - for standard input.
+    ///
+    /// At most 8 MiB. Without any there is one task whose input is empty.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub(crate) input: Vec<PathBuf>,
+
+    /// How long a task may run.
+    #[arg(long, value_name = "DURATION", value_parser = units::some_time)]
+    pub(crate) deadline: Option<Duration>,
+
+    /// How much memory a module may have, such as 64MiB.
+    #[arg(long, value_name = "SIZE", value_parser = units::some, requires = "wasm")]
+    pub(crate) memory: Option<u64>,
+
+    /// How much a module may compute, about one for each instruction.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), requires = "wasm", allow_negative_numbers = true)]
+    pub(crate) fuel: Option<u64>,
+
+    /// How long a result may be, such as 1MiB.
+    #[arg(long, value_name = "SIZE", value_parser = units::some)]
+    pub(crate) max_output: Option<u64>,
+
+    /// The function of a shader that is started.
+    #[arg(long, value_name = "NAME", default_value = "main")]
+    pub(crate) entry: String,
+
+    /// How many workgroups of a shader run.
+    ///
+    /// One number for each dimension; those that are left out are 1.
+    #[arg(long, value_name = "X,Y,Z", default_value = "1", value_parser = units::groups)]
+    pub(crate) workgroups: [u32; 3],
+
+    /// How long the result of a shader is, such as 4KiB.
+    #[arg(long, value_name = "SIZE", value_parser = units::some, requires = "wgsl")]
+    pub(crate) output_bytes: Option<u64>,
+
+    /// What all tasks of a shader have in common; at most 4096 bytes.
+    #[arg(long, value_name = "FILE", requires = "wgsl")]
+    pub(crate) uniforms: Option<PathBuf>,
+}
+
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Operations: crc32c, fnv64, counteq, xor, add, noop. `--help` says what they do.
@@ -227,6 +285,7 @@ Examples:
   peercompute run --op crc32c --op fnv64 data/*.bin --relay ADDRESS
   peercompute run --op counteq --imm 10 access.log --peer ADDRESS --json
   peercompute run --op xor --imm 255 picture.raw --out flipped
+  peercompute run --wasm program.wasm --input a.bin b.bin --out results
 
 Sizes and durations carry a unit, such as 64MiB or 2s.")]
 pub(crate) struct RunArgs {

@@ -18,8 +18,7 @@ use std::{
 use futures::{FutureExt as _, StreamExt as _};
 use peercompute_compute::{Operation, OperationError};
 use peercompute_kernel::{
-    Host, HostShare, JobError, JobResults, JobSender, LocalFallback, NodeKernel, PushError,
-    SubmitError,
+    Host, HostShare, JobError, JobResults, JobSender, NodeKernel, PushError, SubmitError,
 };
 
 use self::{

@@ -1,6 +1,7 @@
 //! `peercompute run --wasm` and `--wgsl`: a program of the user's own, one task for each input.
 
 use std::{
+    cell::RefCell,
     collections::BTreeMap,
     fs,
     io::{self, Read as _, Write as _},
@@ -105,9 +106,10 @@ impl Work {
             .submit(self.spec.clone())
             .map_err(|error| WorkError::from(Failure::run(error)))?
             .split();
-        let count = self.inputs.len().max(1);
+        // What the tasks are called, in the order of the inputs.
+        let order = RefCell::new(Vec::new());
         let push = async {
-            match self.push_all(sender).await {
+            match self.push_all(sender, &order).await {
                 // Its results say why it has ended.
                 Err(PushFailure::Ended) => Ok(()),
                 Err(PushFailure::Input(failure)) => Err(WorkError::from(failure)),
@@ -116,7 +118,7 @@ impl Work {
         };
         let take = async {
             let mut waiting = BTreeMap::new();
-            let (mut next, mut failed) = (0, 0);
+            let (mut next, mut failed) = (0_usize, 0);
             let mut batch = Vec::new();
             while results
                 .next_batch(&mut batch)
@@ -131,46 +133,45 @@ impl Work {
                     waiting.insert(outcome.task, outcome);
                 }
                 // In the order of the inputs, as a pipe wants it.
-                while let Some(outcome) = waiting.remove(&TaskId(next)) {
+                while let Some(outcome) = order
+                    .borrow()
+                    .get(next)
+                    .and_then(|task| waiting.remove(task))
+                {
                     failed += usize::from(outcome.result.is_err());
-                    self.tell(&outcome, json)?;
+                    self.tell(next, &outcome, json)?;
                     next += 1;
                 }
             }
-            debug_assert!(next as usize <= count);
             Ok(failed)
         };
         let ((), failed) = futures::future::try_join(push, take).await?;
         Ok(failed)
     }
 
-    async fn push_all(&self, mut sender: JobSender) -> Result<(), PushFailure> {
-        if self.inputs.is_empty() {
-            let task = NewTask {
-                state: None,
-                input: Bytes::new(),
-            };
-            let pushed = sender.push(vec![task]).await;
-            return pushed.map(|_| ()).map_err(|_| PushFailure::Ended);
-        }
-        for path in &self.inputs {
-            let input = if path.as_os_str() == STANDARD_INPUT {
-                let input =
-                    tokio::task::spawn_blocking(|| bounded(io::stdin().lock(), MAX_TASK_INPUT));
-                input.await.unwrap_or_else(|error| Err(error.to_string()))
-            } else {
-                read(path, MAX_TASK_INPUT)
-            };
-            let input =
-                input.map_err(|error| PushFailure::Input(unusable(path, "input", &error)))?;
+    async fn push_all(
+        &self,
+        mut sender: JobSender,
+        order: &RefCell<Vec<TaskId>>,
+    ) -> Result<(), PushFailure> {
+        let none = [PathBuf::new()];
+        let inputs = match self.inputs.as_slice() {
+            [] => &none,
+            inputs => inputs,
+        };
+        for path in inputs {
+            let input = read_input(path).await.map_err(|error| {
+                let failure = unusable(path, "input", &error);
+                PushFailure::Input(failure)
+            })?;
             let pushed = sender.push(vec![NewTask { state: None, input }]).await;
-            pushed.map_err(|_| PushFailure::Ended)?;
+            let task = pushed.map_err(|_| PushFailure::Ended)?;
+            order.borrow_mut().extend(task);
         }
         Ok(())
     }
 
-    fn tell(&self, outcome: &Outcome, json: bool) -> Result<(), Failure> {
-        let index = usize::try_from(outcome.task.0).unwrap_or(usize::MAX);
+    fn tell(&self, index: usize, outcome: &Outcome, json: bool) -> Result<(), Failure> {
         let input = self.inputs.get(index);
         let name = input.map(|path| output::json_name(path));
         let mut report = TaskReport {
@@ -295,6 +296,22 @@ fn wgsl(given: &ProgramArgs, hash: ProgramHash, size: u64) -> Result<Program, Fa
 
 fn unusable(path: &Path, field: &'static str, error: &str) -> Failure {
     Failure::usage(format!("--{field} {}: {error}", output::name(path))).about(path, field)
+}
+
+/// The input of one task; nothing where no file is named.
+async fn read_input(path: &Path) -> Result<Bytes, String> {
+    if path.as_os_str().is_empty() {
+        return Ok(Bytes::new());
+    }
+    let path = path.to_owned();
+    let read = tokio::task::spawn_blocking(move || {
+        if path.as_os_str() == STANDARD_INPUT {
+            bounded(io::stdin().lock(), MAX_TASK_INPUT)
+        } else {
+            read(&path, MAX_TASK_INPUT)
+        }
+    });
+    read.await.unwrap_or_else(|error| Err(error.to_string()))
 }
 
 /// Reads a file that may not be longer than `most` bytes.
