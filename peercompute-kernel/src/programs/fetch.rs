@@ -16,9 +16,9 @@ const SILENCE: Duration = Duration::from_secs(20);
 /// How long to wait before everybody is asked once more.
 const ROUNDS: [Duration; 4] = [
     Duration::ZERO,
+    Duration::from_millis(500),
     Duration::from_secs(1),
-    Duration::from_secs(3),
-    Duration::from_secs(10),
+    Duration::from_secs(2),
 ];
 
 /// Why a program is not to be had.

@@ -4,6 +4,7 @@
 mod choice;
 mod frozen;
 mod mesh;
+mod programs;
 mod strangers;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
