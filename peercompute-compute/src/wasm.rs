@@ -5,6 +5,7 @@ mod compile;
 mod config;
 mod disk;
 mod engine;
+mod nan;
 mod places;
 mod run;
 mod ticker;

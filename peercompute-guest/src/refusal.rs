@@ -1,4 +1,6 @@
-use alloc::{string::String, vec::Vec};
+use alloc::string::String;
+#[cfg(any(target_arch = "wasm32", test))]
+use alloc::vec::Vec;
 
 /// Why a task gives up: a text for whoever sent it, of which the host reads the first [`Refusal::MAX`] bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +22,7 @@ impl Refusal {
         &self.0
     }
 
+    #[cfg(any(target_arch = "wasm32", test))]
     pub(crate) fn into_vec(self) -> Vec<u8> {
         self.0.into_bytes()
     }

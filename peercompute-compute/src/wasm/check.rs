@@ -83,7 +83,7 @@ impl Seen {
                 }
             }
             Payload::ImportSection(imports) => {
-                for import in imports.into_imports() {
+                if let Some(import) = imports.into_imports().next() {
                     let import = import.map_err(invalid)?;
                     return Err(ModuleError::Import {
                         module: shorten(import.module),
@@ -247,14 +247,14 @@ fn constant(body: &FunctionBody<'_>) -> Option<i32> {
     matches!(operators.read(), Ok(Operator::End)).then_some(value)
 }
 
-fn at_most(what: &'static str, count: u64, limit: u64) -> Result<(), ModuleError> {
+pub(super) fn at_most(what: &'static str, count: u64, limit: u64) -> Result<(), ModuleError> {
     if count > limit {
         return Err(ModuleError::TooMany { what, count, limit });
     }
     Ok(())
 }
 
-fn invalid(error: wasmparser::BinaryReaderError) -> ModuleError {
+pub(super) fn invalid(error: wasmparser::BinaryReaderError) -> ModuleError {
     ModuleError::Invalid {
         reason: error.to_string(),
     }

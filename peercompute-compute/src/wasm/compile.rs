@@ -19,6 +19,7 @@ use super::{
     check::{self, Shape},
     config::COMPILE_THREADS,
     disk::Disk,
+    engine, nan,
     run::{Compiled, Exports},
 };
 use crate::{ModuleError, ProgramHash, Unsupported, abi, lru::Lru};
@@ -144,7 +145,12 @@ impl Compiler {
         let (send, receive) = sync_channel(1);
         let engine = self.engine.clone();
         let body = move || {
-            let module = catch_unwind(AssertUnwindSafe(|| Module::from_binary(&engine, &bytes)));
+            let module = catch_unwind(AssertUnwindSafe(|| {
+                let canonical = nan::canonicalise(&bytes, engine::features())?;
+                Module::from_binary(&engine, &canonical).map_err(|error| ModuleError::Invalid {
+                    reason: format!("{error:#}"),
+                })
+            }));
             drop(place);
             // Nobody may be waiting any more.
             let _ = send.send(module);
@@ -157,7 +163,7 @@ impl Compiler {
         let invalid = |reason: String| ModuleError::Invalid { reason }.into();
         match receive.recv_timeout(self.limit) {
             Ok(Ok(Ok(module))) => Ok(module),
-            Ok(Ok(Err(error))) => Err(invalid(format!("{error:#}"))),
+            Ok(Ok(Err(error))) => Err(error.into()),
             Ok(Err(_)) | Err(RecvTimeoutError::Disconnected) => {
                 tracing::warn!("the compiler panicked on a module");
                 Err(invalid("the compiler panicked on it".to_owned()))

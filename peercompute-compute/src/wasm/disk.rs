@@ -12,7 +12,7 @@ use std::{
 
 use wasmtime::{Engine, Module};
 
-use super::{WasmError, config::CACHE_BYTES};
+use super::{WasmError, config::CACHE_BYTES, nan};
 use crate::ProgramHash;
 
 /// Bytes of one file: far more than the largest module needs.
@@ -140,6 +140,7 @@ fn fingerprint(engine: &Engine) -> String {
     }
     let mut feed = Feed(blake3::Hasher::new());
     std::hash::Hash::hash(&engine.precompile_compatibility_hash(), &mut feed);
+    std::hash::Hash::hash(&nan::REVISION, &mut feed);
     let hex = feed.0.finalize().to_hex();
     hex[..16].to_owned()
 }

@@ -1,0 +1,550 @@
+//! Makes the NaNs that a module computes canonical, as far as anybody can tell.
+//!
+//! Which bits a computed NaN has is left to each processor, and native workers have to agree. The engine can look at the result of every operation, but that makes each of them wait for
+//! the one before by twice as long: a simulation of bodies takes seven times its time. What operations make of a NaN does not depend on its bits, though; they matter only where
+//! something else looks at them. So a module is rewritten before it is compiled: a value that came out of arithmetic is made canonical when it is stored, given to a call or returned, looked at
+//! as an integer, changed in its sign, or leaves a block, and not on its way from one operation to the next. Bits that were only loaded are handed on as they are, as the standard asks.
+//!
+//! Within a function, local variables that never hold anything else than what came out of arithmetic are a part of that way. Vectors are made canonical at once.
+
+use std::ops::Range;
+
+use wasmparser::{
+    FuncToValidate, FuncValidator, FuncValidatorAllocations, FunctionBody, Operator, Parser,
+    Payload, RefType, ValType, ValidPayload, Validator, ValidatorResources, WasmFeatures,
+};
+
+use peercompute_proto::limits::MAX_MODULE;
+
+use super::check::{at_most, invalid};
+use crate::ModuleError;
+
+/// Names what the rewriting makes of a module: to be changed with it, since machine code on disk is what was made of it.
+pub(super) const REVISION: u32 = 1;
+
+/// Bytes of a module with its NaNs made canonical, whose code can be several times as long.
+const MAX_REWRITTEN: u64 = 4 * MAX_MODULE as u64;
+
+/// How often a function is looked through to find which of its variables are a part of the way. If that is not enough, none is taken for one.
+const MAX_PASSES: usize = 8;
+
+/// The module as it is to be compiled.
+pub(super) fn canonicalise(module: &[u8], features: WasmFeatures) -> Result<Vec<u8>, ModuleError> {
+    let mut validator = Validator::new_with_features(features);
+    let mut allocations = FuncValidatorAllocations::default();
+    let mut rewritten = Vec::with_capacity(module.len());
+    let mut code = Code::default();
+    for payload in Parser::new(0).parse_all(module) {
+        let payload = payload.map_err(invalid)?;
+        let checked = validator.payload(&payload).map_err(invalid)?;
+        match (checked, &payload) {
+            (ValidPayload::Func(function, body), _) => {
+                allocations = code.add(module, function, &body, allocations)?;
+                let size = rewritten.len() + code.bytes.len();
+                at_most(
+                    "bytes with its NaNs made canonical",
+                    size as u64,
+                    MAX_REWRITTEN,
+                )?;
+            }
+            (_, Payload::Version { range, .. }) => {
+                rewritten.extend_from_slice(&module[range.clone()]);
+            }
+            (_, Payload::CodeSectionStart { count, .. }) => code.expected = *count,
+            // Nothing in it is needed, and it may tell of places in the code as it was.
+            (_, Payload::CustomSection(_)) => {}
+            _ => {
+                if let Some((id, range)) = payload.as_section() {
+                    section(&mut rewritten, id, &module[range]);
+                }
+            }
+        }
+        if code.is_complete() {
+            section(&mut rewritten, CODE_SECTION, &code.take());
+        }
+    }
+    Ok(rewritten)
+}
+
+const CODE_SECTION: u8 = 10;
+
+fn section(module: &mut Vec<u8>, id: u8, content: &[u8]) {
+    module.push(id);
+    leb(module, content.len());
+    module.extend_from_slice(content);
+}
+
+/// An unsigned number in LEB128.
+fn leb(bytes: &mut Vec<u8>, mut number: usize) {
+    while number >= 0x80 {
+        bytes.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+}
+
+/// The code section, as it grows.
+#[derive(Default)]
+struct Code {
+    expected: u32,
+    count: u32,
+    bytes: Vec<u8>,
+}
+
+impl Code {
+    const fn is_complete(&self) -> bool {
+        self.expected > 0 && self.count == self.expected
+    }
+
+    fn take(&mut self) -> Vec<u8> {
+        let mut content = Vec::with_capacity(self.bytes.len() + 5);
+        leb(&mut content, self.count as usize);
+        content.append(&mut self.bytes);
+        *self = Self::default();
+        content
+    }
+
+    fn add(
+        &mut self,
+        module: &[u8],
+        function: FuncToValidate<ValidatorResources>,
+        body: &FunctionBody<'_>,
+        allocations: FuncValidatorAllocations,
+    ) -> Result<FuncValidatorAllocations, ModuleError> {
+        self.count += 1;
+        if !computes(body)? {
+            // The compiler validates it.
+            leb(&mut self.bytes, body.as_bytes().len());
+            self.bytes.extend_from_slice(body.as_bytes());
+            return Ok(allocations);
+        }
+        let mut validator = function.into_validator(allocations);
+        let mut reader = body.get_binary_reader();
+        validator.read_locals(&mut reader).map_err(invalid)?;
+        let function = Function {
+            module,
+            body,
+            start: validator,
+            code: reader.original_position(),
+        };
+        let rewritten = function.rewrite()?;
+        leb(&mut self.bytes, rewritten.len());
+        self.bytes.extend_from_slice(&rewritten);
+        Ok(function.start.into_allocations())
+    }
+}
+
+/// Whether there is any arithmetic in a function.
+fn computes(body: &FunctionBody<'_>) -> Result<bool, ModuleError> {
+    for operator in body.get_operators_reader().map_err(invalid)? {
+        let kind = kind(&operator.map_err(invalid)?);
+        if matches!(kind, Kind::Arithmetic(_) | Kind::Vector(_)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// What is known of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Value {
+    /// Its bits are its own.
+    Own,
+    /// It is no NaN, or the canonical one.
+    Canonical,
+    /// It came out of arithmetic, and may be any NaN.
+    Computed,
+}
+
+/// What an operator does with the bits of its operands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// It takes so many numbers, whose NaNs are all alike to it, and gives one of which the bits are anybody's.
+    Arithmetic(usize),
+    /// It takes so many numbers, whose NaNs are all alike to it, and gives an integer.
+    Blind(usize),
+    /// It gives vectors of floating-point numbers of which the bits are anybody's.
+    Vector(Lanes),
+    /// It gives a number that is no NaN.
+    Number,
+    Get(u32),
+    Set(u32),
+    Tee(u32),
+    Drop,
+    Select,
+    /// Anything else, which may look at bits.
+    Other,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lanes {
+    F32,
+    F64,
+}
+
+#[rustfmt::skip]
+fn kind(operator: &Operator<'_>) -> Kind {
+    use Operator as O;
+    match operator {
+        O::F32Add | O::F32Sub | O::F32Mul | O::F32Div | O::F32Min | O::F32Max
+        | O::F64Add | O::F64Sub | O::F64Mul | O::F64Div | O::F64Min | O::F64Max => Kind::Arithmetic(2),
+        O::F32Ceil | O::F32Floor | O::F32Trunc | O::F32Nearest | O::F32Sqrt
+        | O::F64Ceil | O::F64Floor | O::F64Trunc | O::F64Nearest | O::F64Sqrt
+        | O::F32DemoteF64 | O::F64PromoteF32 => Kind::Arithmetic(1),
+        O::F32Eq | O::F32Ne | O::F32Lt | O::F32Gt | O::F32Le | O::F32Ge
+        | O::F64Eq | O::F64Ne | O::F64Lt | O::F64Gt | O::F64Le | O::F64Ge => Kind::Blind(2),
+        O::I32TruncF32S | O::I32TruncF32U | O::I32TruncF64S | O::I32TruncF64U
+        | O::I64TruncF32S | O::I64TruncF32U | O::I64TruncF64S | O::I64TruncF64U
+        | O::I32TruncSatF32S | O::I32TruncSatF32U | O::I32TruncSatF64S | O::I32TruncSatF64U
+        | O::I64TruncSatF32S | O::I64TruncSatF32U | O::I64TruncSatF64S | O::I64TruncSatF64U => Kind::Blind(1),
+        O::F32ConvertI32S | O::F32ConvertI32U | O::F32ConvertI64S | O::F32ConvertI64U
+        | O::F64ConvertI32S | O::F64ConvertI32U | O::F64ConvertI64S | O::F64ConvertI64U => Kind::Number,
+        O::F32Const { value } if !f32::from_bits(value.bits()).is_nan() => Kind::Number,
+        O::F64Const { value } if !f64::from_bits(value.bits()).is_nan() => Kind::Number,
+        O::F32x4Add | O::F32x4Sub | O::F32x4Mul | O::F32x4Div | O::F32x4Min | O::F32x4Max
+        | O::F32x4Ceil | O::F32x4Floor | O::F32x4Trunc | O::F32x4Nearest | O::F32x4Sqrt
+        | O::F32x4DemoteF64x2Zero => Kind::Vector(Lanes::F32),
+        O::F64x2Add | O::F64x2Sub | O::F64x2Mul | O::F64x2Div | O::F64x2Min | O::F64x2Max
+        | O::F64x2Ceil | O::F64x2Floor | O::F64x2Trunc | O::F64x2Nearest | O::F64x2Sqrt
+        | O::F64x2PromoteLowF32x4 => Kind::Vector(Lanes::F64),
+        O::LocalGet { local_index } => Kind::Get(*local_index),
+        O::LocalSet { local_index } => Kind::Set(*local_index),
+        O::LocalTee { local_index } => Kind::Tee(*local_index),
+        O::Drop => Kind::Drop,
+        O::Select => Kind::Select,
+        _ => Kind::Other,
+    }
+}
+
+/// A function that has arithmetic in it.
+struct Function<'a> {
+    module: &'a [u8],
+    body: &'a FunctionBody<'a>,
+    /// At the first operator.
+    start: FuncValidator<ValidatorResources>,
+    /// Where that is in the module.
+    code: usize,
+}
+
+impl Function<'_> {
+    fn rewrite(&self) -> Result<Vec<u8>, ModuleError> {
+        let mut walk = Walk::new(self);
+        // Every variable is taken for a part of the way until something else is put into it.
+        let mut settled = false;
+        for _ in 0..MAX_PASSES {
+            settled = !walk.pass(false)?;
+            if settled {
+                break;
+            }
+        }
+        if !settled {
+            walk.on_the_way.fill(false);
+        }
+        walk.pass(true)?;
+        Ok(self.assemble(&walk.out, &walk.temporaries))
+    }
+
+    /// The function's body: the variables as they were and those that were needed, then the code.
+    fn assemble(&self, code: &[u8], temporaries: &[ValType]) -> Vec<u8> {
+        let start = self.body.range().start;
+        let declared = &self.module[start..self.code];
+        let length = declared.iter().position(|byte| *byte < 0x80);
+        let (count, groups) = declared.split_at(length.map_or(0, |last| last + 1));
+        let count = count
+            .iter()
+            .rev()
+            .fold(0, |count, byte| count << 7 | usize::from(byte & 0x7f));
+        let mut body = Vec::with_capacity(declared.len() + code.len() + 16);
+        leb(&mut body, count + temporaries.len());
+        body.extend_from_slice(groups);
+        for kind in temporaries {
+            body.extend([1, encoded(*kind)]);
+        }
+        body.extend_from_slice(code);
+        body
+    }
+}
+
+const fn encoded(kind: ValType) -> u8 {
+    match kind {
+        ValType::I32 => 0x7f,
+        ValType::I64 => 0x7e,
+        ValType::F32 => 0x7d,
+        ValType::F64 => 0x7c,
+        ValType::V128 => 0x7b,
+        ValType::Ref(RefType::EXTERNREF) => 0x6f,
+        ValType::Ref(_) => 0x70,
+    }
+}
+
+/// A way through a function's code, with what is known of the values on its stack.
+struct Walk<'a> {
+    function: &'a Function<'a>,
+    validator: FuncValidator<ValidatorResources>,
+    /// One for each operand.
+    stack: Vec<Value>,
+    /// Which variables are a part of the way: nothing is ever put into them but what came out of arithmetic, or is no NaN.
+    on_the_way: Vec<bool>,
+    /// Whether one turned out not to be.
+    changed: bool,
+    temporaries: Vec<ValType>,
+    writes: bool,
+    out: Vec<u8>,
+}
+
+impl<'a> Walk<'a> {
+    fn new(function: &'a Function<'a>) -> Self {
+        let validator = function.start.clone();
+        let parameters = parameters(&validator);
+        let on_the_way = (0..validator.len_locals())
+            .map(|index| {
+                let kind = validator.get_local_type(index);
+                index >= parameters && matches!(kind, Some(ValType::F32 | ValType::F64))
+            })
+            .collect();
+        Self {
+            function,
+            validator,
+            stack: Vec::new(),
+            on_the_way,
+            changed: false,
+            temporaries: Vec::new(),
+            writes: false,
+            out: Vec::new(),
+        }
+    }
+
+    /// Goes through the code once, and tells whether something was learnt.
+    fn pass(&mut self, writes: bool) -> Result<bool, ModuleError> {
+        self.validator = self.function.start.clone();
+        self.stack.clear();
+        self.changed = false;
+        self.writes = writes;
+        let mut operators = self.function.body.get_operators_reader().map_err(invalid)?;
+        while !operators.eof() {
+            let start = operators.original_position();
+            let operator = operators.read().map_err(invalid)?;
+            self.step(&operator, start..operators.original_position())?;
+        }
+        Ok(self.changed)
+    }
+
+    fn step(&mut self, operator: &Operator<'_>, at: Range<usize>) -> Result<(), ModuleError> {
+        let frame = self.validator.get_control_frame(0);
+        if frame.is_none_or(|frame| frame.unreachable) {
+            self.copy(operator, at)?;
+            // What is in code that is never reached does not matter, but for what lies below it.
+            self.stack.resize(self.height(), Value::Own);
+            return Ok(());
+        }
+        let before = self.stack.len();
+        let kind = kind(operator);
+        let (taken, given) = match kind {
+            Kind::Arithmetic(taken) => (taken, Value::Computed),
+            Kind::Blind(taken) => (taken, Value::Own),
+            Kind::Number => (self.arity(operator), Value::Canonical),
+            Kind::Get(index) if self.is_on_the_way(index) => (0, Value::Computed),
+            Kind::Get(_) => (0, Value::Own),
+            Kind::Set(index) | Kind::Tee(index) => {
+                self.put(index);
+                (1, self.top(0))
+            }
+            Kind::Drop => (1, Value::Own),
+            Kind::Select => (3, self.selected()),
+            Kind::Vector(_) | Kind::Other => {
+                let taken = self.arity(operator);
+                self.make_canonical(taken);
+                (taken, Value::Own)
+            }
+        };
+        self.copy(operator, at)?;
+        if let Kind::Vector(lanes) = kind {
+            self.make_vector_canonical(lanes);
+        }
+        // After a jump what was below is gone as well.
+        let height = self.height();
+        self.stack
+            .truncate(before.saturating_sub(taken).min(height));
+        self.stack.resize(height, given);
+        Ok(())
+    }
+
+    fn copy(&mut self, operator: &Operator<'_>, at: Range<usize>) -> Result<(), ModuleError> {
+        self.validator.op(at.start, operator).map_err(invalid)?;
+        if self.writes {
+            self.out.extend_from_slice(&self.function.module[at]);
+        }
+        Ok(())
+    }
+
+    fn height(&self) -> usize {
+        self.validator.operand_stack_height() as usize
+    }
+
+    fn arity(&self, operator: &Operator<'_>) -> usize {
+        let arity = operator.operator_arity(&self.validator);
+        arity.map_or(self.stack.len(), |(taken, _)| taken as usize)
+    }
+
+    /// What is known of the operand so far below the top.
+    fn top(&self, depth: usize) -> Value {
+        let index = self.stack.len().checked_sub(depth + 1);
+        index.map_or(Value::Own, |index| self.stack[index])
+    }
+
+    fn is_on_the_way(&self, index: u32) -> bool {
+        self.on_the_way.get(index as usize).is_some_and(|is| *is)
+    }
+
+    /// The top is put into a variable.
+    fn put(&mut self, index: u32) {
+        let value = self.top(0);
+        if self.is_on_the_way(index) {
+            if value == Value::Own {
+                self.on_the_way[index as usize] = false;
+                self.changed = true;
+            }
+        } else if value == Value::Computed {
+            self.make_canonical(1);
+        }
+    }
+
+    /// What `select` gives of the two below the top.
+    fn selected(&mut self) -> Value {
+        match (self.top(1), self.top(2)) {
+            (Value::Own, Value::Own) => Value::Own,
+            (Value::Own, _) | (_, Value::Own) => {
+                self.make_canonical(3);
+                Value::Own
+            }
+            (Value::Canonical, Value::Canonical) => Value::Canonical,
+            _ => Value::Computed,
+        }
+    }
+
+    /// Something looks at the bits of so many operands.
+    fn make_canonical(&mut self, count: usize) {
+        let Some(deepest) = (0..count)
+            .rev()
+            .find(|depth| self.top(*depth) == Value::Computed)
+        else {
+            return;
+        };
+        // Those above the deepest one are put aside, and come back in their order.
+        let mut aside = Vec::new();
+        for depth in 0..deepest {
+            let kind = self.kind_of(depth);
+            let nth = 1 + aside.iter().filter(|(known, _)| *known == kind).count();
+            let place = self.temporary(kind, nth);
+            aside.push((kind, place));
+            self.emit(LOCAL_SET, place);
+        }
+        let kind = self.kind_of(deepest);
+        self.make_number_canonical(kind);
+        for (depth, (kind, place)) in aside.into_iter().enumerate().rev() {
+            self.emit(LOCAL_GET, place);
+            if self.top(depth) == Value::Computed {
+                self.make_number_canonical(kind);
+            }
+        }
+        let from = self.stack.len().saturating_sub(count);
+        for value in &mut self.stack[from..] {
+            if *value == Value::Computed {
+                *value = Value::Canonical;
+            }
+        }
+    }
+
+    fn kind_of(&self, depth: usize) -> ValType {
+        let kind = self.validator.get_operand_type(depth);
+        kind.flatten().unwrap_or(ValType::I32)
+    }
+
+    /// Of the number on top: `x, nan, x == x`, of which `select` takes the first if that holds.
+    fn make_number_canonical(&mut self, kind: ValType) {
+        let (nan, equal): (&[u8], u8) = match kind {
+            ValType::F32 => (&[0x43, 0, 0, 0xc0, 0x7f], 0x5b),
+            _ => (&[0x44, 0, 0, 0, 0, 0, 0, 0xf8, 0x7f], 0x61),
+        };
+        let place = self.temporary(kind, 0);
+        self.emit(LOCAL_TEE, place);
+        self.raw(nan);
+        self.emit(LOCAL_GET, place);
+        self.emit(LOCAL_GET, place);
+        self.raw(&[equal, SELECT]);
+    }
+
+    /// The same for each lane of the vector on top.
+    fn make_vector_canonical(&mut self, lanes: Lanes) {
+        let (nan, equal): ([u8; 16], u8) = match lanes {
+            Lanes::F32 => (
+                0x7fc0_0000_7fc0_0000_7fc0_0000_7fc0_0000_u128.to_le_bytes(),
+                0x41,
+            ),
+            Lanes::F64 => (
+                0x7ff8_0000_0000_0000_7ff8_0000_0000_0000_u128.to_le_bytes(),
+                0x47,
+            ),
+        };
+        let place = self.temporary(ValType::V128, 0);
+        self.emit(LOCAL_TEE, place);
+        self.raw(&[VECTOR, 0x0c]);
+        self.raw(&nan);
+        self.emit(LOCAL_GET, place);
+        self.emit(LOCAL_GET, place);
+        self.raw(&[VECTOR, equal, VECTOR, 0x52]);
+    }
+
+    /// The nth variable of this type that was added.
+    fn temporary(&mut self, kind: ValType, nth: usize) -> usize {
+        let first = self.validator.len_locals() as usize;
+        let mut same = (0..self.temporaries.len()).filter(|index| self.temporaries[*index] == kind);
+        if let Some(index) = same.nth(nth) {
+            return first + index;
+        }
+        // Those before it may be missing as well.
+        let missing = 1 + nth
+            - self
+                .temporaries
+                .iter()
+                .filter(|known| **known == kind)
+                .count();
+        self.temporaries.extend(std::iter::repeat_n(kind, missing));
+        first + self.temporaries.len() - 1
+    }
+
+    fn emit(&mut self, operator: u8, index: usize) {
+        if self.writes {
+            self.out.push(operator);
+            leb(&mut self.out, index);
+        }
+    }
+
+    fn raw(&mut self, bytes: &[u8]) {
+        if self.writes {
+            self.out.extend_from_slice(bytes);
+        }
+    }
+}
+
+const LOCAL_GET: u8 = 0x20;
+const LOCAL_SET: u8 = 0x21;
+const LOCAL_TEE: u8 = 0x22;
+const SELECT: u8 = 0x1b;
+/// What operators on vectors begin with.
+const VECTOR: u8 = 0xfd;
+
+/// How many of a function's variables are its parameters: the caller decides what is in them.
+fn parameters(validator: &FuncValidator<ValidatorResources>) -> u32 {
+    use wasmparser::WasmModuleResources as _;
+
+    let resources = validator.resources();
+    let kind = resources.type_index_of_function(validator.index());
+    let kind = kind.and_then(|kind| resources.sub_type_at(kind));
+    kind.map_or(u32::MAX, |kind| {
+        u32::try_from(kind.unwrap_func().params().len()).unwrap_or(u32::MAX)
+    })
+}
+
+#[cfg(test)]
+mod tests;
