@@ -53,7 +53,9 @@ fn validate(
     module: &naga::Module,
 ) -> Result<naga::valid::ModuleInfo, naga::WithSpan<naga::valid::ValidationError>> {
     use naga::valid::{Capabilities, ValidationFlags, Validator};
-    Validator::new(ValidationFlags::all(), Capabilities::empty()).validate(module)
+    // What every device with WebGPU has: its only capability with a name here.
+    let capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+    Validator::new(ValidationFlags::all(), capabilities).validate(module)
 }
 
 fn bounded(mut text: String) -> String {
