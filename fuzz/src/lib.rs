@@ -4,6 +4,7 @@ use std::fmt::Debug;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 
+use peercompute_gpu::wgsl::{self, WgslLimits};
 use peercompute_proto::{
     DecodeError, FrameDecoder, FrameEncoder, Original, Wire, check, decode, encode_frame, v1,
 };
@@ -80,6 +81,8 @@ targets! {
         flow_stream = stream::<v1::FlowFrame>,
         /// Reads a relay configuration in JSON.
         relay_config_json = relay_config_text,
+        /// Checks a stranger's shader.
+        wgsl_source = shader,
     }
 }
 
@@ -196,6 +199,23 @@ fn relay_config_text(data: &[u8]) {
             );
         }
         Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+/// Whatever is refused says why, shortly; whatever passes does so each time, with the same sizes.
+fn shader(data: &[u8]) {
+    // Most mutations of a text are no text; naga would never see them.
+    let source = String::from_utf8_lossy(data);
+    let check = || wgsl::check(&source, "main", &WgslLimits::new());
+    match check() {
+        Ok(checked) => {
+            let again = check().expect("it passed before");
+            assert_eq!(format!("{checked:?}"), format!("{again:?}"));
+        }
+        Err(error) => {
+            let text = error.to_string();
+            assert!(!text.is_empty() && text.len() <= wgsl::MAX_DIAGNOSTIC + 512);
+        }
     }
 }
 

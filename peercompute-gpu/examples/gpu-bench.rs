@@ -211,7 +211,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         begun(1)?;
         let by_command = rate(words * 8 * repeats, begun(repeats)?);
         let copy = by_kernel.max(by_command);
-        let size = format!("{} MiB", words * 4 >> 20);
+        let size = format!("{} MiB", (words * 4) >> 20);
         for (name, value) in [("copy, kernel", by_kernel), ("copy, command", by_command)] {
             rows.push(Row {
                 name,

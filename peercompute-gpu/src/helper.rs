@@ -23,8 +23,8 @@ mod parent;
 
 pub use child::run_if_asked;
 pub use frame::{
-    Frame, FrameError, MAX_ENTRY, MAX_FRAME, MAX_INPUT, MAX_MESSAGE, MAX_OUTPUT, MAX_UNIFORMS,
-    Request,
+    Choice, Frame, FrameError, MAX_ENTRY, MAX_FRAME, MAX_INPUT, MAX_MESSAGE, MAX_OUTPUT,
+    MAX_UNIFORMS, Request,
 };
 pub use parent::{HelperProgram, START_LIMIT, Sandbox, SandboxConfig, SandboxError};
 

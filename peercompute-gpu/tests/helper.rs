@@ -9,7 +9,9 @@ use std::{
 
 use peercompute_gpu::{
     GpuOptions,
-    helper::{HelperProgram, MAX_INPUT, Request, Sandbox, SandboxConfig, SandboxError},
+    helper::{
+        Choice, Frame, HelperProgram, MAX_INPUT, Request, Sandbox, SandboxConfig, SandboxError,
+    },
 };
 
 /// Longer than any shader here takes that ends.
@@ -226,4 +228,34 @@ fn those_who_wait_for_their_turn_wait_no_longer_than_their_time() {
         ));
     });
     runs_the_next_task(&sandbox);
+}
+
+#[test]
+fn a_helper_whose_node_has_gone_ends_although_its_shader_does_not() {
+    use std::{
+        io::{Read, Write},
+        process::{Command, Stdio},
+    };
+    let mut helper = Command::new(env!("CARGO_BIN_EXE_peercompute-gpu-helper"))
+        .env("PEERCOMPUTE_GPU_HELPER", "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut pipe = helper.stdin.take().unwrap();
+    let mut say = |frame: Frame| {
+        let bytes = frame.encode();
+        pipe.write_all(&(bytes.len() as u32).to_le_bytes()).unwrap();
+        pipe.write_all(&bytes).unwrap();
+    };
+    let name = std::env::var("PEERCOMPUTE_TEST_ADAPTER").unwrap_or_else(|_| "llvmpipe".to_owned());
+    say(Frame::Open(Choice::of(&GpuOptions::new().with_name(name))));
+    // It is ready.
+    let mut answer = helper.stdout.take().unwrap();
+    answer.read_exact(&mut [0; 5]).unwrap();
+    say(Frame::Run(Request::new(ENDLESS, "main", [65_535, 1, 1], 4)));
+    drop(pipe);
+    // Ends with the test's time limit, if the helper does not.
+    helper.wait().unwrap();
 }

@@ -35,7 +35,12 @@ mod with_device {
         let config = SandboxConfig::new(HelperProgram::ThisProgram)
             .with_options(GpuOptions::new().with_name(name));
         let sandbox = Sandbox::new(config).unwrap();
-        let endless = Request::new(include_str!("hostile/endless.wgsl"), "main", [65_535, 1, 1], 4);
+        let endless = Request::new(
+            include_str!("hostile/endless.wgsl"),
+            "main",
+            [65_535, 1, 1],
+            4,
+        );
         let short = Duration::from_millis(500);
         assert_eq!(
             sandbox.run(&endless, short, &|| false),

@@ -180,7 +180,7 @@ impl Batch {
     }
 
     pub(super) fn check_binding(&self, name: &str, bytes: u64) -> Result<(), GpuError> {
-        let limit = u64::from(self.active.limits.max_storage_buffer_binding_size);
+        let limit = self.active.limits.max_storage_buffer_binding_size;
         if bytes > limit {
             return Err(GpuError::BindingTooLarge {
                 name: name.to_owned(),

@@ -268,7 +268,7 @@ impl Gpu {
         lifetime: Lifetime,
     ) -> Result<HotBuffer, GpuError> {
         let active = self.active()?;
-        if bytes == 0 || bytes % 4 != 0 {
+        if bytes == 0 || !bytes.is_multiple_of(4) {
             return Err(GpuError::Unaligned {
                 name: name.to_owned(),
                 what: "the size",

@@ -212,7 +212,7 @@ impl AdapterSummary {
                 .trim()
                 .to_owned(),
             software: info.device_type == wgpu::DeviceType::Cpu,
-            max_binding: limits.max_storage_buffer_binding_size.into(),
+            max_binding: limits.max_storage_buffer_binding_size,
             max_workgroup_memory: limits.max_compute_workgroup_storage_size,
             max_workgroup_invocations: limits.max_compute_invocations_per_workgroup,
             timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),

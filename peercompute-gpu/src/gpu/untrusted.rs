@@ -141,9 +141,9 @@ pub async fn run_untrusted(
             .max(least.into())
             .next_multiple_of(16);
         let limit = if binding == INPUT {
-            active.limits.max_storage_buffer_binding_size.into()
+            active.limits.max_storage_buffer_binding_size
         } else {
-            active.limits.max_uniform_buffer_binding_size.into()
+            active.limits.max_uniform_buffer_binding_size
         };
         fits(what, bytes, limit)?;
         let buffer = active
@@ -175,7 +175,7 @@ pub async fn run_untrusted(
     fits(
         "output",
         output_bytes,
-        active.limits.max_storage_buffer_binding_size.into(),
+        active.limits.max_storage_buffer_binding_size,
     )?;
     let make = |label, size, usage| {
         active

@@ -122,7 +122,8 @@ pub struct Choice {
 }
 
 impl Choice {
-    pub(super) fn of(options: &GpuOptions) -> Self {
+    /// The device that these options choose; their bounds are the helper's own.
+    pub fn of(options: &GpuOptions) -> Self {
         let (backend, power, software, index, name) = options.choice();
         Self {
             backend: match backend {

@@ -229,8 +229,7 @@ mod tests {
         fn slices_cover_each_workgroup_once(total in prop::array::uniform3(0u32..7), sizes in prop::collection::vec(0u64..60, 1..20)) {
             let mut slices = Slices::new(total);
             let mut seen = BTreeSet::new();
-            let mut sizes = sizes.into_iter().cycle();
-            while let Some(most) = sizes.next() {
+            for most in sizes.into_iter().cycle() {
                 let Some(Slice { offset, size }) = slices.next(most) else { break };
                 prop_assert!(u64::from(size[0] * size[1] * size[2]) <= most.max(1));
                 for z in 0..size[2] {

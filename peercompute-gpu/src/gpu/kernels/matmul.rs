@@ -57,7 +57,7 @@ enum Layout {
 
 impl Layout {
     fn of(half: bool, shape: MatmulShape) -> Self {
-        let aligned = shape.depth % 4 == 0 && shape.columns % 4 == 0;
+        let aligned = shape.depth.is_multiple_of(4) && shape.columns.is_multiple_of(4);
         match (half, aligned) {
             (false, false) => Self::Scalars,
             (false, true) => Self::Vectors,
