@@ -6,6 +6,7 @@ use std::fmt::Debug;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 
+use peercompute_gpu::wgsl::{self, WgslLimits};
 use peercompute_proto::{
     DecodeError, FrameDecoder, FrameEncoder, Original, Wire, check, decode, encode_frame, v1,
 };
@@ -89,6 +90,8 @@ targets! {
         wasm_module = wasm::module,
         /// Reads what a WebAssembly module returned: the first eight bytes of the input, little endian, from the rest, which is its memory.
         wasm_answer = wasm::answer,
+        /// Checks a stranger's shader.
+        wgsl_source = shader,
     }
 }
 
@@ -205,6 +208,23 @@ fn relay_config_text(data: &[u8]) {
             );
         }
         Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+/// Whatever is refused says why, shortly; whatever passes does so each time, with the same sizes.
+fn shader(data: &[u8]) {
+    // Most mutations of a text are no text; naga would never see them.
+    let source = String::from_utf8_lossy(data);
+    let check = || wgsl::check(&source, "main", &WgslLimits::new());
+    match check() {
+        Ok(checked) => {
+            let again = check().expect("it passed before");
+            assert_eq!(format!("{checked:?}"), format!("{again:?}"));
+        }
+        Err(error) => {
+            let text = error.to_string();
+            assert!(!text.is_empty() && text.len() <= wgsl::MAX_DIAGNOSTIC + 512);
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod boundary;
 mod checks;
 mod context;
 mod demo;
+mod gpu;
 mod guests;
 mod lockfile;
 mod oracle;
@@ -67,6 +68,8 @@ enum Command {
     BenchOracle(oracle::BenchArgs),
     /// Look for the best links of overlays with all knowledge, for comparison; write the tables in BENCHMARKS.md.
     PlanOverlay(oracle::PlanArgs),
+    /// Measure the kernels on the graphics card.
+    GpuBench(gpu::BenchArgs),
     /// Ask the RustSec database about the locked dependencies.
     Advisories,
 }
@@ -96,6 +99,7 @@ fn dispatch(context: &Context, command: Command) -> Result<ExitCode> {
         Command::Bench { arguments } => run(&mut checks::bench_command(context, &arguments))?,
         Command::BenchOracle(arguments) => return oracle::bench(context, &arguments),
         Command::PlanOverlay(arguments) => return oracle::plan(context, &arguments),
+        Command::GpuBench(arguments) => gpu::bench(context, &arguments)?,
         Command::Advisories => checks::advisories(context)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -122,7 +122,7 @@ const STEPS: &[Step] = &[
     Step::dear(
         "test",
         "unit, property, corpus and multi-process tests",
-        &[Tool::Nextest],
+        &[Tool::Nextest, Tool::Lavapipe],
         checks::test,
     )
     .after("build"),

@@ -22,6 +22,22 @@ const BUF: &str = "1.75.0";
 /// The oldest Node.js that the wasm tests run in.
 const NODE_MAJOR: u32 = 18;
 
+/// Where Linux systems have their libraries.
+const LIBRARIES: [&str; 5] = [
+    "/usr/lib/x86_64-linux-gnu",
+    "/usr/lib/aarch64-linux-gnu",
+    "/usr/lib64",
+    "/usr/lib",
+    "/usr/local/lib",
+];
+
+/// Where the Vulkan loader looks for drivers.
+const DRIVERS: [&str; 3] = [
+    "/usr/share/vulkan/icd.d",
+    "/usr/local/share/vulkan/icd.d",
+    "/etc/vulkan/icd.d",
+];
+
 /// How long a package client may take to fetch; one without a network waits longer.
 const FETCH_LIMIT: Duration = Duration::from_secs(10 * 60);
 
@@ -71,10 +87,12 @@ pub(crate) enum Tool {
     WasmTarget,
     /// The runner that fits the locked `wasm-bindgen`, and Node.js for it.
     WasmRunner,
+    /// Mesa's lavapipe, which is a Vulkan device in software, and the loader for it.
+    Lavapipe,
 }
 
 impl Tool {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Linker,
         Self::Rustfmt,
         Self::Clippy,
@@ -84,6 +102,7 @@ impl Tool {
         Self::WasmRunner,
         Self::Clang,
         Self::Deny,
+        Self::Lavapipe,
     ];
 
     /// Installs the tool unless it is there.
@@ -116,6 +135,7 @@ impl Tool {
             Self::Clang => clang(context),
             Self::WasmTarget => wasm::ensure_toolchain(context).map(drop),
             Self::WasmRunner => wasm_runner(context).map(drop),
+            Self::Lavapipe => lavapipe(context),
         }
     }
 }
@@ -277,6 +297,43 @@ fn clang(context: &Context) -> Result<()> {
         Ok(())
     } else {
         bail!("clang and lld are installed, but `clang` or `wasm-ld` does not start")
+    }
+}
+
+/// The tests of the GPU's kernels run on it: they fail without, rather than pass unrun.
+fn lavapipe(context: &Context) -> Result<()> {
+    let missing = || {
+        let loader = LIBRARIES
+            .iter()
+            .any(|folder| Path::new(folder).join("libvulkan.so.1").exists());
+        let driver = DRIVERS.iter().any(|folder| {
+            fs::read_dir(folder).is_ok_and(|files| {
+                files
+                    .filter_map(Result::ok)
+                    .any(|file| file.file_name().to_string_lossy().starts_with("lvp_icd"))
+            })
+        });
+        [
+            (!loader).then_some("libvulkan1"),
+            (!driver).then_some("mesa-vulkan-drivers"),
+        ]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+    };
+    // Elsewhere the platform has its own devices, and the tests are told which by PEERCOMPUTE_TEST_ADAPTER.
+    if !cfg!(target_os = "linux") {
+        return Ok(());
+    }
+    let packages = missing();
+    if packages.is_empty() {
+        return Ok(());
+    }
+    from_debian(context, &packages)?;
+    if missing().is_empty() {
+        Ok(())
+    } else {
+        bail!("Debian's mesa-vulkan-drivers and libvulkan1 are installed, but bring no lavapipe")
     }
 }
 

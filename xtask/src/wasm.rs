@@ -23,6 +23,7 @@ const BUILT: &[&str] = &[
     "peercompute-rt",
     "peercompute-proto",
     "peercompute-swarm",
+    "peercompute-gpu",
     "peercompute-compute",
     "peercompute-net",
     "peercompute-kernel",
