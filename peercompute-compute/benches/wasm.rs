@@ -99,11 +99,15 @@ fn crc32c_native(bencher: Bencher<'_, '_>) {
         .bench(|| table::crc32c(black_box(&input)));
 }
 
-const STEPS: u32 = 4000;
 const STEP: f64 = 0.001;
 
-fn bodies() -> Vec<simulate::Body> {
-    (0..5_u8)
+/// How many steps of how many bodies; in all there are about as many pairs.
+type Sizes = (u32, u32);
+
+const SIZES: [Sizes; 2] = [(2000, 5), (4, 100)];
+
+fn bodies(count: u32) -> Vec<simulate::Body> {
+    (0..count)
         .map(|n| {
             let n = f64::from(n);
             [n, n * n, -n, 0.1 * n, 0.0, 0.3, 1.0 + n]
@@ -111,12 +115,12 @@ fn bodies() -> Vec<simulate::Body> {
         .collect()
 }
 
-#[divan::bench(sample_count = 500)]
-fn n_body_guest(bencher: Bencher<'_, '_>) {
+#[divan::bench(args = SIZES, sample_count = 500)]
+fn n_body_guest(bencher: Bencher<'_, '_>, (steps, count): Sizes) {
     let program = guest("n-body");
-    let bodies = bodies();
+    let bodies = bodies(count);
     let numbers = bodies.as_flattened().iter().flat_map(|x| x.to_le_bytes());
-    let input: Vec<u8> = STEPS
+    let input: Vec<u8> = steps
         .to_le_bytes()
         .into_iter()
         .chain(STEP.to_le_bytes())
@@ -127,10 +131,12 @@ fn n_body_guest(bencher: Bencher<'_, '_>) {
     bencher.bench(|| program.run(TaskInput::new(black_box(&input).clone()), &control));
 }
 
-#[divan::bench(sample_count = 500)]
-fn n_body_native(bencher: Bencher<'_, '_>) {
-    bencher.with_inputs(bodies).bench_values(|mut bodies| {
-        simulate::simulate(&mut bodies, black_box(STEPS), black_box(STEP));
-        bodies
-    });
+#[divan::bench(args = SIZES, sample_count = 500)]
+fn n_body_native(bencher: Bencher<'_, '_>, (steps, count): Sizes) {
+    bencher
+        .with_inputs(|| bodies(count))
+        .bench_values(|mut bodies| {
+            simulate::simulate(&mut bodies, black_box(steps), black_box(STEP));
+            bodies
+        });
 }

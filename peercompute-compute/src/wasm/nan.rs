@@ -460,18 +460,18 @@ impl<'a> Walk<'a> {
         kind.flatten().unwrap_or(ValType::I32)
     }
 
-    /// Of the number on top: `x, nan, x == x`, of which `select` takes the first if that holds.
+    /// Of the number on top: `x, nan, x >= x`, of which `select` takes the first if that holds. It holds for all but NaNs, and is one flag of x86 where `==` is two.
     fn make_number_canonical(&mut self, kind: ValType) {
-        let (nan, equal): (&[u8], u8) = match kind {
-            ValType::F32 => (&[0x43, 0, 0, 0xc0, 0x7f], 0x5b),
-            _ => (&[0x44, 0, 0, 0, 0, 0, 0, 0xf8, 0x7f], 0x61),
+        let (nan, itself): (&[u8], u8) = match kind {
+            ValType::F32 => (&[0x43, 0, 0, 0xc0, 0x7f], 0x60),
+            _ => (&[0x44, 0, 0, 0, 0, 0, 0, 0xf8, 0x7f], 0x66),
         };
         let place = self.temporary(kind, 0);
         self.emit(LOCAL_TEE, place);
         self.raw(nan);
         self.emit(LOCAL_GET, place);
         self.emit(LOCAL_GET, place);
-        self.raw(&[equal, SELECT]);
+        self.raw(&[itself, SELECT]);
     }
 
     /// The same for each lane of the vector on top.
