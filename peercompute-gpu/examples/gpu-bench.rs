@@ -144,7 +144,7 @@ mod bench {
             }
             let begun = Instant::now();
             batch.submit()?;
-            gpu.block_on(gpu.finished()?);
+            gpu.block_on(gpu.finished()?)?;
             Ok(begun.elapsed())
         };
         // The first ones compile, and wake the device.
@@ -205,7 +205,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             }
             let begun = Instant::now();
             batch.submit()?;
-            gpu.block_on(gpu.finished()?);
+            gpu.block_on(gpu.finished()?)?;
             Ok(begun.elapsed())
         };
         begun(1)?;

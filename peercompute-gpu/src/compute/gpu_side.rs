@@ -140,7 +140,7 @@ pub(super) async fn stencil(
         }
         batch.submit()?;
         left -= left.min(STEPS);
-        gpu.finished()?.await;
+        gpu.finished()?.await?;
     }
     let values = download(gpu, &from, grid.values().len()).await?;
     Ok(Grid::volume(width, height, depth, values)?)
@@ -171,7 +171,7 @@ pub(super) async fn automaton(
         }
         batch.submit()?;
         left -= left.min(STEPS);
-        gpu.finished()?.await;
+        gpu.finished()?.await?;
     }
     let values = download(gpu, &from, grid.values().len()).await?;
     Ok(Grid::plane(width, height, values)?)
@@ -203,7 +203,7 @@ pub(super) async fn particles(
         }
         batch.submit()?;
         left -= left.min(STEPS);
-        gpu.finished()?.await;
+        gpu.finished()?.await?;
     }
     Ok(Particles::new(
         narrow(download(gpu, &positions, count).await?),

@@ -9,7 +9,7 @@ use super::{
     options,
     pipelines::Pipelines,
     readback::Staging,
-    signal::{Signal, lock},
+    signal::{Loss, Signal, lock},
 };
 
 /// One device for all who compute on it. Clones share it.
@@ -37,7 +37,7 @@ pub(super) struct Active {
     pub(super) limits: wgpu::Limits,
     /// Which of the devices that this hub has had.
     pub(super) generation: u64,
-    lost: Arc<Mutex<Option<String>>>,
+    pub(super) loss: Loss,
     foreign: bool,
     #[cfg(not(target_arch = "wasm32"))]
     poller: Option<super::readback::Poller>,
@@ -120,12 +120,12 @@ impl Gpu {
 
     /// Why the device is lost, if it is.
     pub fn lost(&self) -> Option<String> {
-        lock(&self.current().lost).clone()
+        self.current().loss.reason()
     }
 
     /// Says that the device is lost, where the application learns of it: on a device of its own.
     pub fn mark_lost(&self, reason: impl Into<String>) {
-        lock(&self.current().lost).get_or_insert_with(|| reason.into());
+        self.current().loss.set(|| reason.into());
     }
 
     /// Asks the device once for news, without waiting. Futures that are ready then wake their tasks. In a browser this does nothing: the event
@@ -154,14 +154,17 @@ impl Gpu {
     /// [`GpuError::Lost`] after the device is lost.
     pub fn finished(&self) -> Result<Finished, GpuError> {
         let active = self.active()?;
-        let signal = Signal::new();
+        let signal = Signal::new(&active.loss);
         let done = signal.clone();
         let watch = active.watch();
         active.queue.on_submitted_work_done(move || {
             done.set(());
             drop(watch);
         });
-        Ok(Finished(signal))
+        Ok(Finished {
+            signal,
+            loss: active.loss.clone(),
+        })
     }
 
     /// Opens a device of its own again after it was lost, by the same options. Buffers and kernels of before are stale.
@@ -213,8 +216,7 @@ impl Gpu {
     /// The device, unless it is lost.
     pub(super) fn active(&self) -> Result<Arc<Active>, GpuError> {
         let active = self.current();
-        let reason = lock(&active.lost).clone();
-        match reason {
+        match active.loss.reason() {
             Some(reason) => Err(GpuError::Lost { reason }),
             None => Ok(active),
         }
@@ -242,7 +244,7 @@ impl fmt::Debug for Gpu {
 impl Active {
     /// The loss, where there is one, since it is the cause of whatever else failed.
     pub(super) fn lost_or(&self, error: GpuError) -> GpuError {
-        match lock(&self.lost).clone() {
+        match self.loss.reason() {
             Some(reason) => GpuError::Lost { reason },
             None => error,
         }
@@ -273,7 +275,9 @@ impl Active {
     }
 
     #[cfg(target_arch = "wasm32")]
-    pub(super) fn watch(&self) {}
+    pub(super) fn watch(&self) -> EventLoop {
+        EventLoop
+    }
 }
 
 /// What a future gives, if it is ready at once.
@@ -306,11 +310,11 @@ async fn own(options: &GpuOptions, generation: u64) -> Result<Active, GpuError> 
                 adapter: summary.to_string(),
                 message: error.to_string(),
             })?;
-    let lost = Arc::new(Mutex::new(None));
-    let tell = Arc::clone(&lost);
+    let loss = Loss::default();
+    let tell = loss.clone();
     device.set_device_lost_callback(move |reason, message| {
         tracing::warn!(?reason, message, "the device is lost");
-        lock(&tell).get_or_insert_with(|| format!("{reason:?}: {message}"));
+        tell.set(|| format!("{reason:?}: {message}"));
     });
     // Without this an error that no scope catches is a panic.
     device.on_uncaptured_error(Arc::new(|error| {
@@ -319,12 +323,15 @@ async fn own(options: &GpuOptions, generation: u64) -> Result<Active, GpuError> 
     Ok(Active {
         limits: device.limits(),
         #[cfg(not(target_arch = "wasm32"))]
-        poller: Some(super::readback::Poller::start(device.clone())?),
+        poller: Some(super::readback::Poller::start(
+            device.clone(),
+            loss.clone(),
+        )?),
         device,
         queue,
         summary,
         generation,
-        lost,
+        loss,
         foreign: false,
     })
 }
@@ -339,9 +346,13 @@ fn foreign_active(foreign: ForeignDevice, generation: u64) -> Active {
         summary,
         limits,
         generation,
-        lost: Arc::new(Mutex::new(None)),
+        loss: Loss::default(),
         foreign: true,
         #[cfg(not(target_arch = "wasm32"))]
         poller: None,
     }
 }
+
+/// Asks the device for news by itself.
+#[cfg(target_arch = "wasm32")]
+pub(super) struct EventLoop;

@@ -142,9 +142,10 @@ impl Future for Read {
     type Output = Result<Mapped, GpuError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.signal.poll(context) {
+        match self.signal.poll(&self.active.loss, context) {
             Poll::Pending => Poll::Pending,
-            Poll::Ready(Ok(())) => {
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Ready(Ok(Ok(()))) => {
                 let lent = self
                     .lent
                     .take()
@@ -155,9 +156,11 @@ impl Future for Read {
                     _lent: lent,
                 }))
             }
-            Poll::Ready(Err(error)) => Poll::Ready(Err(self.active.lost_or(GpuError::Device {
-                message: error.to_string(),
-            }))),
+            Poll::Ready(Ok(Err(error))) => {
+                Poll::Ready(Err(self.active.lost_or(GpuError::Device {
+                    message: error.to_string(),
+                })))
+            }
         }
     }
 }
@@ -216,7 +219,7 @@ impl Gpu {
         bytes: u64,
     ) -> Result<Read, GpuError> {
         let lent = self.shared.staging.lend(active, bytes)?;
-        let signal = Signal::new();
+        let signal = Signal::new(&active.loss);
         active
             .scoped(|| {
                 let mut encoder = active.device.create_command_encoder(&Default::default());
@@ -260,7 +263,7 @@ mod native {
         time::Duration,
     };
 
-    use super::{Gpu, GpuError, lock};
+    use super::{super::signal::Loss, Gpu, GpuError, lock};
 
     /// Between two looks at the device, at first and at most. A thread that waits inside the driver instead would keep others from submitting.
     const SOONEST: Duration = Duration::from_micros(20);
@@ -292,12 +295,12 @@ mod native {
     pub(in super::super) struct Watch(Arc<Watched>);
 
     impl Poller {
-        pub(in super::super) fn start(device: wgpu::Device) -> Result<Self, GpuError> {
+        pub(in super::super) fn start(device: wgpu::Device, loss: Loss) -> Result<Self, GpuError> {
             let watched = Arc::new(Watched::default());
             let looked = Arc::clone(&watched);
             thread::Builder::new()
                 .name("peercompute-gpu".to_owned())
-                .spawn(move || look(&device, &looked))
+                .spawn(move || look(&device, &loss, &looked))
                 .map_err(|error| GpuError::NoThread {
                     message: error.to_string(),
                 })?;
@@ -328,7 +331,7 @@ mod native {
         }
     }
 
-    fn look(device: &wgpu::Device, watched: &Watched) {
+    fn look(device: &wgpu::Device, loss: &Loss, watched: &Watched) {
         let mut pause = SOONEST;
         let mut seen = 0;
         loop {
@@ -347,8 +350,10 @@ mod native {
                 pause = SOONEST;
             }
             drop(state);
-            // A device that is lost ends all that is awaited, with an error.
-            let _ = device.poll(wgpu::PollType::Poll);
+            // A device that does not answer brings nothing that is awaited.
+            if let Err(error) = device.poll(wgpu::PollType::Poll) {
+                loss.set(|| error.to_string());
+            }
             thread::sleep(pause);
             pause = (pause * 3 / 2).min(LATEST);
         }

@@ -244,7 +244,7 @@ pub async fn run_untrusted(
                 active.queue.submit([encoder.finish()]);
             })
             .map_err(device_says)?;
-        gpu.finished()?.await;
+        gpu.finished()?.await?;
         let took = begun.elapsed();
         if took * 2 < UNTRUSTED_SLICE {
             most = most.saturating_mul(2);

@@ -5,7 +5,7 @@ use std::{
     io::{self, BufReader},
     process,
     sync::{
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
         mpsc,
     },
     thread,
@@ -42,7 +42,8 @@ pub fn run_if_asked() {
 
 fn serve() -> i32 {
     let (sender, frames) = mpsc::sync_channel(1);
-    let busy: &'static AtomicBool = Box::leak(Box::new(AtomicBool::new(false)));
+    // Frames that are not answered yet.
+    let busy: &'static AtomicU32 = Box::leak(Box::new(AtomicU32::new(0)));
     let reader = thread::Builder::new()
         .name("peercompute-gpu-in".to_owned())
         .spawn(move || {
@@ -50,13 +51,15 @@ fn serve() -> i32 {
             loop {
                 match Frame::read(&mut input) {
                     Ok(Some(frame)) => {
+                        // Here, and not where it is run: the parent may be gone before that.
+                        busy.fetch_add(1, Ordering::AcqRel);
                         if sender.send(frame).is_err() {
                             return;
                         }
                     }
                     Ok(None) | Err(_) => {
                         // The parent has gone. A shader that never ends would keep this process for ever.
-                        if busy.load(Ordering::Acquire) {
+                        if busy.load(Ordering::Acquire) > 0 {
                             process::abort();
                         }
                         return;
@@ -77,7 +80,7 @@ fn serve() -> i32 {
     }
 }
 
-fn work(frames: &mpsc::Receiver<Frame>, busy: &AtomicBool) -> i32 {
+fn work(frames: &mpsc::Receiver<Frame>, busy: &AtomicU32) -> i32 {
     let mut output = io::stdout();
     let Ok(Frame::Open(choice)) = frames.recv() else {
         return MISUSED;
@@ -96,16 +99,16 @@ fn work(frames: &mpsc::Receiver<Frame>, busy: &AtomicBool) -> i32 {
     {
         return 0;
     }
+    busy.fetch_sub(1, Ordering::AcqRel);
     while let Ok(frame) = frames.recv() {
         let Frame::Run(request) = frame else {
             return MISUSED;
         };
-        busy.store(true, Ordering::Release);
         let answer = run(&gpu, &request);
-        busy.store(false, Ordering::Release);
         if answer.write(&mut output).is_err() {
             return 0;
         }
+        busy.fetch_sub(1, Ordering::AcqRel);
         if gpu.lost().is_some() {
             // Another process has a device that is whole.
             return 1;

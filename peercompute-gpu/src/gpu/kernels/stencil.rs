@@ -32,16 +32,13 @@ struct Weight {
 }
 
 impl Batch {
-    /// Adds one step of a stencil on a grid of `size` (cells in a row, rows in a plane, planes) from one buffer of `f32` to another.
+    /// Adds one step of a stencil on a grid of `size` (cells in a row, rows in a plane, planes) from one buffer of `f32` to another. A stencil for planes sees each plane of a volume
+    /// by itself.
     ///
     /// # Errors
     ///
     /// [`GpuError::OutOfRange`] if a buffer is smaller than the grid, [`GpuError::BindingTooLarge`], [`GpuError::Aliased`],
     /// [`GpuError::Stale`], [`GpuError::Lost`].
-    ///
-    /// # Panics
-    ///
-    /// Never: a stencil for planes sees each plane of a volume by itself.
     pub fn stencil(
         &mut self,
         stencil: &Stencil,
