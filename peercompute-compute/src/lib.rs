@@ -14,6 +14,8 @@ mod store;
 mod text;
 #[cfg(all(feature = "wasm", not(target_arch = "wasm32")))]
 mod wasm;
+#[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
+mod wgsl;
 
 pub use abi::{ABI_VERSION, Returned};
 pub use combine::{Combiner, Digest, WrongResult};
@@ -26,6 +28,11 @@ pub use module::ModuleError;
 pub use native::{ABANDONED, GRACE};
 pub use native::{NameError, NativeExecutor, NativeName};
 pub use operation::{FNV64_START, Operation, OperationError};
+#[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
+pub use peercompute_gpu::{
+    GpuOptions,
+    helper::{HelperProgram, SandboxConfig, SandboxError},
+};
 pub use pool::{
     Bound, CLIENT_BYTES, CLIENT_TASKS, Completion, Completions, Full, MAX_WORKERS, Pool,
     PoolClient, PoolConfig, PoolStats, QUEUE_BYTES, QUEUE_TASKS, Room, SpawnError, SubmitError,
@@ -40,3 +47,5 @@ pub use wasm::{
     MAX_LOCALS, MAX_MEMORY, MAX_OUTPUT, MAX_STACK, MAX_TABLE_ELEMENTS, MAX_TABLES, WasmConfig,
     WasmError, WasmExecutor,
 };
+#[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
+pub use wgsl::{SHADER_DEADLINE, WgslExecutor};

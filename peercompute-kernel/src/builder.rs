@@ -1,6 +1,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use peercompute_compute::{Executor, Executors, PoolConfig, ProgramStore};
+#[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
+use peercompute_compute::{SandboxConfig, WgslExecutor};
 #[cfg(all(feature = "wasm", not(target_arch = "wasm32")))]
 use peercompute_compute::{WasmConfig, WasmExecutor};
 use peercompute_net::{Multiaddr, NetworkConfig, Transport};
@@ -29,6 +31,8 @@ pub struct NodeBuilder {
     store: ProgramStore,
     #[cfg(all(feature = "wasm", not(target_arch = "wasm32")))]
     wasm: Option<WasmConfig>,
+    #[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
+    wgsl: Option<SandboxConfig>,
     pool: PoolConfig,
     cooperative: bool,
     serves: bool,
@@ -51,6 +55,8 @@ impl Default for NodeBuilder {
             store: ProgramStore::new(),
             #[cfg(all(feature = "wasm", not(target_arch = "wasm32")))]
             wasm: None,
+            #[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
+            wgsl: None,
             pool: PoolConfig::default(),
             cooperative: false,
             serves: true,
@@ -125,6 +131,15 @@ impl NodeBuilder {
         }
     }
 
+    /// Runs strangers' WGSL shaders on the GPU, in a helper process that is started as this says. Otherwise none are run. Needs the feature `gpu`, natively.
+    #[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
+    pub fn wgsl(self, config: SandboxConfig) -> Self {
+        Self {
+            wgsl: Some(config),
+            ..self
+        }
+    }
+
     /// How many tasks run at once and how much of the machine they may use. The default is every core but one.
     pub fn pool(self, pool: PoolConfig) -> Self {
         Self { pool, ..self }
@@ -185,13 +200,17 @@ impl NodeBuilder {
             }
         }
         #[cfg_attr(
-            not(all(feature = "wasm", not(target_arch = "wasm32"))),
+            not(all(any(feature = "wasm", feature = "gpu"), not(target_arch = "wasm32"))),
             expect(unused_mut, reason = "there is nothing to add")
         )]
         let mut executors = self.executors;
         #[cfg(all(feature = "wasm", not(target_arch = "wasm32")))]
         if let Some(config) = self.wasm {
             executors = executors.with(WasmExecutor::new(self.store.clone(), config)?);
+        }
+        #[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
+        if let Some(config) = self.wgsl {
+            executors = executors.with(WgslExecutor::new(self.store.clone(), config)?);
         }
         network.listen = self.listen;
         network.relays = self.relays;

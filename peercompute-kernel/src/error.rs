@@ -15,6 +15,10 @@ pub enum BuildError {
     #[cfg(all(feature = "wasm", not(target_arch = "wasm32")))]
     #[error(transparent)]
     Wasm(#[from] peercompute_compute::WasmError),
+    /// The helper process for shaders cannot be started.
+    #[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
+    #[error(transparent)]
+    Wgsl(#[from] peercompute_compute::SandboxError),
     /// Addresses were given to a node that has no network.
     #[error(
         "`{address}` cannot be used: the node has no transport; give it one with NodeBuilder::transport"

@@ -27,6 +27,8 @@ use crate::{
 };
 
 fn main() -> ExitCode {
+    // Strangers' shaders run in a process of their own, which is this program.
+    peercompute_gpu::helper::run_if_asked();
     // First of all: a signal from here on ends the program cleanly, even if it comes before there is anything to end.
     let started = start();
     let cli = match Cli::try_parse() {

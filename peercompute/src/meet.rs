@@ -2,7 +2,9 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use peercompute_compute::{PoolConfig, Throttle, WasmConfig};
+use peercompute_compute::{
+    GpuOptions, HelperProgram, PoolConfig, SandboxConfig, Throttle, WasmConfig,
+};
 use peercompute_kernel::{BuildError, LocalFallback, NodeBuilder, NodeKernel, StartError};
 use peercompute_net::{
     Identity, IdentityFileError, Libp2pConfig, Libp2pTransport, ListenError, Multiaddr,
@@ -18,6 +20,9 @@ use crate::{
 
 /// What `--listen` says when nothing is to be listened at.
 pub(crate) const NOWHERE: &str = "none";
+
+/// The environment variable with which a GPU in software will do, too.
+const SOFTWARE_GPU: &str = "PEERCOMPUTE_SOFTWARE_GPU";
 
 /// The argument that names the file with the key.
 const IDENTITY: &str = "identity";
@@ -39,6 +44,7 @@ pub(crate) fn worker(args: &NodeArgs) -> Result<NodeKernel, Failure> {
         .neighbours(args.neighbours)
         .pool(PoolConfig::new().with_throttle(throttle))
         .wasm(modules())
+        .wgsl(shaders())
         .local_fallback(LocalFallback::Never {
             patience: Duration::ZERO,
         });
@@ -78,7 +84,20 @@ pub(crate) fn submitter(args: &RunArgs) -> Result<NodeKernel, Failure> {
     if args.program.wasm.is_some() && !args.no_local {
         builder = builder.wasm(modules());
     }
+    if args.program.wgsl.is_some() && !args.no_local {
+        builder = builder.wgsl(shaders());
+    }
     build(builder.local_fallback(fallback))
+}
+
+fn is_set(variable: &str) -> bool {
+    std::env::var_os(variable).is_some_and(|value| !value.is_empty())
+}
+
+/// Shaders run in another process of this program, on the GPU that there is.
+fn shaders() -> SandboxConfig {
+    SandboxConfig::new(HelperProgram::ThisProgram)
+        .with_options(GpuOptions::new().with_software(is_set(SOFTWARE_GPU)))
 }
 
 /// How modules run: with the defaults, and their machine code is kept for the next time where there is a directory for it.
