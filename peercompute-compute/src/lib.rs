@@ -9,6 +9,8 @@ mod module;
 mod native;
 mod operation;
 mod pool;
+#[cfg(not(target_arch = "wasm32"))]
+mod profile;
 mod program;
 mod store;
 mod text;
@@ -38,6 +40,8 @@ pub use pool::{
     PoolClient, PoolConfig, PoolStats, QUEUE_BYTES, QUEUE_TASKS, Room, SpawnError, SubmitError,
     Throttle, ThrottleError, Work, worker_limit,
 };
+#[cfg(not(target_arch = "wasm32"))]
+pub use profile::{Profile, SCORE_TIME, Scores};
 pub use program::{Program, TaskError, TaskInput};
 pub use store::{ProgramHash, ProgramStore, STORE_BYTES};
 #[cfg(all(feature = "wasm", not(target_arch = "wasm32")))]

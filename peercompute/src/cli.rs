@@ -116,8 +116,20 @@ pub(crate) enum Command {
     Throttle(ThrottleArgs),
     /// Simulate networks, and compare their throughput with the best possible.
     Sim(SimArgs),
+    /// Show what this machine is and how fast it computes.
+    Probe(ProbeArgs),
     /// Measure this machine and the protocol.
     Bench(BenchArgs),
+}
+
+/// `probe`.
+#[derive(Debug, Args)]
+pub(crate) struct ProbeArgs {
+    /// Measure anew, which takes about a second.
+    ///
+    /// What was measured is kept for the next time.
+    #[arg(long)]
+    pub(crate) again: bool,
 }
 
 /// How to meet others.

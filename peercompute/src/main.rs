@@ -9,6 +9,7 @@ mod failure;
 mod meet;
 mod node;
 mod output;
+mod probe;
 mod run;
 mod sim;
 mod stop;
@@ -99,6 +100,7 @@ async fn dispatch(cli: Cli, stop: StopSignal) -> Result<(), Failure> {
         Command::Node(args) => node::node(args, json, stop).await,
         Command::Run(args) => run::run(args, json, stop).await,
         Command::Sim(args) => sim::sim(args, json, stop).await,
+        Command::Probe(args) => unless_stopped(probe::probe(args, json), stop).await,
         Command::Bench(args) => bench::bench(args, json, stop).await,
         Command::Status(args) => unless_stopped(control::status(args, json), stop).await,
         Command::Pause(args) => unless_stopped(control::pause(args, json), stop).await,

@@ -1,0 +1,210 @@
+//! `peercompute probe`: what this machine is and how fast it computes.
+
+use std::{fs, path::Path};
+
+use peercompute_compute::Profile;
+use peercompute_gpu::{AdapterSummary, BackendChoice, adapters};
+use serde::{Deserialize, Serialize};
+
+use crate::{cache, cli::ProbeArgs, failure::Failure, output};
+
+/// What is measured, and what it was measured with. It is what the cache holds, too.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Probe {
+    version: String,
+    cores: usize,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    memory_bytes: Option<u64>,
+    gpus: Vec<GpuProbe>,
+    integer_steps_per_ms: f64,
+    float_ops_per_ms: f64,
+    memory_bytes_per_s: f64,
+    /// WebAssembly operations per millisecond over all cores.
+    ops_score: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct GpuProbe {
+    name: String,
+    backend: String,
+    software: bool,
+    max_buffer_bytes: u64,
+    max_workgroup_invocations: u32,
+}
+
+impl From<&AdapterSummary> for GpuProbe {
+    fn from(adapter: &AdapterSummary) -> Self {
+        Self {
+            name: adapter.name.clone(),
+            backend: adapter.backend.clone(),
+            software: adapter.software,
+            max_buffer_bytes: adapter.max_binding,
+            max_workgroup_invocations: adapter.max_workgroup_invocations,
+        }
+    }
+}
+
+pub(crate) async fn probe(args: ProbeArgs, json: bool) -> Result<(), Failure> {
+    let path = cache::directory().map(|directory| directory.join("profile.json"));
+    let known = path.as_deref().filter(|_| !args.again).and_then(read);
+    let (probe, fresh) = match known {
+        Some(probe) => (probe, false),
+        None => {
+            let measured = tokio::task::spawn_blocking(Profile::measure).await;
+            let profile = measured.map_err(Failure::run)?;
+            let gpus = adapters(BackendChoice::default()).await;
+            let probe = Probe::new(&profile, &gpus);
+            if let Some(path) = &path {
+                write(path, &probe);
+            }
+            (probe, true)
+        }
+    };
+    if json {
+        return output::json(&probe);
+    }
+    output::line(&probe.text())?;
+    if !fresh {
+        output::note("measured earlier; --again measures anew");
+    }
+    Ok(())
+}
+
+impl Probe {
+    fn new(profile: &Profile, gpus: &[AdapterSummary]) -> Self {
+        let scores = profile.scores;
+        Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            cores: profile.cores,
+            memory_bytes: profile.memory_bytes,
+            gpus: gpus.iter().map(GpuProbe::from).collect(),
+            integer_steps_per_ms: scores.integer.round(),
+            float_ops_per_ms: scores.float.round(),
+            memory_bytes_per_s: scores.memory.round(),
+            ops_score: scores.wasm as u64,
+        }
+    }
+
+    fn text(&self) -> String {
+        let memory = self.memory_bytes.map_or_else(
+            || "not known".to_owned(),
+            |bytes| output::bytes(bytes).to_string(),
+        );
+        let mut lines = vec![
+            format!("cores    {}", self.cores),
+            format!("memory   {memory}"),
+        ];
+        if self.gpus.is_empty() {
+            lines.push("gpu      none that Vulkan, Metal or DirectX 12 knows".to_owned());
+        }
+        for gpu in &self.gpus {
+            let software = if gpu.software { ", in software" } else { "" };
+            lines.push(format!(
+                "gpu      {} ({}{software}), buffers of up to {}",
+                gpu.name,
+                gpu.backend,
+                output::bytes(gpu.max_buffer_bytes)
+            ));
+        }
+        lines.extend([
+            String::new(),
+            format!(
+                "integer  {:>12} million steps of xorshift a second, one core",
+                millions(self.integer_steps_per_ms)
+            ),
+            format!(
+                "float    {:>12} million operations of 64 bits a second, one core",
+                millions(self.float_ops_per_ms)
+            ),
+            format!(
+                "copying  {:>12} a second, one core",
+                output::bytes(self.memory_bytes_per_s as u64).to_string()
+            ),
+            format!(
+                "wasm     {:>12} million operations a second, all cores",
+                millions(self.ops_score as f64)
+            ),
+        ]);
+        lines.join("\n")
+    }
+}
+
+/// Thousands a second, from things a millisecond, in millions.
+fn millions(per_ms: f64) -> String {
+    format!("{:.0}", per_ms / 1e3)
+}
+
+/// What was measured earlier by the same version on as many cores. Anything else is measured anew.
+fn read(path: &Path) -> Option<Probe> {
+    let text = fs::read_to_string(path).ok()?;
+    let probe: Probe = serde_json::from_str(&text).ok()?;
+    let cores = std::thread::available_parallelism().ok()?.get();
+    (probe.version == env!("CARGO_PKG_VERSION") && probe.cores == cores).then_some(probe)
+}
+
+/// Whoever cannot keep it measures again next time.
+fn write(path: &Path, probe: &Probe) {
+    let kept = || -> std::io::Result<()> {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        fs::create_dir_all(folder)?;
+        let mut part = tempfile::NamedTempFile::new_in(folder)?;
+        serde_json::to_writer_pretty(&mut part, probe)?;
+        part.persist(path)?;
+        Ok(())
+    };
+    if let Err(error) = kept() {
+        tracing::info!(path = %path.display(), %error, "the profile is not kept");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn probe() -> Probe {
+        Probe {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            cores: std::thread::available_parallelism().unwrap().get(),
+            memory_bytes: Some(8 << 30),
+            gpus: Vec::new(),
+            integer_steps_per_ms: 1e6,
+            float_ops_per_ms: 2e6,
+            memory_bytes_per_s: 1e10,
+            ops_score: 3_000_000,
+        }
+    }
+
+    #[test]
+    fn what_was_measured_is_known_again_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deep/profile.json");
+        assert_eq!(read(&path), None);
+        write(&path, &probe());
+        assert_eq!(read(&path), Some(probe()));
+        for other in [
+            Probe {
+                version: "0.0.0".to_owned(),
+                ..probe()
+            },
+            Probe {
+                cores: probe().cores + 1,
+                ..probe()
+            },
+        ] {
+            write(&path, &other);
+            assert_eq!(read(&path), None);
+        }
+        fs::write(&path, "{").unwrap();
+        assert_eq!(read(&path), None);
+    }
+
+    #[test]
+    fn the_text_names_what_was_found() {
+        let text = probe().text();
+        assert!(
+            text.contains("8.0 GiB") && text.contains("3000 million operations"),
+            "{text}"
+        );
+        assert!(text.contains("gpu      none"), "{text}");
+    }
+}
