@@ -160,7 +160,7 @@ fn wasm(cores: usize) -> f64 {
         })
     };
     thread::scope(|scope| {
-        let threads: Vec<_> = (0..cores).map(|_| scope.spawn(|| run())).collect();
+        let threads: Vec<_> = (0..cores).map(|_| scope.spawn(run)).collect();
         let each = threads
             .into_iter()
             .map(|thread| thread.join().unwrap_or(0.0));

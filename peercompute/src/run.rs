@@ -337,6 +337,7 @@ fn print_unusable(input: &Unusable, json: bool) -> Result<(), Failure> {
 mod tests {
     use std::time::Duration;
 
+    use peercompute_kernel::LocalFallback;
     use peercompute_rt::Runtime;
 
     use super::*;

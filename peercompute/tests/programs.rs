@@ -1,0 +1,214 @@
+//! Programs of the user's own, between real processes over loopback.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::{fs, io::Write as _, path::Path, process::Stdio};
+
+use common::{Running, command, finish, run};
+
+/// Gives back what it got, unless it begins with `!`: then it never ends.
+const ECHO: &str = r#"(module
+  (memory (export "memory") 2)
+  (func (export "abi_version") (result i32) i32.const 1)
+  (func (export "alloc") (param i32) (result i32) i32.const 1024)
+  (func (export "run") (param $pointer i32) (param $length i32) (result i64)
+    (if (i32.eq (i32.load8_u (local.get $pointer)) (i32.const 33))
+      (then (loop $on (br $on))))
+    (i64.or
+      (i64.shl (i64.extend_i32_u (local.get $pointer)) (i64.const 32))
+      (i64.extend_i32_u (local.get $length)))))"#;
+
+/// Doubles numbers of 32 bits.
+const DOUBLE: &str = "
+@group(0) @binding(0) var<storage, read> input: array<u32>;
+@group(0) @binding(1) var<storage, read_write> output: array<u32>;
+@compute @workgroup_size(4)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) { output[id.x] = 2u * input[id.x]; }";
+
+fn put(folder: &Path, name: &str, bytes: impl AsRef<[u8]>) -> String {
+    let path = folder.join(name);
+    fs::write(&path, bytes).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+fn module(folder: &Path, text: &str) -> String {
+    put(folder, "program.wasm", wat::parse_str(text).unwrap())
+}
+
+#[test]
+fn a_module_runs_here_and_its_output_comes_in_the_order_of_the_inputs() {
+    let dir = tempfile::tempdir().unwrap();
+    let wasm = module(dir.path(), ECHO);
+    let (a, b) = (put(dir.path(), "a", "one "), put(dir.path(), "b", "two"));
+    let ran = run(&["run", "--wasm", &wasm, "--input", &a, &b, "--input", &a]).expect(0);
+    assert_eq!(ran.text(), "one twoone ");
+    assert_eq!(ran.stderr, "");
+    assert_eq!(run(&["run", "--wasm", &wasm]).expect(0).text(), "");
+}
+
+#[test]
+fn standard_input_is_an_input() {
+    let dir = tempfile::tempdir().unwrap();
+    let wasm = module(dir.path(), ECHO);
+    let mut child = command(&["run", "--wasm", &wasm, "--input", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(b"through a pipe")
+        .unwrap();
+    assert_eq!(finish(child).expect(0).text(), "through a pipe");
+}
+
+#[test]
+fn peers_fetch_the_module_and_run_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let wasm = module(dir.path(), ECHO);
+    let a = put(dir.path(), "a", "over the network");
+    let out = dir.path().to_str().unwrap();
+    let node = Running::node(&[]);
+    for topology in ["distributed", "emergent", "hierarchy"] {
+        let args = [
+            "run",
+            "--json",
+            "--wasm",
+            &wasm,
+            "--input",
+            &a,
+            "--out",
+            out,
+            "--peer",
+            node.address(),
+            "--topology",
+            topology,
+            "--no-local",
+        ];
+        let report = run(&args).expect(0).json();
+        assert_eq!(report["node"], node.peer.as_str());
+        assert_eq!(report["bytes"], 16);
+        let written = report["output"].as_str().unwrap();
+        assert_eq!(fs::read(written).unwrap(), b"over the network");
+        fs::remove_file(written).unwrap();
+    }
+    assert_eq!(node.interrupt(), 0);
+}
+
+#[test]
+fn a_task_that_goes_beyond_its_limits_fails_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let wasm = module(dir.path(), ECHO);
+    let (good, bad) = (put(dir.path(), "good", "fine"), put(dir.path(), "bad", "!"));
+    let limits: [(&[&str], &str); 2] = [
+        (&["--fuel", "100000"], "spent its fuel of 100000"),
+        (&["--deadline", "200ms"], "longer than its limit of 200ms"),
+    ];
+    for (limit, reason) in limits {
+        let args = ["run", "--wasm", &wasm, "--input", &bad, &good];
+        let ran = run(&[&args[..], limit].concat()).expect(1);
+        assert_eq!(ran.text(), "fine");
+        assert!(ran.stderr.contains(reason), "{}", ran.stderr);
+    }
+    let args = [
+        "run",
+        "--wasm",
+        &wasm,
+        "--input",
+        &good,
+        "--max-output",
+        "3B",
+    ];
+    let ran = run(&args).expect(1);
+    assert!(ran.stderr.contains("4 bytes is longer"), "{}", ran.stderr);
+}
+
+#[test]
+fn what_is_no_module_is_said_to_be_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = put(dir.path(), "text", "no module at all");
+    let ran = run(&["run", "--wasm", &text]).expect(1);
+    assert!(ran.stderr.contains("WebAssembly"), "{}", ran.stderr);
+    let imports = "(module (import \"env\" \"time\" (func)))";
+    let ran = run(&["run", "--wasm", &module(dir.path(), imports)]).expect(1);
+    assert!(ran.stderr.contains("\"env\" \"time\""), "{}", ran.stderr);
+}
+
+#[test]
+fn a_shader_runs_on_a_device_and_its_faults_are_pointed_at() {
+    let dir = tempfile::tempdir().unwrap();
+    let numbers: Vec<u8> = (0..8_u32).flat_map(u32::to_le_bytes).collect();
+    let input = put(dir.path(), "numbers", &numbers);
+    let good = put(dir.path(), "double.wgsl", DOUBLE);
+    let args = [
+        "--workgroups",
+        "2",
+        "--output-bytes",
+        "32B",
+        "--input",
+        &input,
+    ];
+    let ran = run(&[&["run", "--wgsl", &good], &args[..]].concat()).expect(0);
+    let doubled: Vec<u8> = (0..8_u32).flat_map(|n| (2 * n).to_le_bytes()).collect();
+    assert_eq!(ran.stdout, doubled);
+    let bad = put(dir.path(), "bad.wgsl", DOUBLE.replace("2u *", "2u * ("));
+    let ran = run(&[&["run", "--wgsl", &bad], &args[..]].concat()).expect(1);
+    assert!(
+        ran.stderr.contains("5:") && ran.stderr.contains('^'),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn arguments_that_do_not_go_together_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let wasm = module(dir.path(), ECHO);
+    let a = put(dir.path(), "a", "one");
+    let folder = dir.path().to_str().unwrap();
+    let refused: [(&[&str], &str); 9] = [
+        (&["--wasm", "/nowhere"], "cannot be opened"),
+        (&["--wasm", folder], "is a directory"),
+        (
+            &["--wasm", &wasm, "--input", "/nowhere"],
+            "cannot be opened",
+        ),
+        (
+            &["--wasm", &wasm, "--input", "-", "-"],
+            "standard input is there once",
+        ),
+        (&["--wasm", &wasm, "--op", "crc32c"], "cannot be used with"),
+        (&["--wasm", &wasm, "--fuel", "0"], "0 is not in 1.."),
+        (&["--wasm", &wasm, "--memory", "64"], "has no unit"),
+        (
+            &["--wasm", &wasm, "--out", folder, "--input", &a, &a],
+            "two inputs",
+        ),
+        (&["--json", "--wasm", &wasm, "--input", &a], "--out DIR"),
+    ];
+    for (args, reason) in refused {
+        let ran = run(&[&["run"], args].concat()).expect(2);
+        assert!(ran.stderr.contains(reason), "{args:?}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_machine_is_measured_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let probe = || {
+        let child = command(&["probe", "--json"])
+            .env("XDG_CACHE_HOME", dir.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        finish(child).expect(0).json()
+    };
+    let first = probe();
+    assert!(first["ops_score"].as_u64().unwrap() > 0);
+    assert_eq!(probe(), first);
+}
