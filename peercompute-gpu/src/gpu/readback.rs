@@ -259,7 +259,7 @@ mod native {
             atomic::{AtomicBool, Ordering},
         },
         task::{Context, Poll, Wake, Waker},
-        thread::{self, Thread},
+        thread::{self, JoinHandle, Thread},
         time::Duration,
     };
 
@@ -276,7 +276,10 @@ mod native {
     const PARK: Duration = Duration::from_micros(500);
 
     /// A thread that asks the device for news while somebody waits for some.
-    pub(in super::super) struct Poller(Arc<Watched>);
+    pub(in super::super) struct Poller {
+        watched: Arc<Watched>,
+        thread: Option<JoinHandle<()>>,
+    }
 
     #[derive(Default)]
     struct Watched {
@@ -298,30 +301,41 @@ mod native {
         pub(in super::super) fn start(device: wgpu::Device, loss: Loss) -> Result<Self, GpuError> {
             let watched = Arc::new(Watched::default());
             let looked = Arc::clone(&watched);
-            thread::Builder::new()
+            let thread = thread::Builder::new()
                 .name("peercompute-gpu".to_owned())
                 .spawn(move || look(&device, &loss, &looked))
                 .map_err(|error| GpuError::NoThread {
                     message: error.to_string(),
                 })?;
-            Ok(Self(watched))
+            Ok(Self {
+                watched,
+                thread: Some(thread),
+            })
         }
 
         pub(in super::super) fn watch(&self) -> Watch {
-            let mut state = lock(&self.0.state);
+            let mut state = lock(&self.watched.state);
             state.count += 1;
             state.begun += 1;
             if state.count == 1 {
-                self.0.changed.notify_one();
+                self.watched.changed.notify_one();
             }
-            Watch(Arc::clone(&self.0))
+            Watch(Arc::clone(&self.watched))
         }
     }
 
     impl Drop for Poller {
         fn drop(&mut self) {
-            lock(&self.0.state).stop = true;
-            self.0.changed.notify_one();
+            lock(&self.watched.state).stop = true;
+            self.watched.changed.notify_one();
+            // The thread may have the last handle to the device, and with it to the driver's library: unloaded while the process ends, that
+            // would end it with a fault. A callback of the device, which runs on the thread itself, cannot wait for it.
+            if let Some(thread) = self.thread.take()
+                && thread.thread().id() != thread::current().id()
+            {
+                // A panic there has been reported there.
+                let _ = thread.join();
+            }
         }
     }
 
