@@ -15,7 +15,7 @@ mod text;
 #[cfg(all(feature = "wasm", not(target_arch = "wasm32")))]
 mod wasm;
 
-pub use abi::{ABI_VERSION, Returned};
+pub use abi::{ABI_VERSION, Returned, input_place};
 pub use combine::{Combiner, Digest, WrongResult};
 pub use control::{Canceller, Control, Limits, ZeroLimit};
 pub use executor::{BuiltinExecutor, Executor, Executors, Unsupported};

@@ -314,7 +314,7 @@ impl Source {
                     good += usize::from(failure.reason != FailureReason::Refused);
                     match failure.reason {
                         FailureReason::Invalid | FailureReason::GaveUp => {
-                            self.end(member.entry, Err(failure), events)
+                            self.end(member.entry, Err(failure), events);
                         }
                         FailureReason::Unsupported | FailureReason::Refused if count > 1 => {
                             missing = true;

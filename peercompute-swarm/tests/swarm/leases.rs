@@ -426,6 +426,7 @@ fn a_value_larger_than_the_job_allows_is_a_violation() {
     let limits = TaskLimits {
         max_output_bytes: 4,
         deadline_ms: 0,
+        ..TaskLimits::default()
     };
     let job = desk
         .open_job(TaskSpec {

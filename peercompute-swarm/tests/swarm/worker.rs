@@ -590,6 +590,7 @@ fn a_value_larger_than_the_job_allows_becomes_a_failure() {
     let limits = TaskLimits {
         max_output_bytes: 4,
         deadline_ms: 0,
+        ..TaskLimits::default()
     };
     let spec = TaskSpec {
         program: None,
