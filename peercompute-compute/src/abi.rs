@@ -7,12 +7,6 @@ use crate::{TaskError, text::cut};
 /// The version of the ABI that this host speaks: what a module's `abi_version` has to give.
 pub const ABI_VERSION: i32 = 1;
 
-/// The names that a module has to export.
-pub(crate) const MEMORY: &str = "memory";
-pub(crate) const VERSION: &str = "abi_version";
-pub(crate) const ALLOC: &str = "alloc";
-pub(crate) const RUN: &str = "run";
-
 /// Set in a returned length, it says that the program gave up and that the rest is the length of its message.
 const GAVE_UP: u32 = 1 << 31;
 
@@ -69,12 +63,12 @@ impl Returned {
     }
 }
 
-/// Where the input goes: what `alloc` returned for `length` bytes, checked against the module's memory.
-pub(crate) fn input_mut(
-    memory: &mut [u8],
-    pointer: u32,
-    length: u32,
-) -> Result<&mut [u8], TaskError> {
+/// Where the host writes the input of `length` bytes: at what `alloc` returned for it, inside the module's memory.
+///
+/// # Errors
+///
+/// [`TaskError::AbiViolated`] if that is not inside the memory, or is 0 for an input that is not empty.
+pub fn input_place(memory: &mut [u8], pointer: u32, length: u32) -> Result<&mut [u8], TaskError> {
     let size = memory.len();
     if length > 0 && pointer == 0 {
         return Err(TaskError::AbiViolated {
@@ -176,10 +170,10 @@ mod tests {
 
     #[test]
     fn an_allocation_of_nothing_may_be_anywhere_and_any_other_is_not_at_zero() {
-        assert_eq!(input_mut(&mut [1, 2], 0, 0), Ok(&mut [][..]));
-        assert!(input_mut(&mut [1, 2], 0, 1).is_err());
-        assert_eq!(input_mut(&mut [1, 2], 1, 1), Ok(&mut [2][..]));
-        assert!(input_mut(&mut [1, 2], 1, 2).is_err());
+        assert_eq!(input_place(&mut [1, 2], 0, 0), Ok(&mut [][..]));
+        assert!(input_place(&mut [1, 2], 0, 1).is_err());
+        assert_eq!(input_place(&mut [1, 2], 1, 1), Ok(&mut [2][..]));
+        assert!(input_place(&mut [1, 2], 1, 2).is_err());
     }
 
     proptest! {

@@ -19,7 +19,7 @@ mod wasm;
 #[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
 mod wgsl;
 
-pub use abi::{ABI_VERSION, Returned};
+pub use abi::{ABI_VERSION, Returned, input_place};
 pub use combine::{Combiner, Digest, WrongResult};
 pub use control::{Canceller, Control, Limits, ZeroLimit};
 pub use executor::{BuiltinExecutor, Executor, Executors, Unsupported};

@@ -10,10 +10,13 @@ use super::config::{
     MAX_ALL_LOCALS, MAX_FUNCTION_BYTES, MAX_FUNCTIONS, MAX_ITEMS, MAX_LOCALS, MAX_TABLE_ELEMENTS,
     MAX_TABLES,
 };
-use crate::{
-    ABI_VERSION, ModuleError,
-    abi::{ALLOC, MEMORY, RUN, VERSION},
-};
+use crate::{ABI_VERSION, ModuleError};
+
+/// The names that a module has to export.
+pub(super) const MEMORY: &str = "memory";
+pub(super) const VERSION: &str = "abi_version";
+pub(super) const ALLOC: &str = "alloc";
+pub(super) const RUN: &str = "run";
 
 const PAGE: u64 = 64 << 10;
 

@@ -22,7 +22,7 @@ use super::{
     engine, nan,
     run::{Compiled, Exports},
 };
-use crate::{ModuleError, ProgramHash, Unsupported, abi, lru::Lru};
+use crate::{ModuleError, ProgramHash, Unsupported, lru::Lru};
 
 /// Bytes of the stack of a thread that compiles.
 const STACK: usize = 8 << 20;
@@ -181,10 +181,10 @@ impl Compiler {
                 .ok_or(ModuleError::MissingExport { expected })
         };
         let exports = Exports {
-            memory: export(abi::MEMORY, "its memory")?,
-            version: export(abi::VERSION, "abi_version")?,
-            alloc: export(abi::ALLOC, "alloc")?,
-            run: export(abi::RUN, "run")?,
+            memory: export(check::MEMORY, "its memory")?,
+            version: export(check::VERSION, "abi_version")?,
+            alloc: export(check::ALLOC, "alloc")?,
+            run: export(check::RUN, "run")?,
         };
         // Nothing can be imported, so there is nothing to link.
         let instance = Linker::new(&self.engine)

@@ -218,7 +218,7 @@ impl WasmProgram {
             return Err(abi_version(found).into());
         }
         let pointer = alloc.call(&mut *store, length)?;
-        let place = abi::input_mut(memory.data_mut(&mut *store), pointer, length);
+        let place = abi::input_place(memory.data_mut(&mut *store), pointer, length);
         match place {
             Ok(place) => place.copy_from_slice(input),
             Err(error) => return Err(self.no_room(error, store)),

@@ -56,7 +56,7 @@ fn what_was_compiled_is_on_disk_for_the_next_program() {
     assert_eq!((mode(&folder), mode(file)), (0o700, 0o600));
     works(&cached(&folder));
     // It was neither written again nor joined by another.
-    assert_eq!(files(&folder), [file.clone()]);
+    assert_eq!(files(&folder), std::slice::from_ref(file));
     assert_eq!(
         fs::metadata(file).expect("it is there").modified().ok(),
         written

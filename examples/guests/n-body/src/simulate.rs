@@ -1,10 +1,10 @@
 //! The steps, which are the same natively.
 
 /// Place, velocity and mass.
-pub type Body = [f64; 7];
+pub(crate) type Body = [f64; 7];
 
 /// Moves the bodies on, by so many steps of this length.
-pub fn simulate(bodies: &mut [Body], steps: u32, step: f64) {
+pub(crate) fn simulate(bodies: &mut [Body], steps: u32, step: f64) {
     for _ in 0..steps {
         advance(bodies, step);
     }

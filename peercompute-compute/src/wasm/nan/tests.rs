@@ -169,14 +169,30 @@ fn wide() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 100, max_shrink_iters: 300, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, max_shrink_iters: 300, ..ProptestConfig::default() })]
     #[test]
     fn nobody_can_tell_it_from_making_every_result_canonical(
-        body in wide(),
+        steps in vec((wide(), 0..6_u8), 1..6),
         end in wide(),
         arguments in any::<[u8; 2]>().prop_flat_map(|_| vec(bits(), 2)),
     ) {
-        same(&format!("(f64.store (i32.const 8) {body}) {end}"), [arguments[0], arguments[1]])?;
+        let steps: Vec<_> = steps
+            .into_iter()
+            .map(|(value, place)| match place {
+                0 => format!("(f64.store (i32.const 8) {value})"),
+                1 => format!("(local.set $c (f32.demote_f64 {value}))"),
+                2 => format!("(global.set $g {value})"),
+                3 => format!("(local.set $x {value})"),
+                4 => format!("(local.set $a {value})"),
+                _ => format!("(local.set $b {value})"),
+            })
+            .collect();
+        // In the end all variables are looked at.
+        let look = "(f64.store (i32.const 16) (local.get $a)) (f64.store (i32.const 32) (local.get $b))
+            (f64.store (i32.const 48) (local.get $d)) (f64.store (i32.const 64) (local.get $x))
+            (f32.store (i32.const 80) (local.get $c)) (f32.store (i32.const 96) (local.get $e))";
+        let body = format!("{} (local.set $d {end}) {look} (local.get $d)", steps.join(" "));
+        same(&body, [arguments[0], arguments[1]])?;
     }
 }
 
