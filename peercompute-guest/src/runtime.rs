@@ -1,4 +1,4 @@
-/// Gives a guest without the standard library what that would bring: [`Bump`] as its allocator, and a panic handler that breaks off without a message, which would bring the whole of formatting
+/// Gives a guest without the standard library what that would bring: an allocator, `Bump`, and a panic handler that breaks off without a message, which would bring the whole of formatting
 /// into every guest. Who wants to be understood returns a [`Refusal`](crate::Refusal). Elsewhere than in WebAssembly it does nothing.
 #[macro_export]
 macro_rules! runtime {

@@ -28,6 +28,7 @@ use crate::{
 };
 
 fn main() -> ExitCode {
+    quieten_mesa();
     // Strangers' shaders run in a process of their own, which is this program.
     peercompute_gpu::helper::run_if_asked();
     // First of all: a signal from here on ends the program cleanly, even if it comes before there is anything to end.
@@ -52,6 +53,16 @@ fn main() -> ExitCode {
         }
     }
 }
+
+/// Mesa's layer that chooses among devices asks Wayland for its own, and complains on standard error where there is none.
+#[cfg(target_os = "linux")]
+fn quieten_mesa() {
+    // SAFETY: no other thread runs yet that could read the environment.
+    unsafe { std::env::set_var("NODEVICE_SELECT", "1") };
+}
+
+#[cfg(not(target_os = "linux"))]
+fn quieten_mesa() {}
 
 fn start() -> Result<(Runtime, StopSignal), Failure> {
     // One thread for the network: a current-thread runtime carries more than a multi-thread one; compute has threads of its own.

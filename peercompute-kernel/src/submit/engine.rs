@@ -325,7 +325,12 @@ impl State {
                 failure,
             } => {
                 let host = self.links.get(&worker).map(|link| link.host);
-                tracing::warn!(?host, %job, %failure, "a node does not run the job");
+                if host == Some(Host::Local) {
+                    // It is what the job ends with, unless others run it.
+                    tracing::debug!(%job, %failure, "this node does not run the job");
+                } else {
+                    tracing::warn!(?host, %job, %failure, "a node does not run the job");
+                }
                 if !self.jobs.contains_key(&job) {
                     return;
                 }
