@@ -130,9 +130,16 @@ fn a_task_that_goes_beyond_its_limits_fails_alone() {
 #[test]
 fn what_is_no_module_is_said_to_be_none() {
     let dir = tempfile::tempdir().unwrap();
-    let text = put(dir.path(), "text", "no module at all");
-    let ran = run(&["run", "--wasm", &text]).expect(1);
-    assert!(ran.stderr.contains("WebAssembly"), "{}", ran.stderr);
+    for (bytes, remedy) in [
+        ("", "name the .wasm file"),
+        ("MZ", "name the .wasm file"),
+        (ECHO, "wat2wasm"),
+    ] {
+        let file = put(dir.path(), "file", bytes);
+        let ran = run(&["run", "--wasm", &file]).expect(1);
+        assert!(ran.stderr.contains(remedy), "{}", ran.stderr);
+        assert_eq!(ran.stderr.lines().count(), 1, "{}", ran.stderr);
+    }
     let imports = "(module (import \"env\" \"time\" (func)))";
     let ran = run(&["run", "--wasm", &module(dir.path(), imports)]).expect(1);
     assert!(ran.stderr.contains("\"env\" \"time\""), "{}", ran.stderr);

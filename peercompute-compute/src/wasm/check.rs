@@ -29,9 +29,23 @@ pub(super) struct Shape {
     pub(super) size: u64,
 }
 
+/// What every module begins with.
+const MAGIC: &[u8] = b"\0asm";
+
 /// Looks whether `module` keeps to the bounds, imports nothing and exports the task ABI. Its code is not looked into: that is the compiler's work.
 pub(super) fn check(module: &[u8]) -> Result<Shape, ModuleError> {
     at_most_bytes(module.len() as u64)?;
+    if !module.starts_with(MAGIC) {
+        let is_text = module.trim_ascii_start().starts_with(b"(");
+        let reason = if is_text {
+            "it looks like the text of one; assemble it first, for instance with wat2wasm"
+        } else {
+            "it does not begin as modules do; name the .wasm file that a compiler has made"
+        };
+        return Err(ModuleError::Invalid {
+            reason: reason.to_owned(),
+        });
+    }
     let mut seen = Seen::default();
     for payload in Parser::new(0).parse_all(module) {
         seen.payload(payload.map_err(invalid)?)?;
