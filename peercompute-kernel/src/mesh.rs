@@ -38,7 +38,7 @@ use crate::{
     clock::now,
     error::{JobError, PushError, SubmitError},
     programs::Wanted,
-    serve::{Under, Workshop},
+    serve::{Preparations, Workshop},
     submit::{Desk, Host, Job, JobShared, Outcome, Way},
 };
 
@@ -53,8 +53,7 @@ pub(crate) struct Mesh {
     changed: Notify,
     /// There is something to compute.
     work: Notify,
-    /// There is something to prepare.
-    prepare: Notify,
+    preparations: Preparations,
     /// There is something for the supervisor to do about links.
     orders: Notify,
     /// What streams of notes begin with.
@@ -69,8 +68,6 @@ struct State {
     programs: HashMap<JobId, (Arc<dyn Program>, Limits)>,
     /// Jobs of others whose programs come by their hash.
     wanted: HashMap<JobId, Wanted>,
-    /// What is to be prepared, of which the preparing does not know yet. Bounded by the jobs.
-    fresh: Vec<(JobId, Under)>,
     /// Once there was something to compute.
     client: Option<PoolClient>,
     /// Kept between steps for its memory.
@@ -122,7 +119,6 @@ impl Mesh {
                 jobs: BTreeMap::new(),
                 programs: HashMap::new(),
                 wanted: HashMap::new(),
-                fresh: Vec::new(),
                 client: None,
                 batch: Vec::new(),
                 stalled: false,
@@ -134,7 +130,7 @@ impl Mesh {
             timer: Notify::new(),
             changed: Notify::new(),
             work: Notify::new(),
-            prepare: Notify::new(),
+            preparations: Preparations::default(),
             orders: Notify::new(),
             binding,
         })
@@ -334,6 +330,7 @@ impl Mesh {
             ExchangeEvent::JobClosed { job } => {
                 state.programs.remove(&job);
                 state.wanted.remove(&job);
+                self.preparations.cancel(job);
             }
             ExchangeEvent::TaskDone {
                 job,

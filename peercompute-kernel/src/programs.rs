@@ -27,10 +27,10 @@ pub(crate) use fetch::FetchError;
 const MAX_FETCHES: usize = 4;
 
 /// A program that a job names by its hash.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Wanted {
     pub(crate) hash: ProgramHash,
-    size: u64,
+    pub(crate) size: u64,
 }
 
 impl Wanted {
@@ -60,8 +60,8 @@ pub(crate) struct Programs {
 #[derive(Default)]
 struct State {
     net: Option<Arc<NetworkManager>>,
-    /// What is being fetched, for others who want the same. Bounded by the jobs that there are.
-    fetches: BTreeMap<ProgramHash, WeakShared<Fetch>>,
+    /// What is being fetched, for others who want the same. Whoever names another length for it wants something else. Bounded by the jobs that there are.
+    fetches: BTreeMap<Wanted, WeakShared<Fetch>>,
 }
 
 impl Programs {
@@ -99,14 +99,14 @@ impl Programs {
     fn shared_fetch(self: &Arc<Self>, wanted: Wanted, from: Vec<PeerId>) -> Shared<Fetch> {
         let mut state = self.state();
         state.fetches.retain(|_, fetch| fetch.upgrade().is_some());
-        let running = state.fetches.get(&wanted.hash);
+        let running = state.fetches.get(&wanted);
         if let Some(running) = running.and_then(WeakShared::upgrade) {
             return running;
         }
         let fetch: Fetch = Box::pin(fetch::from_any(self.clone(), wanted, from));
         let fetch = fetch.shared();
         if let Some(weak) = fetch.downgrade() {
-            state.fetches.insert(wanted.hash, weak);
+            state.fetches.insert(wanted, weak);
         }
         fetch
     }

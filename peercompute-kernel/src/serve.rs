@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use futures::{StreamExt as _, future::select_all, stream::FuturesUnordered};
+use futures::future::select_all;
 use peercompute_compute::{
     Completion, Completions, Executors, Limits, Pool, PoolClient, PoolConfig, PoolStats, Program,
     SpawnError, TaskError, TaskInput, Throttle, Work, worker_limit,
@@ -19,7 +19,7 @@ use peercompute_rt::{BoxFuture, Runtime};
 use peercompute_swarm::{Assignment, Failure, JobId, Ticket, Worker, WorkerConfig, WorkerEvent};
 use tokio::sync::Notify;
 
-pub(crate) use prepare::{Preparing, Under};
+pub(crate) use prepare::{Preparations, Prepared, Preparing};
 
 use crate::{
     clock::now,
@@ -61,18 +61,12 @@ struct Session {
     client: PoolClient,
     /// There may be something to send.
     ready: Notify,
-    /// There is something to prepare.
-    prepare: Notify,
+    preparations: Preparations,
 }
 
 struct SessionState {
     core: Worker,
     programs: HashMap<JobId, (Arc<dyn Program>, Limits)>,
-    /// What is to be prepared, of which the preparing does not know yet, and all that is being prepared, by a number: a job's name may be given to another meanwhile.
-    /// Both are bounded by the jobs.
-    fresh: Vec<(JobId, u64, Under)>,
-    preparing: HashMap<JobId, u64>,
-    last: u64,
     /// Kept between steps for its memory.
     batch: Vec<Work>,
     /// The pool had no room; there may be some without a completion of this stream telling of it.
@@ -246,16 +240,13 @@ impl Workshop {
             state: Mutex::new(SessionState {
                 core: Worker::new(config),
                 programs: HashMap::new(),
-                fresh: Vec::new(),
-                preparing: HashMap::new(),
-                last: 0,
                 batch: Vec::new(),
                 stalled: false,
             }),
             submitter,
             client,
             ready: Notify::new(),
-            prepare: Notify::new(),
+            preparations: Preparations::default(),
         });
         state.sessions.retain(|session| session.strong_count() > 0);
         state.sessions.push(Arc::downgrade(&session));
@@ -354,17 +345,12 @@ impl Workshop {
                 let from = session.submitter.into_iter().collect();
                 match self.prepare(&spec, from) {
                     Preparing::Done(result) => state.prepared(job, &spec, result),
-                    Preparing::Under(future) => {
-                        state.last += 1;
-                        state.preparing.insert(job, state.last);
-                        state.fresh.push((job, state.last, Under { spec, future }));
-                        session.prepare.notify_one();
-                    }
+                    Preparing::Under(future) => session.preparations.begin(job, spec, future),
                 }
             }
             WorkerEvent::JobClosed { job } => {
                 state.programs.remove(&job);
-                state.preparing.remove(&job);
+                session.preparations.cancel(job);
             }
             _ => {}
         }
@@ -372,28 +358,10 @@ impl Workshop {
 
     /// Prepares what takes time.
     async fn prepare_all(self: &Arc<Self>, session: &Session) -> Result<(), LinkError> {
-        let mut under = FuturesUnordered::new();
-        loop {
-            let fresh = std::mem::take(&mut session.lock().fresh);
-            under.extend(
-                fresh
-                    .into_iter()
-                    .map(|(job, number, Under { spec, future })| async move {
-                        (job, number, spec, future.await)
-                    }),
-            );
-            tokio::select! {
-                Some((job, number, spec, result)) = under.next() => {
-                    self.step(session, |state| {
-                        if state.preparing.get(&job) == Some(&number) {
-                            state.preparing.remove(&job);
-                            state.prepared(job, &spec, result);
-                        }
-                    });
-                }
-                () = session.prepare.notified() => {}
-            }
-        }
+        let prepared = session.preparations.run(|job, spec, prepared| {
+            self.step(session, |state| state.prepared(job, spec, prepared));
+        });
+        match prepared.await {}
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -402,7 +370,7 @@ impl Workshop {
 }
 
 impl SessionState {
-    fn prepared(&mut self, job: JobId, spec: &TaskSpec, result: Result<Arc<dyn Program>, Failure>) {
+    fn prepared(&mut self, job: JobId, spec: &TaskSpec, result: Prepared) {
         match result {
             Ok(program) => {
                 self.programs.insert(job, (program, Limits::from(spec)));

@@ -2,16 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures::{StreamExt as _, stream::FuturesUnordered};
-use peercompute_compute::{Limits, Program, ProgramHash};
+use peercompute_compute::Limits;
 use peercompute_net::PeerId;
 use peercompute_proto::v1::TaskSpec;
-use peercompute_swarm::{Failure, JobId};
+use peercompute_swarm::JobId;
 
 use super::{Mesh, State};
 use crate::{
     programs::Wanted,
-    serve::{Preparing, Under},
+    serve::{Prepared, Preparing},
 };
 
 impl Mesh {
@@ -30,49 +29,31 @@ impl Mesh {
         match self.workshop.prepare(&spec, from) {
             Preparing::Done(result) => state.prepared(now, job, &spec, result),
             Preparing::Under(future) => {
-                state.fresh.push((job, Under { spec, future }));
-                self.prepare.notify_one();
+                self.preparations.begin(job, spec, future);
             }
         }
     }
 
     /// Prepares what takes time: runs for as long as the node does.
     pub(crate) async fn prepare_all(self: Arc<Self>) {
-        let mut under = FuturesUnordered::new();
-        loop {
-            let fresh = std::mem::take(&mut self.lock().fresh);
-            under.extend(
-                fresh
-                    .into_iter()
-                    .map(|(job, Under { spec, future })| async move { (job, spec, future.await) }),
-            );
-            tokio::select! {
-                Some((job, spec, result)) = under.next() => {
-                    self.step(|state, now| state.prepared(now, job, &spec, result));
-                    self.changed.notify_waiters();
-                }
-                () = self.prepare.notified() => {}
-            }
-        }
+        let prepared = self.preparations.run(|job, spec, prepared| {
+            self.step(|state, now| state.prepared(now, job, spec, prepared));
+            self.changed.notify_waiters();
+        });
+        match prepared.await {}
     }
 
-    /// What is known of a program that a job of somebody else needs: its length, and who is asked for it.
-    pub(crate) fn program(&self, hash: &ProgramHash) -> Option<(Wanted, Vec<PeerId>)> {
+    /// Who is asked for a program that a job of somebody else needs. None where no job here does.
+    pub(crate) fn who_may_have(&self, wanted: Wanted) -> Option<Vec<PeerId>> {
         let state = self.lock();
-        let mut wanted = state.wanted.iter();
-        let (job, wanted) = wanted.find(|(_, wanted)| wanted.hash == *hash)?;
-        Some((*wanted, state.who_may_have(*job)))
+        let mut jobs = state.wanted.iter();
+        let (job, _) = jobs.find(|(_, needed)| **needed == wanted)?;
+        Some(state.who_may_have(*job))
     }
 }
 
 impl State {
-    fn prepared(
-        &mut self,
-        now: Duration,
-        job: JobId,
-        spec: &TaskSpec,
-        result: Result<Arc<dyn Program>, Failure>,
-    ) {
+    fn prepared(&mut self, now: Duration, job: JobId, spec: &TaskSpec, result: Prepared) {
         match result {
             // The job may have gone meanwhile.
             Ok(_) if self.core.submitter(job).is_none() => {}

@@ -2,12 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use peercompute_compute::ProgramHash;
 use peercompute_net::{FrameWriter, Incoming, PeerId, ReadError, Stream, frames};
 use peercompute_proto::{
     limits::MAX_BLOB_CHUNK,
-    v1::{BlobChunk, BlobFrame, BlobMissing, BlobRef, BlobRequest, blob_frame::Frame},
+    v1::{
+        BlobChunk, BlobFrame, BlobMissing, BlobRef, BlobRequest, StreamBinding, blob_frame::Frame,
+    },
 };
 
 use super::{Programs, Wanted};
@@ -50,6 +53,8 @@ impl Programs {
         let mut askers = FuturesUnordered::new();
         loop {
             tokio::select! {
+                // In this order, so that a simulation repeats.
+                biased;
                 next = incoming.next() => {
                     let Some((peer, stream)) = next else { return };
                     if askers.len() >= MAX_ASKERS {
@@ -86,7 +91,7 @@ impl Programs {
                 return Ok(());
             };
             let first = ours.is_some();
-            let agrees = |theirs: &peercompute_proto::v1::StreamBinding| {
+            let agrees = |theirs: &StreamBinding| {
                 (theirs.version, &theirs.scope) == (self.binding.version, &self.binding.scope)
             };
             if first != frame.binding.as_ref().is_some_and(agrees) {
@@ -102,14 +107,17 @@ impl Programs {
     async fn give(
         self: &Arc<Self>,
         writer: &mut FrameWriter<BlobFrame>,
-        mut binding: Option<peercompute_proto::v1::StreamBinding>,
+        mut binding: Option<StreamBinding>,
         request: BlobRequest,
         mesh: &Mesh,
     ) -> Result<(), AskerError> {
         let blob = request.blob.unwrap_or_default();
-        let hash = ProgramHash::from_slice(&blob.hash);
-        let bytes = match hash {
-            Some(hash) => self.bytes_or_fetch(hash, mesh).await,
+        let wanted = ProgramHash::from_slice(&blob.hash).map(|hash| Wanted {
+            hash,
+            size: blob.size,
+        });
+        let bytes = match wanted {
+            Some(wanted) => self.bytes_or_fetch(wanted, mesh).await,
             None => None,
         };
         let part = bytes.and_then(|bytes| {
@@ -144,7 +152,7 @@ impl Programs {
     async fn send(
         &self,
         writer: &mut FrameWriter<BlobFrame>,
-        binding: Option<peercompute_proto::v1::StreamBinding>,
+        binding: Option<StreamBinding>,
         frame: Frame,
     ) -> Result<(), AskerError> {
         let frame = BlobFrame {
@@ -155,17 +163,18 @@ impl Programs {
         Ok(sent.map_err(|_| AskerError::Idle)??)
     }
 
-    /// A program that is here, or that a job needs whose tasks come this way: whoever is further from the submitter has nobody else to ask.
-    async fn bytes_or_fetch(
-        self: &Arc<Self>,
-        hash: ProgramHash,
-        mesh: &Mesh,
-    ) -> Option<bytes::Bytes> {
-        if let Some(bytes) = self.store.bytes(&hash) {
+    /// A program that is here, or that a job needs whose tasks come this way: whoever is further from the submitter has nobody else to ask. Of another length than
+    /// it has, it is not here: whoever was told a wrong length would take the right bytes for a lie.
+    async fn bytes_or_fetch(self: &Arc<Self>, wanted: Wanted, mesh: &Mesh) -> Option<Bytes> {
+        let here = || {
+            let bytes = self.store.bytes(&wanted.hash)?;
+            (bytes.len() as u64 == wanted.size).then_some(bytes)
+        };
+        if let Some(bytes) = here() {
             return Some(bytes);
         }
-        let (wanted, from): (Wanted, Vec<PeerId>) = mesh.program(&hash)?;
+        let from = mesh.who_may_have(wanted)?;
         self.fetch(wanted, from).await.ok()?;
-        self.store.bytes(&hash)
+        here()
     }
 }

@@ -13,6 +13,9 @@ use crate::BLOBS_PROTOCOL;
 /// How long it may take to open a stream, and to hear more over it.
 const SILENCE: Duration = Duration::from_secs(20);
 
+/// Bytes a second that a program has to come with at least, so that nobody keeps others waiting by sending ever so slowly.
+const SLOWEST: u64 = 64 * 1024;
+
 /// How long to wait before everybody is asked once more.
 const ROUNDS: [Duration; 4] = [
     Duration::ZERO,
@@ -32,6 +35,8 @@ pub(crate) enum FetchError {
     Wrong { peer: PeerId },
     #[error("{peer} says nothing for {} s", SILENCE.as_secs())]
     Silent { peer: PeerId },
+    #[error("{peer} has not sent it within {limit:?}")]
+    Slow { peer: PeerId, limit: Duration },
     #[error("the stream to {peer} broke: {reason}")]
     Broken { peer: PeerId, reason: String },
 }
@@ -51,7 +56,10 @@ pub(super) async fn from_any(
             let Some(net) = programs.state().net.clone() else {
                 return Err(FetchError::NobodyToAsk);
             };
-            match programs.ask(&net, *peer, wanted).await {
+            let ask = programs.ask(&net, *peer, wanted);
+            let limit = SILENCE + Duration::from_secs(wanted.size / SLOWEST);
+            let answer = programs.runtime.timeout(limit, ask).await;
+            match answer.unwrap_or(Err(FetchError::Slow { peer: *peer, limit })) {
                 Ok(()) => return Ok(()),
                 Err(error) => {
                     if let FetchError::Wrong { .. } = error {

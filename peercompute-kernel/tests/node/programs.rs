@@ -292,6 +292,19 @@ fn parts_are_given_and_what_is_not_here_or_beyond_the_end_is_missing() {
             let answer = ask(&net, &node, request("room", hash, offset, length)).await;
             assert_eq!(answer, missing(hash), "{offset} {length}");
         }
+        // Whoever was told a wrong length would take the right bytes for a lie.
+        for size in [0, 9, 11] {
+            let mut asked = request("room", hash, 0, 0);
+            let Some(Frame::Request(wrong)) = &mut asked.frame else {
+                unreachable!("it asks");
+            };
+            wrong.blob.as_mut().unwrap().size = size;
+            let answer = ask(&net, &node, asked).await;
+            assert!(
+                matches!(answer, Some(Frame::Missing(_))),
+                "{size}: {answer:?}"
+            );
+        }
         let other = ProgramHash::of(b"other");
         let answer = ask(&net, &node, request("room", other, 0, 0)).await;
         assert_eq!(answer, missing(other));
