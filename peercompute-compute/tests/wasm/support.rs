@@ -87,25 +87,22 @@ pub(crate) fn program(name: &str) -> Bytes {
         .into()
 }
 
-/// The guests that `cargo xtask guests` has built, with their names. None if they are not built; where `PEERCOMPUTE_GUESTS` names their folder they have to be.
+/// The guests, with their names: in the folder that `PEERCOMPUTE_GUESTS` names, or where `cargo xtask guests` puts them. They have to be built.
 pub(crate) fn guests() -> Vec<(String, Bytes)> {
-    let (folder, required) = match std::env::var_os("PEERCOMPUTE_GUESTS") {
-        Some(folder) => (PathBuf::from(folder), true),
-        None => (
-            PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("../guests"),
-            false,
-        ),
-    };
+    let folder = std::env::var_os("PEERCOMPUTE_GUESTS").map_or_else(
+        || PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("../guests"),
+        PathBuf::from,
+    );
     let names = ["echo", "crc32c", "n-body", "word-count"];
-    names
-        .into_iter()
-        .filter_map(|name| {
-            let path = folder.join(format!("{name}.wasm"));
-            match std::fs::read(&path) {
-                Ok(bytes) => Some((format!("the guest {name}"), bytes.into())),
-                Err(error) if required => panic!("{}: {error}", path.display()),
-                Err(_) => None,
-            }
-        })
-        .collect()
+    let read = |name| {
+        let path = folder.join(format!("{name}.wasm"));
+        let bytes = std::fs::read(&path).unwrap_or_else(|error| {
+            panic!(
+                "{}: {error}; `cargo xtask guests` builds it",
+                path.display()
+            )
+        });
+        (format!("the guest {name}"), bytes.into())
+    };
+    names.into_iter().map(read).collect()
 }
