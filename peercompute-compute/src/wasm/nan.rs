@@ -7,6 +7,9 @@
 //!
 //! Within a function, local variables that never hold anything else than what came out of arithmetic are a part of that way. Vectors are made canonical at once.
 
+mod kind;
+mod origins;
+
 use std::ops::Range;
 
 use wasmparser::{
@@ -16,17 +19,17 @@ use wasmparser::{
 
 use peercompute_proto::limits::MAX_MODULE;
 
+use kind::{Kind, Lanes, kind};
+use origins::{Finding, Origin, Origins, Value};
+
 use super::check::{at_most, invalid};
 use crate::ModuleError;
 
 /// Names what the rewriting makes of a module: to be changed with it, since machine code on disk is what was made of it.
-pub(super) const REVISION: u32 = 1;
+pub(super) const REVISION: u32 = 2;
 
 /// Bytes of a module with its NaNs made canonical, whose code can be several times as long.
 const MAX_REWRITTEN: u64 = 4 * MAX_MODULE as u64;
-
-/// How often a function is looked through to find which of its variables are a part of the way. If that is not enough, none is taken for one.
-const MAX_PASSES: usize = 8;
 
 /// The module as it is to be compiled.
 pub(super) fn canonicalise(module: &[u8], features: WasmFeatures) -> Result<Vec<u8>, ModuleError> {
@@ -145,77 +148,6 @@ fn computes(body: &FunctionBody<'_>) -> Result<bool, ModuleError> {
     Ok(false)
 }
 
-/// What is known of a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Value {
-    /// Its bits are its own.
-    Own,
-    /// It is no NaN, or the canonical one.
-    Canonical,
-    /// It came out of arithmetic, and may be any NaN.
-    Computed,
-}
-
-/// What an operator does with the bits of its operands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    /// It takes so many numbers, whose NaNs are all alike to it, and gives one of which the bits are anybody's.
-    Arithmetic(usize),
-    /// It takes so many numbers, whose NaNs are all alike to it, and gives an integer.
-    Blind(usize),
-    /// It gives vectors of floating-point numbers of which the bits are anybody's.
-    Vector(Lanes),
-    /// It gives a number that is no NaN.
-    Number,
-    Get(u32),
-    Set(u32),
-    Tee(u32),
-    Drop,
-    Select,
-    /// Anything else, which may look at bits.
-    Other,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Lanes {
-    F32,
-    F64,
-}
-
-#[rustfmt::skip]
-fn kind(operator: &Operator<'_>) -> Kind {
-    use Operator as O;
-    match operator {
-        O::F32Add | O::F32Sub | O::F32Mul | O::F32Div | O::F32Min | O::F32Max
-        | O::F64Add | O::F64Sub | O::F64Mul | O::F64Div | O::F64Min | O::F64Max => Kind::Arithmetic(2),
-        O::F32Ceil | O::F32Floor | O::F32Trunc | O::F32Nearest | O::F32Sqrt
-        | O::F64Ceil | O::F64Floor | O::F64Trunc | O::F64Nearest | O::F64Sqrt
-        | O::F32DemoteF64 | O::F64PromoteF32 => Kind::Arithmetic(1),
-        O::F32Eq | O::F32Ne | O::F32Lt | O::F32Gt | O::F32Le | O::F32Ge
-        | O::F64Eq | O::F64Ne | O::F64Lt | O::F64Gt | O::F64Le | O::F64Ge => Kind::Blind(2),
-        O::I32TruncF32S | O::I32TruncF32U | O::I32TruncF64S | O::I32TruncF64U
-        | O::I64TruncF32S | O::I64TruncF32U | O::I64TruncF64S | O::I64TruncF64U
-        | O::I32TruncSatF32S | O::I32TruncSatF32U | O::I32TruncSatF64S | O::I32TruncSatF64U
-        | O::I64TruncSatF32S | O::I64TruncSatF32U | O::I64TruncSatF64S | O::I64TruncSatF64U => Kind::Blind(1),
-        O::F32ConvertI32S | O::F32ConvertI32U | O::F32ConvertI64S | O::F32ConvertI64U
-        | O::F64ConvertI32S | O::F64ConvertI32U | O::F64ConvertI64S | O::F64ConvertI64U => Kind::Number,
-        O::F32Const { value } if !f32::from_bits(value.bits()).is_nan() => Kind::Number,
-        O::F64Const { value } if !f64::from_bits(value.bits()).is_nan() => Kind::Number,
-        O::F32x4Add | O::F32x4Sub | O::F32x4Mul | O::F32x4Div | O::F32x4Min | O::F32x4Max
-        | O::F32x4Ceil | O::F32x4Floor | O::F32x4Trunc | O::F32x4Nearest | O::F32x4Sqrt
-        | O::F32x4DemoteF64x2Zero => Kind::Vector(Lanes::F32),
-        O::F64x2Add | O::F64x2Sub | O::F64x2Mul | O::F64x2Div | O::F64x2Min | O::F64x2Max
-        | O::F64x2Ceil | O::F64x2Floor | O::F64x2Trunc | O::F64x2Nearest | O::F64x2Sqrt
-        | O::F64x2PromoteLowF32x4 => Kind::Vector(Lanes::F64),
-        O::LocalGet { local_index } => Kind::Get(*local_index),
-        O::LocalSet { local_index } => Kind::Set(*local_index),
-        O::LocalTee { local_index } => Kind::Tee(*local_index),
-        O::Drop => Kind::Drop,
-        O::Select => Kind::Select,
-        _ => Kind::Other,
-    }
-}
-
 /// A function that has arithmetic in it.
 struct Function<'a> {
     module: &'a [u8],
@@ -229,18 +161,9 @@ struct Function<'a> {
 impl Function<'_> {
     fn rewrite(&self) -> Result<Vec<u8>, ModuleError> {
         let mut walk = Walk::new(self);
-        // Every variable is taken for a part of the way until something else is put into it.
-        let mut settled = false;
-        for _ in 0..MAX_PASSES {
-            settled = !walk.pass(false)?;
-            if settled {
-                break;
-            }
-        }
-        if !settled {
-            walk.on_the_way.fill(false);
-        }
-        walk.pass(true)?;
+        walk.pass()?;
+        walk.finding = Finding::Found(walk.finding.on_the_way());
+        walk.pass()?;
         Ok(self.assemble(&walk.out, &walk.temporaries))
     }
 
@@ -283,12 +206,8 @@ struct Walk<'a> {
     validator: FuncValidator<ValidatorResources>,
     /// One for each operand.
     stack: Vec<Value>,
-    /// Which variables are a part of the way: nothing is ever put into them but what came out of arithmetic, or is no NaN.
-    on_the_way: Vec<bool>,
-    /// Whether one turned out not to be.
-    changed: bool,
+    finding: Finding,
     temporaries: Vec<ValType>,
-    writes: bool,
     out: Vec<u8>,
 }
 
@@ -296,7 +215,7 @@ impl<'a> Walk<'a> {
     fn new(function: &'a Function<'a>) -> Self {
         let validator = function.start.clone();
         let parameters = parameters(&validator);
-        let on_the_way = (0..validator.len_locals())
+        let candidates = (0..validator.len_locals())
             .map(|index| {
                 let kind = validator.get_local_type(index);
                 index >= parameters && matches!(kind, Some(ValType::F32 | ValType::F64))
@@ -306,27 +225,23 @@ impl<'a> Walk<'a> {
             function,
             validator,
             stack: Vec::new(),
-            on_the_way,
-            changed: false,
+            finding: Finding::Looking(Origins::new(candidates)),
             temporaries: Vec::new(),
-            writes: false,
             out: Vec::new(),
         }
     }
 
-    /// Goes through the code once, and tells whether something was learnt.
-    fn pass(&mut self, writes: bool) -> Result<bool, ModuleError> {
+    /// Goes through the code once: to learn of its variables, or to write it.
+    fn pass(&mut self) -> Result<(), ModuleError> {
         self.validator = self.function.start.clone();
         self.stack.clear();
-        self.changed = false;
-        self.writes = writes;
         let mut operators = self.function.body.get_operators_reader().map_err(invalid)?;
         while !operators.eof() {
             let start = operators.original_position();
             let operator = operators.read().map_err(invalid)?;
             self.step(&operator, start..operators.original_position())?;
         }
-        Ok(self.changed)
+        Ok(())
     }
 
     fn step(&mut self, operator: &Operator<'_>, at: Range<usize>) -> Result<(), ModuleError> {
@@ -343,8 +258,7 @@ impl<'a> Walk<'a> {
             Kind::Arithmetic(taken) => (taken, Value::Computed),
             Kind::Blind(taken) => (taken, Value::Own),
             Kind::Number => (self.arity(operator), Value::Canonical),
-            Kind::Get(index) if self.is_on_the_way(index) => (0, Value::Computed),
-            Kind::Get(_) => (0, Value::Own),
+            Kind::Get(index) => (0, self.finding.value(index)),
             Kind::Set(index) | Kind::Tee(index) => {
                 self.put(index);
                 (1, self.top(0))
@@ -371,7 +285,7 @@ impl<'a> Walk<'a> {
 
     fn copy(&mut self, operator: &Operator<'_>, at: Range<usize>) -> Result<(), ModuleError> {
         self.validator.op(at.start, operator).map_err(invalid)?;
-        if self.writes {
+        if self.writes() {
             self.out.extend_from_slice(&self.function.module[at]);
         }
         Ok(())
@@ -392,32 +306,33 @@ impl<'a> Walk<'a> {
         index.map_or(Value::Own, |index| self.stack[index])
     }
 
-    fn is_on_the_way(&self, index: u32) -> bool {
-        self.on_the_way.get(index as usize).is_some_and(|is| *is)
+    const fn writes(&self) -> bool {
+        matches!(self.finding, Finding::Found(_))
     }
 
     /// The top is put into a variable.
     fn put(&mut self, index: u32) {
         let value = self.top(0);
-        if self.is_on_the_way(index) {
-            if value == Value::Own {
-                self.on_the_way[index as usize] = false;
-                self.changed = true;
+        match &mut self.finding {
+            Finding::Looking(origins) => origins.put(value, Origin(index)),
+            Finding::Found(on_the_way) => {
+                if value == Value::Computed && !on_the_way[index as usize] {
+                    self.make_canonical(1);
+                }
             }
-        } else if value == Value::Computed {
-            self.make_canonical(1);
         }
     }
 
     /// What `select` gives of the two below the top.
     fn selected(&mut self) -> Value {
-        match (self.top(1), self.top(2)) {
-            (Value::Own, Value::Own) => Value::Own,
-            (Value::Own, _) | (_, Value::Own) => {
+        match (self.top(1), self.top(2), &mut self.finding) {
+            (Value::Own, Value::Own, _) => Value::Own,
+            (Value::Own, ..) | (_, Value::Own, _) => {
                 self.make_canonical(3);
                 Value::Own
             }
-            (Value::Canonical, Value::Canonical) => Value::Canonical,
+            (Value::Canonical, Value::Canonical, _) => Value::Canonical,
+            (one, other, Finding::Looking(origins)) => origins.either(one, other),
             _ => Value::Computed,
         }
     }
@@ -514,14 +429,14 @@ impl<'a> Walk<'a> {
     }
 
     fn emit(&mut self, operator: u8, index: usize) {
-        if self.writes {
+        if self.writes() {
             self.out.push(operator);
             leb(&mut self.out, index);
         }
     }
 
     fn raw(&mut self, bytes: &[u8]) {
-        if self.writes {
+        if self.writes() {
             self.out.extend_from_slice(bytes);
         }
     }
