@@ -41,7 +41,7 @@ pub use pool::{
     Throttle, ThrottleError, Work, worker_limit,
 };
 #[cfg(not(target_arch = "wasm32"))]
-pub use profile::{Profile, SCORE_TIME, Scores};
+pub use profile::{GpuProfile, Profile, SCORE_TIME, Scores};
 pub use program::{Program, TaskError, TaskInput};
 pub use store::{ProgramHash, ProgramStore, STORE_BYTES};
 #[cfg(all(feature = "wasm", not(target_arch = "wasm32")))]
@@ -49,7 +49,7 @@ pub use wasm::{
     CACHE_BYTES, COMPILE_THREADS, COMPILE_TIME, COMPILED_BYTES, DEFAULT_DEADLINE, DEFAULT_FUEL,
     DEFAULT_MEMORY, DEFAULT_OUTPUT, MAX_ALL_LOCALS, MAX_FUNCTION_BYTES, MAX_FUNCTIONS, MAX_ITEMS,
     MAX_LOCALS, MAX_MEMORY, MAX_OUTPUT, MAX_STACK, MAX_TABLE_ELEMENTS, MAX_TABLES, WasmConfig,
-    WasmError, WasmExecutor,
+    WasmError, WasmExecutor, WorkDone,
 };
 #[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
 pub use wgsl::{SHADER_DEADLINE, WgslExecutor};

@@ -24,8 +24,28 @@ pub struct Profile {
     pub cores: usize,
     /// Bytes of memory that the machine has; none where it does not say.
     pub memory_bytes: Option<u64>,
+    /// Its GPUs, the one that was measured first. None without the feature `gpu`.
+    pub gpus: Vec<GpuProfile>,
     /// How fast it is.
     pub scores: Scores,
+}
+
+/// A GPU, or software that takes the part of one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GpuProfile {
+    /// Its name, as its driver has it.
+    pub name: String,
+    /// Through which interface it is reached, such as `vulkan`.
+    pub backend: String,
+    /// Whether it is software that runs on the processor. Such a one is not measured.
+    pub software: bool,
+    /// Bytes of the largest buffer that a shader can see at once.
+    pub max_buffer_bytes: u64,
+    /// Bytes of memory that the invocations of a workgroup can share.
+    pub max_workgroup_bytes: u32,
+    /// Invocations in a workgroup.
+    pub max_workgroup_invocations: u32,
 }
 
 /// How fast a machine computes, each measured for [`SCORE_TIME`].
@@ -40,20 +60,26 @@ pub struct Scores {
     pub memory: f64,
     /// WebAssembly operations per millisecond over all cores: what a node tells others as its `ops_score`. 0 without the feature `wasm`.
     pub wasm: f64,
+    /// Operations on 32-bit floats per second while the best GPU multiplies matrices of 1024 × 1024. 0 where there is none, and without the feature `gpu`.
+    pub gpu: f64,
 }
 
 impl Profile {
-    /// Looks at the machine and measures it. Takes about a second, and all cores for a part of it.
+    /// Looks at the machine and measures it. Takes about a second, and all cores for a part of it. It goes through the drivers of the machine's GPUs: whoever cannot trust them not to bring
+    /// the process down does it in another one.
     pub fn measure() -> Self {
         let cores = cores();
+        let (gpus, gpu) = gpus();
         Self {
             cores,
             memory_bytes: memory_bytes(),
+            gpus,
             scores: Scores {
                 integer: integer(),
                 float: float(),
                 memory: memory(),
                 wasm: wasm(cores),
+                gpu,
             },
         }
     }
@@ -168,6 +194,40 @@ fn wasm(cores: usize) -> f64 {
     })
 }
 
+#[cfg(not(feature = "gpu"))]
+const fn gpus() -> (Vec<GpuProfile>, f64) {
+    (Vec::new(), 0.0)
+}
+
+/// The GPUs, and the score of the one that is chosen where nobody chooses.
+#[cfg(feature = "gpu")]
+fn gpus() -> (Vec<GpuProfile>, f64) {
+    use peercompute_gpu::{AdapterSummary, BackendChoice, Gpu, GpuOptions, adapters};
+    use pollster::block_on;
+
+    let mut found = block_on(adapters(BackendChoice::default()));
+    let mut score = 0.0;
+    if found.iter().any(|adapter| !adapter.software)
+        && let Ok(gpu) = block_on(Gpu::open(GpuOptions::new()))
+    {
+        let chosen = gpu.adapter();
+        found.sort_by_key(|adapter| *adapter != chosen);
+        score = gpu.score(SCORE_TIME).unwrap_or_else(|error| {
+            tracing::warn!(gpu = %chosen, %error, "the GPU cannot be measured");
+            0.0
+        });
+    }
+    let profile = |adapter: AdapterSummary| GpuProfile {
+        name: adapter.name,
+        backend: adapter.backend,
+        software: adapter.software,
+        max_buffer_bytes: adapter.max_binding,
+        max_workgroup_bytes: adapter.max_workgroup_memory,
+        max_workgroup_invocations: adapter.max_workgroup_invocations,
+    };
+    (found.into_iter().map(profile).collect(), score)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -181,11 +241,14 @@ mod tests {
             float,
             memory,
             wasm,
+            gpu,
         } = profile.scores;
         for score in [integer, float, memory] {
             assert!(score.is_finite() && score > 0.0, "{profile:?}");
         }
         assert_eq!(wasm > 0.0, cfg!(feature = "wasm"), "{profile:?}");
+        let hardware = profile.gpus.iter().any(|gpu| !gpu.software);
+        assert_eq!(gpu > 0.0, hardware, "{profile:?}");
     }
 
     #[cfg(feature = "wasm")]

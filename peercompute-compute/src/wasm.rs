@@ -5,6 +5,7 @@ mod compile;
 mod config;
 mod disk;
 mod engine;
+mod meter;
 mod nan;
 mod places;
 mod run;
@@ -26,6 +27,8 @@ use crate::{
     Executor, Limits, ModuleError, Program, ProgramHash, ProgramStore, Unsupported, executor::kind,
 };
 use compile::Compiler;
+use meter::Meter;
+pub use meter::WorkDone;
 use places::Places;
 use run::WasmProgram;
 use ticker::Ticker;
@@ -50,6 +53,7 @@ struct Shared {
     compiler: Compiler,
     places: Places,
     ticker: Ticker,
+    meter: Meter,
 }
 
 impl WasmExecutor {
@@ -70,7 +74,13 @@ impl WasmExecutor {
             store,
             compiler,
             ticker,
+            meter: Meter::default(),
         })))
+    }
+
+    /// What all modules have done here so far.
+    pub fn work_done(&self) -> WorkDone {
+        self.0.meter.read()
     }
 
     /// Where it finds the bytes of modules.

@@ -9,6 +9,8 @@ mod options;
 mod pipelines;
 mod profile;
 mod readback;
+#[cfg(not(target_arch = "wasm32"))]
+mod score;
 mod signal;
 mod untrusted;
 

@@ -13,6 +13,7 @@ use peercompute_swarm::SubmitterConfig;
 use crate::{
     MAX_NEIGHBOURS, NEIGHBOURS, Topology,
     error::BuildError,
+    machine::{Machine, Meter},
     node::{NodeKernel, Parts},
     submit::LocalFallback,
 };
@@ -34,6 +35,7 @@ pub struct NodeBuilder {
     #[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
     wgsl: Option<SandboxConfig>,
     pool: PoolConfig,
+    machine: Machine,
     cooperative: bool,
     serves: bool,
     fallback: LocalFallback,
@@ -58,6 +60,7 @@ impl Default for NodeBuilder {
             #[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
             wgsl: None,
             pool: PoolConfig::default(),
+            machine: Machine::default(),
             cooperative: false,
             serves: true,
             fallback: LocalFallback::default(),
@@ -145,6 +148,11 @@ impl NodeBuilder {
         Self { pool, ..self }
     }
 
+    /// What others are told of the machine. Nothing but its cores otherwise, until tasks have taught the node more: how fast it runs WebAssembly is learnt from what it runs, every ten seconds.
+    pub fn machine(self, machine: Machine) -> Self {
+        Self { machine, ..self }
+    }
+
     /// Runs tasks between the turns of the event loop instead of on threads: what simulations on virtual time need. See [`Pool::cooperative`](peercompute_compute::Pool::cooperative).
     pub fn cooperative_pool(self) -> Self {
         Self {
@@ -203,10 +211,12 @@ impl NodeBuilder {
             not(all(any(feature = "wasm", feature = "gpu"), not(target_arch = "wasm32"))),
             expect(unused_mut, reason = "there is nothing to add")
         )]
-        let mut executors = self.executors;
+        let (mut executors, mut meter) = (self.executors, Meter::default());
         #[cfg(all(feature = "wasm", not(target_arch = "wasm32")))]
         if let Some(config) = self.wasm {
-            executors = executors.with(WasmExecutor::new(self.store.clone(), config)?);
+            let modules = WasmExecutor::new(self.store.clone(), config)?;
+            meter.modules = Some(modules.clone());
+            executors = executors.with(modules);
         }
         #[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
         if let Some(config) = self.wgsl {
@@ -225,6 +235,8 @@ impl NodeBuilder {
             executors,
             store: self.store,
             pool: self.pool,
+            machine: self.machine,
+            meter,
             cooperative: self.cooperative,
             serves: self.serves,
             fallback: self.fallback,

@@ -4,6 +4,7 @@ mod builder;
 mod clock;
 mod error;
 mod link;
+mod machine;
 mod mesh;
 mod node;
 mod programs;
@@ -15,6 +16,7 @@ mod topology;
 
 pub use builder::NodeBuilder;
 pub use error::{BuildError, JobError, PushError, StartError, SubmitError};
+pub use machine::Machine;
 pub use node::NodeKernel;
 pub use peercompute_swarm::{Failure, FailureReason, TaskId};
 pub use status::{

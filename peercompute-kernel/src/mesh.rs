@@ -226,10 +226,14 @@ impl Mesh {
         is_new
     }
 
-    /// Follows the workshop: no bundle of others is begun while it is paused, and what the pool has not begun goes back.
+    /// Follows the workshop: what it says of the machine is what neighbours to come are told, so many bundles are computed at a time as it has workers, no bundle of others is begun while it is paused, and what the pool has not begun goes back.
     pub(crate) fn follow_workshop(&self) {
         let halted = self.workshop.is_halted();
+        let capabilities = self.workshop.capabilities();
+        let (workers, duty) = self.workshop.workers();
+        let workers = u32::try_from(workers).unwrap_or(u32::MAX);
         self.step(|state, now| {
+            state.core.set_machine(now, capabilities, workers, duty);
             state.core.set_paused(now, halted);
             if halted {
                 state.give_back(now);

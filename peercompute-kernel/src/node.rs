@@ -17,6 +17,7 @@ use crate::{
     StatusStream, TASK_PROTOCOL, TaskCounts, Topology,
     error::{StartError, SubmitError},
     link,
+    machine::{Machine, Meter, REFRESH},
     mesh::{Mesh, MeshSupervisor, peer_bytes},
     programs::{Programs, Wanted},
     serve::{MAX_SESSIONS, Workshop},
@@ -45,6 +46,8 @@ pub(crate) struct Parts {
     pub(crate) executors: Executors,
     pub(crate) store: ProgramStore,
     pub(crate) pool: PoolConfig,
+    pub(crate) machine: Machine,
+    pub(crate) meter: Meter,
     pub(crate) cooperative: bool,
     pub(crate) serves: bool,
     pub(crate) fallback: LocalFallback,
@@ -81,16 +84,13 @@ impl NodeKernel {
             parts.executors.clone(),
             programs.clone(),
             parts.binding.clone(),
+            parts.serves,
+            (parts.machine, parts.meter.clone()),
         ));
         let mesh = parts.transport.as_ref().map(|transport| {
             let peer = peer_bytes(transport.local_peer());
             let mut config = ExchangeConfig::new(parts.binding.clone(), peer);
             config.serves = parts.serves;
-            let capabilities = workshop.capabilities();
-            config.workers = capabilities.workers;
-            if parts.serves {
-                config.capabilities = capabilities;
-            }
             Mesh::new(
                 parts.runtime.clone(),
                 config,
@@ -148,9 +148,9 @@ impl NodeKernel {
         transport: Arc<dyn Transport>,
     ) -> Result<Arc<NetworkManager>, StartError> {
         let mut config = self.parts.network.clone();
+        config.capabilities = self.workshop.capabilities();
         // Streams are accepted before anybody can know of this node.
         let incoming = if self.parts.serves {
-            config.capabilities = self.workshop.capabilities();
             self.workshop.pool()?;
             Some(transport.accept(TASK_PROTOCOL)?)
         } else {
@@ -167,6 +167,13 @@ impl NodeKernel {
         let mut state = self.state();
         state.net = Some(net.clone());
         self.programs.set_network(Some(net.clone()));
+        let keep_machine = keep_machine(
+            self.parts.runtime.clone(),
+            self.workshop.clone(),
+            self.mesh.clone(),
+            net.clone(),
+        );
+        state.tasks.push(self.parts.runtime.spawn(keep_machine));
         if let Some(mesh) = &self.mesh {
             // It may lend nothing from the start.
             mesh.follow_workshop();
@@ -238,6 +245,17 @@ impl NodeKernel {
         self.state().net.clone()
     }
 
+    /// What the node knows of its machine: what it was [given](NodeBuilder::machine), and what running tasks has taught it since.
+    pub fn machine(&self) -> Machine {
+        self.workshop.machine()
+    }
+
+    /// Tells the others this of the machine from now on.
+    pub fn set_machine(&self, machine: Machine) {
+        self.workshop.set_machine(machine);
+        self.follow_workshop();
+    }
+
     /// Starts no more tasks and claims none, until [`resume`](Self::resume). What runs goes on to its end; what waits goes back to its submitters.
     pub fn pause(&self) {
         self.workshop.set_paused(true);
@@ -264,6 +282,9 @@ impl NodeKernel {
     fn follow_workshop(&self) {
         if let Some(mesh) = &self.mesh {
             mesh.follow_workshop();
+        }
+        if let Some(net) = &self.state().net {
+            net.set_capabilities(self.workshop.capabilities());
         }
     }
 
@@ -297,6 +318,7 @@ impl NodeKernel {
             },
             sessions: self.workshop.sessions(),
             jobs: self.engine.open_jobs() + self.mesh.as_ref().map_or(0, |mesh| mesh.open_jobs()),
+            machine: self.workshop.machine(),
             throttle: self.workshop.throttle(),
             paused: self.workshop.is_paused(),
             topology: self.parts.topology,
@@ -365,7 +387,26 @@ fn peer_status(peer: peercompute_net::PeerInfo) -> PeerStatus {
         peer: peer.presence.peer,
         path: peer.path,
         workers: peer.presence.capabilities.workers,
+        machine: Machine::from(&peer.presence.capabilities),
         metadata: peer.presence.metadata,
+    }
+}
+
+/// Tells the others when tasks have taught the node something of its machine.
+async fn keep_machine(
+    runtime: Runtime,
+    workshop: Arc<Workshop>,
+    mesh: Option<Arc<Mesh>>,
+    net: Arc<NetworkManager>,
+) {
+    loop {
+        runtime.sleep(REFRESH).await;
+        if workshop.refresh_machine() {
+            if let Some(mesh) = &mesh {
+                mesh.follow_workshop();
+            }
+            net.set_capabilities(workshop.capabilities());
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 use futures::future::select_all;
 use peercompute_compute::{
     Completion, Completions, Executors, Limits, Pool, PoolClient, PoolConfig, PoolStats, Program,
-    SpawnError, TaskError, TaskInput, Throttle, Work, worker_limit,
+    SpawnError, TaskError, TaskInput, Throttle, Work,
 };
 use peercompute_net::PeerId;
 use peercompute_proto::v1::{Capabilities, StreamBinding, TaskSpec};
@@ -25,6 +25,7 @@ use crate::{
     clock::now,
     error::LinkError,
     link::{FrameSink, FrameSource},
+    machine::{Learner, Machine, Meter},
     programs::Programs,
 };
 
@@ -42,11 +43,16 @@ pub(crate) struct Workshop {
     executors: Executors,
     programs: Arc<Programs>,
     binding: StreamBinding,
+    /// Whether it runs tasks of others.
+    serves: bool,
+    meter: Meter,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
+    machine: Machine,
+    learner: Learner,
     pool: Option<Arc<Pool>>,
     paused: bool,
     throttle: Option<Throttle>,
@@ -81,7 +87,13 @@ impl Workshop {
         executors: Executors,
         programs: Arc<Programs>,
         binding: StreamBinding,
+        serves: bool,
+        (machine, meter): (Machine, Meter),
     ) -> Self {
+        let state = State {
+            machine,
+            ..State::default()
+        };
         Self {
             runtime,
             config,
@@ -89,7 +101,9 @@ impl Workshop {
             executors,
             programs,
             binding,
-            state: Mutex::default(),
+            serves,
+            meter,
+            state: Mutex::new(state),
         }
     }
 
@@ -173,7 +187,8 @@ impl Workshop {
         if state.paused || self.throttle_in(state) == Throttle::NONE {
             0
         } else {
-            self.worker_config().window
+            // The state is locked, so that nothing else may be asked of the workshop.
+            WorkerConfig::new(self.binding.clone(), Capabilities::default()).window
         }
     }
 
@@ -185,15 +200,50 @@ impl Workshop {
         }
     }
 
-    /// What the node says of its machine.
+    pub(crate) fn machine(&self) -> Machine {
+        self.state().machine
+    }
+
+    pub(crate) fn set_machine(&self, machine: Machine) {
+        self.state().machine = machine;
+    }
+
+    /// Learns from what was done since the last time. Gives whether there is something to tell the others.
+    pub(crate) fn refresh_machine(&self) -> bool {
+        let done = self.meter.read();
+        let state = &mut *self.state();
+        let told = state.machine.ops_score;
+        let score = state.learner.refresh(told, done, self.config.cores());
+        state.machine.ops_score = score.unwrap_or(told);
+        score.is_some()
+    }
+
+    /// What the node tells others of its machine: nothing where it runs none of their tasks.
     pub(crate) fn capabilities(&self) -> Capabilities {
-        let cores = u32::try_from(self.config.cores()).unwrap_or(u32::MAX);
-        let workers = u32::try_from(worker_limit(self.config.cores())).unwrap_or(u32::MAX);
-        Capabilities {
-            workers,
-            cores,
-            ..Capabilities::default()
+        if !self.serves {
+            return Capabilities::default();
         }
+        let state = self.state();
+        let workers = if state.paused {
+            0
+        } else {
+            self.workers_in(&state).0
+        };
+        state.machine.capabilities(workers, self.config.cores())
+    }
+
+    /// How many workers there are, and for which part of their time they work.
+    pub(crate) fn workers(&self) -> (usize, f64) {
+        self.workers_in(&self.state())
+    }
+
+    fn workers_in(&self, state: &State) -> (usize, f64) {
+        let config = self.config.clone().with_throttle(self.throttle_in(state));
+        let workers = match self.cooperative {
+            true => config.workers().min(1),
+            false => config.workers(),
+        };
+        (workers, config.duty())
     }
 
     /// Stops the pool; what was leased to this node and has not run goes back to its submitters.

@@ -11,7 +11,7 @@ use peercompute_compute::Throttle;
 use peercompute_net::{Multiaddr, Path, PeerId};
 use peercompute_rt::BoxStream;
 
-use crate::{Role, Topology};
+use crate::{Machine, Role, Topology};
 
 /// What a node is doing.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +31,8 @@ pub struct NodeStatus {
     pub sessions: usize,
     /// Its own jobs that are open.
     pub jobs: usize,
+    /// What it knows of its machine.
+    pub machine: Machine,
     /// The share of the machine that it lends.
     pub throttle: Throttle,
     /// Whether it starts no tasks at the moment.
@@ -224,8 +226,10 @@ pub struct PeerStatus {
     pub peer: PeerId,
     /// The way to it; absent while it is not connected.
     pub path: Option<Path>,
-    /// Tasks that it says it runs at once.
+    /// Tasks that it says it runs at once; 0 while it is paused.
     pub workers: u32,
+    /// What it says of its machine.
+    pub machine: Machine,
     /// What the application told of it.
     pub metadata: BTreeMap<String, String>,
 }

@@ -341,6 +341,11 @@ impl Cell {
         self.plan.measure(&self.config);
     }
 
+    /// How many tasks the node computes at a time has changed; at least 1. Those that are at work go on.
+    pub fn set_workers(&mut self, workers: u32) {
+        self.config.workers = workers.max(1);
+    }
+
     /// What the node sends and receives over all its links has changed.
     pub fn set_capacity(&mut self, now: Duration, up: ByteRate, down: ByteRate) {
         (self.config.up, self.config.down) = (up, down);

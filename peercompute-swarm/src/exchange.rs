@@ -372,6 +372,26 @@ impl Exchange {
         }
     }
 
+    /// What the machine is, as neighbours to come are told, and how much of it computes: how many bundles at a time, for which part of the time (as
+    /// [`ExchangeConfig::duty`]).
+    pub fn set_machine(
+        &mut self,
+        now: Duration,
+        capabilities: v1::Capabilities,
+        workers: u32,
+        duty: f64,
+    ) {
+        self.config.capabilities = capabilities;
+        (self.config.workers, self.config.duty) = (workers, duty);
+        self.config = self.config.clone().sane();
+        let workers = self.config.workers;
+        self.bench.workers = workers;
+        for job in self.jobs.values_mut() {
+            job.cell.set_workers(workers);
+        }
+        self.update_ability(now);
+    }
+
     /// The next task to run. The next bundle is that of the job whose tasks have run least here.
     pub fn poll_task(&mut self) -> Option<FlowAssignment> {
         loop {
@@ -581,7 +601,7 @@ impl Exchange {
             return TaskRate(0.0);
         }
         let each = job.took.map_or(FIRST_COMPUTE, |took| 1.0 / took);
-        let rate = each * f64::from(self.config.workers);
+        let rate = each * self.config.at_work();
         if job.is_own() {
             return TaskRate(rate);
         }

@@ -1,5 +1,6 @@
 use std::{fmt, str::FromStr};
 
+use super::plan::Plan;
 use crate::text::quote;
 
 /// How many tasks may wait in a pool unless its configuration says otherwise.
@@ -52,6 +53,16 @@ impl PoolConfig {
     /// The share of the machine to use at most.
     pub const fn throttle(&self) -> Throttle {
         self.throttle
+    }
+
+    /// How many workers the pool has at this throttle: 0 at none, else max(1, ⌊L × t⌋) with L the [`worker_limit`](crate::worker_limit) of the cores.
+    pub fn workers(&self) -> usize {
+        Plan::new(self.cores(), self.throttle).workers
+    }
+
+    /// The part of its time that each of these workers may work, above 0 and at most 1.
+    pub fn duty(&self) -> f64 {
+        Plan::new(self.cores(), self.throttle).duty.as_part()
     }
 
     /// Sets the share of the machine to use at most (default all of it).
@@ -180,6 +191,19 @@ pub enum ThrottleError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn workers_and_duty_make_the_share_of_the_throttle() {
+        let lent = |cores, percent| {
+            let throttle = Throttle::percent(percent).expect("it is a throttle");
+            let config = PoolConfig::new().with_cores(cores).with_throttle(throttle);
+            (config.workers(), config.duty())
+        };
+        assert_eq!(lent(1, 100), (1, 1.0));
+        assert_eq!(lent(2, 40), (1, 0.4));
+        assert_eq!(lent(9, 50), (3, 1.0));
+        assert_eq!(lent(9, 0), (0, 1.0));
+    }
 
     #[test]
     fn a_throttle_is_a_whole_number_of_percent_up_to_100() {

@@ -61,6 +61,11 @@ impl Duty {
         }
     }
 
+    /// As a part of 1.
+    pub(super) fn as_part(self) -> f64 {
+        f64::from(self.0) / 100.0
+    }
+
     /// How long to rest after having worked for `work`.
     fn rest_after(self, work: Duration) -> Duration {
         scale(work, 100 - self.0, self.0)

@@ -161,11 +161,16 @@ impl Program for WasmProgram {
         store.epoch_deadline_callback(|mut store| Ok(store.data_mut().check()));
         store.set_fuel(fuel).map_err(trapped)?;
 
-        self.call(&mut store, &input.bytes, length, max_output)
-            .map_err(|failure| match failure {
-                Failure::Task(error) => error,
-                Failure::Engine(error) => explain(&error, store.data_mut(), fuel, memory),
-            })
+        let begun = Instant::now();
+        let result = self.call(&mut store, &input.bytes, length, max_output);
+        let left = store.get_fuel().unwrap_or(fuel);
+        self.shared
+            .meter
+            .add(fuel.saturating_sub(left), begun.elapsed());
+        result.map_err(|failure| match failure {
+            Failure::Task(error) => error,
+            Failure::Engine(error) => explain(&error, store.data_mut(), fuel, memory),
+        })
     }
 }
 

@@ -381,3 +381,9 @@ fn a_renderers_device_and_its_buffers_are_shared() {
         .unwrap();
     assert_eq!(product.values(), [9.0]);
 }
+
+#[test]
+fn a_device_has_a_score() {
+    let score = shared().score(Duration::from_millis(1)).unwrap();
+    assert!(score.is_finite() && score > 0.0, "{score}");
+}

@@ -3,6 +3,7 @@
 
 mod choice;
 mod frozen;
+mod machine;
 mod mesh;
 mod programs;
 mod strangers;

@@ -11,7 +11,9 @@ use peercompute_kernel::{
     BLOBS_PROTOCOL, JobError, LocalFallback, NodeBuilder, NodeKernel, SubmitError, TASK_PROTOCOL,
     Topology,
 };
-use peercompute_net::{Multiaddr, NetworkConfig, NetworkManager, Transport as _, frames};
+use peercompute_net::{
+    FrameWriter, Multiaddr, NetworkConfig, NetworkManager, Transport as _, frames,
+};
 use peercompute_proto::{
     Scope,
     limits::MAX_BLOB_CHUNK,
@@ -328,61 +330,119 @@ fn who_asks_in_another_room_is_cut_off() {
     });
 }
 
+/// A stranger offers the node a job whose program it answers for as it likes. Gives what the node said of the job until it ended the stream, or until this time is over.
+async fn false_job(
+    world: &World,
+    (node, address): (&NodeKernel, Multiaddr),
+    size: usize,
+    answer: impl AsyncFn(BlobRequest, &mut FrameWriter<BlobFrame>, StreamBinding),
+    limit: Duration,
+) -> Result<Vec<task_frame::Frame>, Vec<task_frame::Frame>> {
+    let transport = Arc::new(world.network.transport("liar"));
+    let mut incoming = transport.accept(BLOBS_PROTOCOL).unwrap();
+    let mut network = NetworkConfig::in_room("test", "room").unwrap();
+    network.bootstrap.push(address);
+    let net = NetworkManager::start(world.runtime.clone(), transport, network);
+    let net = net.await.unwrap();
+    net.ready().await;
+    let answers = async {
+        while let Some((_, stream)) = incoming.next().await {
+            let (mut reader, mut writer) = frames::<BlobFrame, BlobFrame>(stream);
+            let asked = reader.next().await.unwrap().unwrap();
+            let Some(Frame::Request(request)) = asked.frame else {
+                panic!("it asks");
+            };
+            answer(request, &mut writer, asked.binding.unwrap()).await;
+        }
+        std::future::pending::<()>().await;
+    };
+    let mut said = Vec::new();
+    let offers = async {
+        let stream = net.open(node.status().peer.unwrap(), TASK_PROTOCOL);
+        let (mut reader, mut writer) = frames::<TaskFrame, TaskFrame>(stream.await.unwrap());
+        let scope = Scope::new("test", "room").unwrap();
+        let hello = task_frame::Frame::Hello(TaskHello {
+            binding: Some(StreamBinding::new(scope)),
+            capabilities: None,
+        });
+        let offer = task_frame::Frame::Offer(TaskOffer {
+            job: 1,
+            spec: Some(spec(ProgramHash::of(&program(size)), size)),
+            lease_ms: 10_000,
+        });
+        for frame in [hello, offer] {
+            let frame = TaskFrame { frame: Some(frame) };
+            writer.send(&frame).await.unwrap();
+        }
+        while let Ok(Some(frame)) = reader.next().await {
+            said.extend(frame.frame);
+        }
+    };
+    let ended = tokio::select! {
+        () = answers => unreachable!("it goes on"),
+        ended = world.runtime.timeout(limit, offers) => ended.is_ok(),
+    };
+    if ended { Ok(said) } else { Err(said) }
+}
+
+fn chunk(request: &BlobRequest, offset: u64, data: Bytes) -> Option<Frame> {
+    Some(Frame::Chunk(BlobChunk {
+        blob: request.blob.clone(),
+        offset,
+        data,
+    }))
+}
+
 #[test]
 fn who_sends_something_else_is_cut_off() {
     let world = World::new(408);
     world.run(async {
         let (node, store, address) = worker(&world, "worker").await;
-        let transport = Arc::new(world.network.transport("liar"));
-        let mut incoming = transport.accept(BLOBS_PROTOCOL).unwrap();
-        let mut network = NetworkConfig::in_room("test", "room").unwrap();
-        network.bootstrap.push(address);
-        let net = NetworkManager::start(world.runtime.clone(), transport, network);
-        let net = net.await.unwrap();
-        net.ready().await;
-        let lies = async {
-            while let Some((_, stream)) = incoming.next().await {
-                let (mut reader, mut writer) = frames::<BlobFrame, BlobFrame>(stream);
-                let asked = reader.next().await.unwrap().unwrap();
-                let Some(Frame::Request(request)) = asked.frame else {
-                    panic!("it asks");
-                };
-                let chunk = BlobChunk {
-                    blob: request.blob,
-                    offset: 0,
-                    data: Bytes::from_static(b"0123456789"),
-                };
+        let lie = async |request: BlobRequest, writer: &mut FrameWriter<BlobFrame>, binding| {
+            let frame = BlobFrame {
+                binding: Some(binding),
+                frame: chunk(&request, 0, Bytes::from_static(b"0123456789")),
+            };
+            let _ = writer.send(&frame).await;
+        };
+        let ended = false_job(&world, (&node, address), 10, lie, 60 * SECOND);
+        ended.await.expect("it is cut off");
+        assert!(store.is_empty());
+    });
+}
+
+#[test]
+fn who_sends_ever_so_slowly_is_given_up() {
+    let world = World::new(409);
+    world.run(async {
+        let (node, store, address) = worker(&world, "worker").await;
+        let runtime = world.runtime.clone();
+        // Never silent, but it would take ten minutes.
+        let drip = async |request: BlobRequest, writer: &mut FrameWriter<BlobFrame>, binding| {
+            let mut binding = Some(binding);
+            for second in 0..600 {
+                runtime.sleep(SECOND).await;
+                let at = second * 1024;
+                let data = program(600 * 1024).slice(at..at + 1024);
                 let frame = BlobFrame {
-                    binding: asked.binding,
-                    frame: Some(Frame::Chunk(chunk)),
+                    binding: binding.take(),
+                    frame: chunk(&request, at as u64, data),
                 };
-                let _ = writer.send(&frame).await;
+                if writer.send(&frame).await.is_err() {
+                    return;
+                }
             }
-            std::future::pending::<()>().await;
         };
-        let offers = async {
-            let stream = net.open(node.status().peer.unwrap(), TASK_PROTOCOL);
-            let (mut reader, mut writer) = frames::<TaskFrame, TaskFrame>(stream.await.unwrap());
-            let scope = Scope::new("test", "room").unwrap();
-            let hello = task_frame::Frame::Hello(TaskHello {
-                binding: Some(StreamBinding::new(scope)),
-                capabilities: None,
-            });
-            let offer = task_frame::Frame::Offer(TaskOffer {
-                job: 1,
-                spec: Some(spec(ProgramHash::of(&program(10)), 10)),
-                lease_ms: 10_000,
-            });
-            for frame in [hello, offer] {
-                let frame = TaskFrame { frame: Some(frame) };
-                writer.send(&frame).await.unwrap();
-            }
-            while let Ok(Some(_)) = reader.next().await {}
-        };
-        tokio::select! {
-            () = lies => {}
-            ended = world.runtime.timeout(60 * SECOND, offers) => ended.expect("it is cut off"),
-        }
+        let said = false_job(&world, (&node, address), 600 * 1024, drip, 300 * SECOND);
+        let said = said.await.expect_err("it is slow, which is no crime");
+        let gave_up = said.iter().any(|frame| {
+            let task_frame::Frame::Failures(failures) = frame else {
+                return false;
+            };
+            let mut failures = failures.failures.iter();
+            failures.any(|it| it.task.is_none() && it.message.contains("has not sent it within"))
+        });
+        assert!(gave_up, "{said:?}");
         assert!(store.is_empty());
     });
 }

@@ -15,6 +15,8 @@ pub struct ExchangeConfig {
     pub capabilities: Capabilities,
     /// Bundles that are computed at a time. Default 1, at least 1.
     pub workers: u32,
+    /// The part of its time that each of them is at work. Default 1, above 0 and at most 1.
+    pub duty: f64,
     /// Whether the node computes the jobs of others. Default yes.
     pub serves: bool,
     /// How long a bundle may be out without a sign of life before its tasks are given out again. Default 10 s. Whoever holds it for longer than a third of that
@@ -43,6 +45,7 @@ impl ExchangeConfig {
             peer,
             capabilities: Capabilities::default(),
             workers: 1,
+            duty: 1.0,
             serves: true,
             lease: Duration::from_secs(10),
             max_attempts: 3,
@@ -54,17 +57,34 @@ impl ExchangeConfig {
         }
     }
 
+    /// How many bundles are at work on average while there is enough to do.
+    pub(super) fn at_work(&self) -> f64 {
+        f64::from(self.workers) * self.duty
+    }
+
     /// With bounds that can be kept.
     pub(super) fn sane(self) -> Self {
         let least = Duration::from_millis(10);
         let most = Duration::from_millis(u64::from(u32::MAX));
         Self {
             workers: self.workers.max(1),
+            duty: duty(self.duty),
             lease: self.lease.clamp(least, most),
             max_attempts: self.max_attempts.clamp(1, crate::limits::MAX_ATTEMPTS),
             max_jobs: self.max_jobs.clamp(1, MAX_JOBS),
             ..self
         }
+    }
+}
+
+/// A part of the time that is above 0.
+pub(super) fn duty(duty: f64) -> f64 {
+    /// Less than any throttle leaves.
+    const LEAST: f64 = 1e-3;
+    if duty.is_nan() {
+        1.0
+    } else {
+        duty.clamp(LEAST, 1.0)
     }
 }
 

@@ -27,7 +27,7 @@ impl Exchange {
             return 0.0;
         }
         let each = self.took.map_or(super::FIRST_COMPUTE, |took| 1.0 / took);
-        each * f64::from(self.config.workers)
+        each * self.config.at_work()
     }
 
     /// The node's rank among others, by what it computes and sends as far as that is known now.

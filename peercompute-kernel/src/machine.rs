@@ -1,0 +1,153 @@
+//! What a node says of its machine, and how it learns better while it works.
+
+use std::time::Duration;
+
+use peercompute_proto::v1::Capabilities;
+
+/// How often a node looks at what its tasks have taught it of its machine.
+pub(crate) const REFRESH: Duration = Duration::from_secs(10);
+
+/// Less work than this teaches nothing.
+const MIN_BUSY: Duration = Duration::from_millis(100);
+
+/// A score that differs by less than one part in so many is not worth telling.
+const NOTABLE: u64 = 20;
+
+/// What a machine is, as others are told of it. What is 0 or false is not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Machine {
+    /// Bytes of memory.
+    pub memory_bytes: u64,
+    /// Whether it has a GPU that is no software.
+    pub gpu: bool,
+    /// WebAssembly operations per millisecond over all cores.
+    pub ops_score: u64,
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl From<&peercompute_compute::Profile> for Machine {
+    fn from(profile: &peercompute_compute::Profile) -> Self {
+        Self {
+            memory_bytes: profile.memory_bytes.unwrap_or(0),
+            gpu: profile.gpus.iter().any(|gpu| !gpu.software),
+            ops_score: profile.scores.wasm as u64,
+        }
+    }
+}
+
+impl From<&Capabilities> for Machine {
+    fn from(told: &Capabilities) -> Self {
+        Self {
+            memory_bytes: told.memory_bytes,
+            gpu: told.gpu,
+            ops_score: told.ops_score,
+        }
+    }
+}
+
+impl Machine {
+    pub(crate) fn capabilities(self, workers: usize, cores: usize) -> Capabilities {
+        let number = |number| u32::try_from(number).unwrap_or(u32::MAX);
+        Capabilities {
+            workers: number(workers),
+            cores: number(cores),
+            memory_bytes: self.memory_bytes,
+            gpu: self.gpu,
+            ops_score: self.ops_score,
+        }
+    }
+}
+
+/// The operations that modules have done on this machine so far, and how long they took for them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Done {
+    pub(crate) operations: u64,
+    pub(crate) busy: Duration,
+}
+
+/// Where [`Done`] is read.
+#[derive(Clone, Default)]
+pub(crate) struct Meter {
+    #[cfg(all(feature = "wasm", not(target_arch = "wasm32")))]
+    pub(crate) modules: Option<peercompute_compute::WasmExecutor>,
+}
+
+impl Meter {
+    pub(crate) fn read(&self) -> Done {
+        #[cfg(all(feature = "wasm", not(target_arch = "wasm32")))]
+        if let Some(modules) = &self.modules {
+            let done = modules.work_done();
+            return Done {
+                operations: done.operations,
+                busy: done.busy,
+            };
+        }
+        Done::default()
+    }
+}
+
+/// Learns the score of a machine from what it does.
+#[derive(Debug, Default)]
+pub(crate) struct Learner {
+    seen: Done,
+}
+
+impl Learner {
+    /// The score as it is now, if it differs notably from `told`: half of it from before, and half of what was done since it was looked at last. Where it was not
+    /// known, all of it.
+    pub(crate) fn refresh(&mut self, told: u64, done: Done, cores: usize) -> Option<u64> {
+        let busy = done.busy.saturating_sub(self.seen.busy);
+        if busy < MIN_BUSY {
+            return None;
+        }
+        let operations = done.operations.saturating_sub(self.seen.operations);
+        self.seen = done;
+        let each = operations as f64 / (busy.as_secs_f64() * 1e3);
+        let found = (each * cores as f64) as u64;
+        let score = match told {
+            0 => found,
+            told => told / 2 + found / 2,
+        };
+        (score.abs_diff(told) >= (told / NOTABLE).max(1)).then_some(score)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn done(operations: u64, millis: u64) -> Done {
+        Done {
+            operations,
+            busy: Duration::from_millis(millis),
+        }
+    }
+
+    #[test]
+    fn a_score_follows_what_is_done() {
+        let mut learner = Learner::default();
+        // 1,000 operations a millisecond on each of two cores.
+        assert_eq!(learner.refresh(0, done(200_000, 200), 2), Some(2000));
+        // Nothing new.
+        assert_eq!(learner.refresh(2000, done(200_000, 200), 2), None);
+        // Twice as fast: half of the way.
+        assert_eq!(learner.refresh(2000, done(600_000, 400), 2), Some(3000));
+        // What is the same but for a little is not told.
+        assert_eq!(learner.refresh(3000, done(904_000, 600), 2), None);
+    }
+
+    #[test]
+    fn little_work_is_saved_up_until_it_teaches_something() {
+        let mut learner = Learner::default();
+        assert_eq!(learner.refresh(7, done(60_000, 60), 1), None);
+        assert_eq!(learner.refresh(7, done(120_000, 120), 1), Some(503));
+    }
+
+    #[test]
+    fn a_meter_that_runs_backwards_teaches_nothing() {
+        let mut learner = Learner::default();
+        learner.refresh(0, done(1_000_000, 1000), 1);
+        assert_eq!(learner.refresh(1000, done(0, 0), 1), None);
+    }
+}
