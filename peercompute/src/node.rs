@@ -14,7 +14,7 @@ use serde::Serialize;
 pub(crate) use self::status::JsonStatus;
 use self::troubles::Troubles;
 use crate::{
-    cli::NodeArgs, control::ControlSocket, failure::Failure, meet, output, stop::StopSignal,
+    cli::NodeArgs, control::ControlSocket, failure::Failure, meet, output, probe, stop::StopSignal,
 };
 
 /// How often a running node prints how it stands, with `--json`.
@@ -76,8 +76,10 @@ pub(crate) async fn node(args: NodeArgs, json: bool, mut stop: StopSignal) -> Re
     let outcome = tokio::select! {
         outcome = run(&node, &args, &socket, json) => outcome,
         () = socket.serve(&node) => Ok(()),
+        () = know_machine(&node) => Ok(()),
         () = stop.next() => Ok(()),
     };
+    probe::remember(node.machine());
     let done = node.status().tasks.done;
     if !json && outcome.is_ok() {
         output::note("stopping; tasks that are not done go back to their submitters");
@@ -91,6 +93,18 @@ pub(crate) async fn node(args: NodeArgs, json: bool, mut stop: StopSignal) -> Re
         print_line(&NodeLine::Stopped { tasks_done: done });
     }
     outcome
+}
+
+/// Tells the others what the machine is as soon as that is known. Does not end.
+async fn know_machine(node: &NodeKernel) {
+    let probe = match probe::known() {
+        Some(probe) => Some(probe),
+        None => probe::measure_apart().await,
+    };
+    if let Some(probe) = probe {
+        node.set_machine(probe.machine());
+    }
+    std::future::pending().await
 }
 
 async fn run(

@@ -1,16 +1,24 @@
-//! `peercompute probe`: what this machine is and how fast it computes.
+//! `peercompute probe`: what this machine is and how fast it computes. Nodes tell others of it.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
 
-use peercompute_compute::Profile;
-use peercompute_gpu::{AdapterSummary, BackendChoice, adapters};
+use peercompute_compute::{GpuProfile, Profile};
+use peercompute_kernel::Machine;
 use serde::{Deserialize, Serialize};
 
 use crate::{cache, cli::ProbeArgs, failure::Failure, output};
 
+/// How long a node waits for what it is told of its machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// What is measured, and what it was measured with. It is what the cache holds, too.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Probe {
+pub(crate) struct Probe {
     version: String,
     cores: usize,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -21,6 +29,8 @@ struct Probe {
     memory_bytes_per_s: f64,
     /// WebAssembly operations per millisecond over all cores.
     ops_score: u64,
+    /// Of the first GPU that is no software; 0 where there is none.
+    gpu_f32_ops_per_s: f64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,31 +39,32 @@ struct GpuProbe {
     backend: String,
     software: bool,
     max_buffer_bytes: u64,
+    max_workgroup_bytes: u32,
     max_workgroup_invocations: u32,
 }
 
-impl From<&AdapterSummary> for GpuProbe {
-    fn from(adapter: &AdapterSummary) -> Self {
+impl From<GpuProfile> for GpuProbe {
+    fn from(gpu: GpuProfile) -> Self {
         Self {
-            name: adapter.name.clone(),
-            backend: adapter.backend.clone(),
-            software: adapter.software,
-            max_buffer_bytes: adapter.max_binding,
-            max_workgroup_invocations: adapter.max_workgroup_invocations,
+            name: gpu.name,
+            backend: gpu.backend,
+            software: gpu.software,
+            max_buffer_bytes: gpu.max_buffer_bytes,
+            max_workgroup_bytes: gpu.max_workgroup_bytes,
+            max_workgroup_invocations: gpu.max_workgroup_invocations,
         }
     }
 }
 
 pub(crate) async fn probe(args: ProbeArgs, json: bool) -> Result<(), Failure> {
-    let path = cache::directory().map(|directory| directory.join("profile.json"));
+    let path = path();
     let known = path.as_deref().filter(|_| !args.again).and_then(read);
     let (probe, fresh) = match known {
         Some(probe) => (probe, false),
         None => {
             let measured = tokio::task::spawn_blocking(Profile::measure).await;
             let profile = measured.map_err(Failure::run)?;
-            let gpus = adapters(BackendChoice::default()).await;
-            let probe = Probe::new(&profile, &gpus);
+            let probe = Probe::new(profile);
             if let Some(path) = &path {
                 write(path, &probe);
             }
@@ -70,18 +81,74 @@ pub(crate) async fn probe(args: ProbeArgs, json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Where it is kept.
+fn path() -> Option<PathBuf> {
+    Some(cache::directory()?.join("profile.json"))
+}
+
+/// What was measured earlier.
+pub(crate) fn known() -> Option<Probe> {
+    read(&path()?)
+}
+
+/// Measures in a process of its own: drivers are asked that may bring it down. None where that does not succeed.
+pub(crate) async fn measure_apart() -> Option<Probe> {
+    let measure = async {
+        let program = std::env::current_exe()?;
+        let mut command = tokio::process::Command::new(program);
+        command
+            .args(["probe", "--json"])
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true);
+        let told = command.output().await?;
+        Ok::<Probe, std::io::Error>(serde_json::from_slice(&told.stdout)?)
+    };
+    match tokio::time::timeout(PATIENCE, measure).await {
+        Ok(Ok(probe)) => Some(probe),
+        Ok(Err(error)) => {
+            tracing::info!(%error, "the machine could not be measured");
+            None
+        }
+        Err(_) => {
+            tracing::info!(limit = ?PATIENCE, "measuring the machine took too long");
+            None
+        }
+    }
+}
+
+/// Keeps what a node has learnt while it worked.
+pub(crate) fn remember(machine: Machine) {
+    let Some(path) = path() else { return };
+    let Some(probe) = read(&path) else { return };
+    if machine.ops_score != 0 && machine.ops_score != probe.ops_score {
+        let ops_score = machine.ops_score;
+        write(&path, &Probe { ops_score, ..probe });
+    }
+}
+
 impl Probe {
-    fn new(profile: &Profile, gpus: &[AdapterSummary]) -> Self {
+    /// What others are told of it.
+    pub(crate) fn machine(&self) -> Machine {
+        let mut machine = Machine::default();
+        machine.memory_bytes = self.memory_bytes.unwrap_or(0);
+        machine.gpu = self.gpus.iter().any(|gpu| !gpu.software);
+        machine.ops_score = self.ops_score;
+        machine
+    }
+
+    fn new(profile: Profile) -> Self {
         let scores = profile.scores;
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             cores: profile.cores,
             memory_bytes: profile.memory_bytes,
-            gpus: gpus.iter().map(GpuProbe::from).collect(),
+            gpus: profile.gpus.into_iter().map(GpuProbe::from).collect(),
             integer_steps_per_ms: scores.integer.round(),
             float_ops_per_ms: scores.float.round(),
             memory_bytes_per_s: scores.memory.round(),
             ops_score: scores.wasm as u64,
+            gpu_f32_ops_per_s: scores.gpu.round(),
         }
     }
 
@@ -125,6 +192,12 @@ impl Probe {
                 millions(self.ops_score as f64)
             ),
         ]);
+        if self.gpu_f32_ops_per_s > 0.0 {
+            lines.push(format!(
+                "gpu      {:>12.0} million operations of 32 bits a second, multiplying matrices",
+                self.gpu_f32_ops_per_s / 1e6
+            ));
+        }
         lines.join("\n")
     }
 }
@@ -171,6 +244,7 @@ mod tests {
             float_ops_per_ms: 2e6,
             memory_bytes_per_s: 1e10,
             ops_score: 3_000_000,
+            gpu_f32_ops_per_s: 0.0,
         }
     }
 

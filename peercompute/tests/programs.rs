@@ -5,7 +5,7 @@ mod common;
 
 use std::{fs, io::Write as _, path::Path, process::Stdio};
 
-use common::{Running, command, finish, run};
+use common::{Running, command, finish, run, wait_until};
 
 /// Gives back what it got, unless it begins with `!`: then it never ends.
 const ECHO: &str = r#"(module
@@ -218,4 +218,21 @@ fn a_machine_is_measured_once() {
     let first = probe();
     assert!(first["ops_score"].as_u64().unwrap() > 0);
     assert_eq!(probe(), first);
+}
+
+#[test]
+fn a_node_tells_others_what_its_machine_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = command(&["node", "--listen", "/ip4/127.0.0.1/tcp/0"]);
+    command.env("XDG_CACHE_HOME", dir.path());
+    let node = Running::started(command);
+    let submitter = Running::node(&["--peer", node.address()]);
+    let told = || {
+        let status = run(&["status", "--json", "--control", submitter.control()]).expect(0);
+        status.json()["peers"][0]["machine"]["ops_score"].as_u64()
+    };
+    wait_until("the other node knows the score", || told() > Some(0));
+    let kept = fs::read(dir.path().join("peercompute/profile.json")).unwrap();
+    let kept: serde_json::Value = serde_json::from_slice(&kept).unwrap();
+    assert_eq!(kept["ops_score"].as_u64(), told());
 }

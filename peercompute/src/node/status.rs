@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use peercompute_kernel::NodeStatus;
+use peercompute_kernel::{Machine, NodeStatus};
 use serde::{Deserialize, Serialize};
 
 use super::{cell::JsonCell, path_name};
@@ -16,6 +16,8 @@ pub(crate) struct JsonStatus {
     uptime_seconds: u64,
     paused: bool,
     throttle: u8,
+    #[serde(default)]
+    machine: JsonMachine,
     sessions: usize,
     tasks: JsonTasks,
     /// Who is connected.
@@ -31,6 +33,42 @@ pub(crate) struct JsonStatus {
     unreached: Vec<String>,
 }
 
+/// What is 0 or false is not known.
+#[derive(Debug, Default, Deserialize, Serialize)]
+struct JsonMachine {
+    memory_bytes: u64,
+    gpu: bool,
+    /// WebAssembly operations per millisecond over all cores.
+    ops_score: u64,
+}
+
+impl From<Machine> for JsonMachine {
+    fn from(machine: Machine) -> Self {
+        Self {
+            memory_bytes: machine.memory_bytes,
+            gpu: machine.gpu,
+            ops_score: machine.ops_score,
+        }
+    }
+}
+
+impl JsonMachine {
+    /// For people; empty where nothing is known.
+    fn to_text(&self) -> String {
+        let mut parts = Vec::new();
+        if self.memory_bytes > 0 {
+            parts.push(output::bytes(self.memory_bytes).to_string());
+        }
+        if self.gpu {
+            parts.push("a GPU".to_owned());
+        }
+        if self.ops_score > 0 {
+            parts.push(format!("{} million operations/s", self.ops_score / 1000));
+        }
+        parts.join(", ")
+    }
+}
+
 #[derive(Debug, Deserialize, Serialize)]
 struct JsonTasks {
     queued: u64,
@@ -44,6 +82,8 @@ struct JsonPeer {
     peer_id: String,
     path: Option<String>,
     workers: u32,
+    #[serde(default)]
+    machine: JsonMachine,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     metadata: BTreeMap<String, String>,
 }
@@ -59,6 +99,7 @@ impl JsonStatus {
             uptime_seconds: status.uptime.as_secs(),
             paused: status.paused,
             throttle: status.throttle.as_percent(),
+            machine: status.machine.into(),
             sessions: status.sessions,
             tasks: JsonTasks {
                 queued: tasks.queued,
@@ -72,6 +113,7 @@ impl JsonStatus {
                     peer_id: peer.peer.to_string(),
                     path: peer.path.map(|path| path_name(path).to_owned()),
                     workers: peer.workers,
+                    machine: peer.machine.into(),
                     metadata: peer.metadata.clone(),
                 })
                 .collect(),
@@ -94,6 +136,10 @@ impl JsonStatus {
         lines.push(format!("up        {uptime}"));
         let paused = if self.paused { ", paused" } else { "" };
         lines.push(format!("lends     {} %{paused}", self.throttle));
+        let machine = self.machine.to_text();
+        if !machine.is_empty() {
+            lines.push(format!("machine   {machine}"));
+        }
         let JsonTasks {
             queued,
             running,
@@ -108,7 +154,12 @@ impl JsonStatus {
         lines.extend(self.peers.iter().map(|peer| {
             let path = peer.path.as_deref().unwrap_or_default();
             let workers = output::count(u64::from(peer.workers), "worker");
-            format!("  {}  {path:<7}  {workers}", short(&peer.peer_id))
+            let machine = peer.machine.to_text();
+            let line = format!(
+                "  {}  {path:<7}  {workers:<10} {machine}",
+                short(&peer.peer_id)
+            );
+            line.trim_end().to_owned()
         }));
         if let Some(cell) = &self.cell {
             lines.push(format!("topology  {}", self.topology));

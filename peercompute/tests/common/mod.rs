@@ -140,8 +140,12 @@ pub(crate) struct Running {
 impl Running {
     /// Starts it and waits for the `listening` line.
     pub(crate) fn start(args: &[&str]) -> Self {
+        Self::started(command(args))
+    }
+
+    /// As [`start`](Self::start), for a command that somebody has changed.
+    pub(crate) fn started(mut command: Command) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let mut command = command(args);
         command
             .arg("--json")
             .stdin(Stdio::piped())
