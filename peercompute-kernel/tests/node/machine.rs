@@ -5,6 +5,8 @@ use std::time::Duration;
 use peercompute_compute::{PoolConfig, Throttle};
 use peercompute_kernel::{Machine, NodeKernel, PeerStatus, Topology};
 
+#[cfg(feature = "wasm")]
+use super::when_alone;
 use super::{World, never};
 
 /// What the submitter knows of its only peer, when it knows this of it.
@@ -103,5 +105,63 @@ fn a_paused_node_has_no_workers_and_a_throttle_takes_some_away() {
         worker.set_throttle(Throttle::NONE).unwrap();
         has(0).await;
         worker.stop().await;
+    });
+}
+
+/// Counts down from what it is given, for about as many operations.
+#[cfg(feature = "wasm")]
+const COUNT: &str = r#"(module
+    (memory (export "memory") 1)
+    (func (export "abi_version") (result i32) i32.const 1)
+    (func (export "alloc") (param i32) (result i32) i32.const 16)
+    (func (export "run") (param i32 i32) (result i64) (local i32)
+        (local.set 2 (i32.load (local.get 0)))
+        (loop (br_if 0 (local.tee 2 (i32.sub (local.get 2) (i32.const 1)))))
+        i64.const 0))"#;
+
+#[cfg(feature = "wasm")]
+#[test]
+fn a_node_learns_its_score_from_the_tasks_that_it_runs() {
+    use peercompute_compute::WasmConfig;
+    use peercompute_kernel::NewTask;
+    use peercompute_proto::v1::TaskSpec;
+
+    let world = World::new(503);
+    world.run(async {
+        let worker = world
+            .node("worker")
+            .room("test", "room")
+            .listen("/memory/0".parse().unwrap())
+            .wasm(WasmConfig::new())
+            .local_fallback(when_alone())
+            .build(world.runtime.clone())
+            .unwrap();
+        worker.start().await.unwrap();
+        let address = worker.status().addresses[0].clone();
+        let other = world.submitter(&[address], never()).await;
+        let module = wat::parse_str(COUNT).unwrap();
+        let size = module.len() as u64;
+        let spec = TaskSpec {
+            program: Some(worker.add_program(module.into()).wasm(size)),
+            limits: None,
+        };
+        let (mut sender, mut results) = worker.submit(spec).unwrap().split();
+        // More than the tenth of a second that is too little to learn from, on any machine.
+        let input = 500_000_000_u32.to_le_bytes().to_vec();
+        let task = NewTask {
+            state: None,
+            input: input.into(),
+        };
+        sender.push(vec![task]).await.unwrap();
+        sender.finish();
+        let mut outcomes = Vec::new();
+        while results.next_batch(&mut outcomes).await.unwrap() {}
+        assert!(outcomes[0].result.is_ok(), "{outcomes:?}");
+        assert_eq!(worker.machine(), Machine::default());
+        world.runtime.sleep(Duration::from_secs(11)).await;
+        let score = worker.machine().ops_score;
+        assert!(score > 0);
+        let told = known(&world, &other, |peer| peer.machine.ops_score == score).await;
+        assert!(told.is_some(), "{:?}", other.status().peers);
     });
 }
