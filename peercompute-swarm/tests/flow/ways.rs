@@ -1,5 +1,6 @@
 //! Where work goes, and what comes of it when all goes well.
 
+use peercompute_proto::v1::Capabilities;
 use peercompute_swarm::{ExchangeEvent, Failure, FailureReason, NeighbourId, RunBy};
 
 #[cfg(target_arch = "wasm32")]
@@ -212,6 +213,26 @@ fn a_paused_node_begins_nothing_and_goes_on_after_the_pause() {
     world.pause(b, false);
     assert!(world.run(MINUTE, |world| world.is_done(a, job)));
     world.assert_all_right(a, job, &all);
+}
+
+#[test]
+fn what_a_node_is_worth_follows_the_part_of_its_machine_that_it_lends() {
+    let mut world = World::new(11);
+    let node = world.node(Spec::worker(4, MS));
+    let mut rank = |workers, duty| {
+        world.with(node, |exchange, now| {
+            exchange.set_machine(now, Capabilities::default(), workers, duty);
+            exchange.rank()
+        })
+    };
+    let all = rank(4, 1.0);
+    assert!(rank(4, 0.1) < all);
+    assert!(rank(1, 1.0) < all);
+    assert_eq!(rank(4, 1.0), all);
+    // What makes no sense is taken for what is nearest to it.
+    assert_eq!(rank(4, f64::NAN), all);
+    assert_eq!(rank(4, 2.0), all);
+    assert!(rank(0, -1.0) < all);
 }
 
 #[test]
