@@ -1,7 +1,7 @@
 #[cfg(not(target_arch = "wasm32"))]
 mod apart;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use peercompute_proto::v1;
 use peercompute_rt::{BoxFuture, MaybeSend, MaybeSync};
@@ -9,7 +9,7 @@ use peercompute_rt::{BoxFuture, MaybeSend, MaybeSync};
 #[cfg(not(target_arch = "wasm32"))]
 pub use apart::{PREPARE_QUEUE, PREPARE_THREADS};
 
-use crate::{ModuleError, Operation, OperationError, Program, ProgramHash};
+use crate::{Limits, ModuleError, Operation, OperationError, Program, ProgramHash};
 
 /// Turns what a job says it runs into something that runs: one for each kind of program.
 pub trait Executor: MaybeSend + MaybeSync {
@@ -35,23 +35,41 @@ impl Executor for BuiltinExecutor {
     }
 }
 
-/// The executors of a node, asked in order.
+/// How long a job may have each of its tasks run, unless the node's owner says otherwise.
+pub const MAX_RUN_TIME: Duration = Duration::from_secs(3600);
+
+/// The executors of a node, asked in order, and how long tasks may run on it at most.
 ///
 /// The default has the built-in operations.
 #[derive(Clone)]
-pub struct Executors(Vec<Arc<dyn Executor>>);
+pub struct Executors {
+    all: Vec<Arc<dyn Executor>>,
+    max_run_time: Duration,
+}
 
 impl Executors {
     /// None at all: a node that runs nothing.
     pub const fn empty() -> Self {
-        Self(Vec::new())
+        Self {
+            all: Vec::new(),
+            max_run_time: MAX_RUN_TIME,
+        }
     }
 
     /// The same, and `executor` after all others.
     #[must_use]
     pub fn with(mut self, executor: impl Executor + 'static) -> Self {
-        self.0.push(Arc::new(executor));
+        self.all.push(Arc::new(executor));
         self
+    }
+
+    /// Sets the longest run time that a job may ask for each of its tasks (default [`MAX_RUN_TIME`]). A job that asks for more is not run. One that does not ask gets what its executor gives.
+    #[must_use]
+    pub fn with_max_run_time(self, limit: Duration) -> Self {
+        Self {
+            max_run_time: limit,
+            ..self
+        }
     }
 
     /// Prepares without holding up the caller: natively on one of a few threads, of which the process has two; in a browser at once.
@@ -82,6 +100,10 @@ impl Default for Executors {
 impl Executor for Executors {
     /// Asks each executor in order until one prepares the program or knows its kind.
     fn prepare(&self, spec: &v1::TaskSpec) -> Result<Arc<dyn Program>, Unsupported> {
+        let granted = self.max_run_time;
+        if let Some(asked) = Limits::from(spec).run_time.filter(|asked| *asked > granted) {
+            return Err(Unsupported::RunTimeTooLong { asked, granted });
+        }
         // The first that says more than that it does not know the kind says it best.
         let mut answer = match &spec.program {
             Some(program) => Unsupported::UnknownProgram {
@@ -89,7 +111,7 @@ impl Executor for Executors {
             },
             None => Unsupported::NoProgram,
         };
-        for executor in &self.0 {
+        for executor in &self.all {
             match executor.prepare(spec) {
                 Ok(program) => return Ok(program),
                 Err(unnamed @ Unsupported::Operation(OperationError::Unknown { .. })) => {
@@ -109,7 +131,10 @@ impl Executor for Executors {
 
 impl fmt::Debug for Executors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Executors").field(&self.0.len()).finish()
+        f.debug_struct("Executors")
+            .field("count", &self.all.len())
+            .field("max_run_time", &self.max_run_time)
+            .finish()
     }
 }
 
@@ -173,6 +198,16 @@ pub enum Unsupported {
         asked: u64,
         /// What there is at most.
         granted: u64,
+    },
+    /// The job lets its tasks run for longer than this node does.
+    #[error(
+        "the job lets a task run for {asked:?}, and this node for {granted:?} at most; ask for a shorter deadline and cut the work into more tasks, or ask another node"
+    )]
+    RunTimeTooLong {
+        /// What the job asks for.
+        asked: Duration,
+        /// What there is at most.
+        granted: Duration,
     },
     /// An executor knows the kind of the program and refuses this one.
     #[error("the program {program} cannot run here: {reason}")]
@@ -243,6 +278,30 @@ mod tests {
     fn an_executor_that_does_not_know_the_kind_hands_it_to_the_next() {
         let executors = Executors::empty().with(UNKNOWN).with(NOOP);
         assert_eq!(run(&executors, &Operation::Crc32c.into()), Ok(Bytes::new()));
+    }
+
+    #[test]
+    fn a_job_that_asks_for_more_time_than_is_granted_is_refused() {
+        let mut spec = v1::TaskSpec::from(Operation::Noop);
+        let limits = |deadline_ms| v1::TaskLimits {
+            deadline_ms,
+            ..v1::TaskLimits::default()
+        };
+        let executors = Executors::default().with_max_run_time(Duration::from_secs(2));
+        spec.limits = Some(limits(2000));
+        assert_eq!(run(&executors, &spec), Ok(Bytes::new()));
+        spec.limits = Some(limits(2001));
+        let refusal = refusal(&executors, &spec);
+        assert!(
+            matches!(refusal, Unsupported::RunTimeTooLong { .. }),
+            "{refusal}"
+        );
+        assert!(refusal.to_string().contains("2.001s"), "{refusal}");
+        spec.limits = Some(limits(u64::MAX));
+        assert!(Executors::default().prepare(&spec).is_err());
+        // 0 leaves it to the node.
+        spec.limits = Some(limits(0));
+        assert_eq!(run(&executors, &spec), Ok(Bytes::new()));
     }
 
     #[test]

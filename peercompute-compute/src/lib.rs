@@ -22,7 +22,7 @@ mod wgsl;
 pub use abi::{ABI_VERSION, Returned, input_place};
 pub use combine::{Combiner, Digest, WrongResult};
 pub use control::{Canceller, Control, Limits, ZeroLimit};
-pub use executor::{BuiltinExecutor, Executor, Executors, Unsupported};
+pub use executor::{BuiltinExecutor, Executor, Executors, MAX_RUN_TIME, Unsupported};
 #[cfg(not(target_arch = "wasm32"))]
 pub use executor::{PREPARE_QUEUE, PREPARE_THREADS};
 pub use module::ModuleError;

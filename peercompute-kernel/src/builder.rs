@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use peercompute_compute::{Executor, Executors, PoolConfig, ProgramStore};
 #[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
@@ -139,6 +139,14 @@ impl NodeBuilder {
     pub fn wgsl(self, config: SandboxConfig) -> Self {
         Self {
             wgsl: Some(config),
+            ..self
+        }
+    }
+
+    /// How long a job may let each of its tasks run on this node, an hour otherwise. A job that asks for more is not run here.
+    pub fn max_run_time(self, limit: Duration) -> Self {
+        Self {
+            executors: self.executors.with_max_run_time(limit),
             ..self
         }
     }

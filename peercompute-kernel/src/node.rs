@@ -77,16 +77,7 @@ impl NodeKernel {
             parts.binding.clone(),
             parts.store.clone(),
         ));
-        let workshop = Arc::new(Workshop::new(
-            parts.runtime.clone(),
-            parts.pool.clone(),
-            parts.cooperative,
-            parts.executors.clone(),
-            programs.clone(),
-            parts.binding.clone(),
-            parts.serves,
-            (parts.machine, parts.meter.clone()),
-        ));
+        let workshop = Arc::new(Workshop::new(&parts, programs.clone()));
         let mesh = parts.transport.as_ref().map(|transport| {
             let peer = peer_bytes(transport.local_peer());
             let mut config = ExchangeConfig::new(parts.binding.clone(), peer);

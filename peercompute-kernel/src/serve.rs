@@ -26,6 +26,7 @@ use crate::{
     error::LinkError,
     link::{FrameSink, FrameSource},
     machine::{Learner, Machine, Meter},
+    node::Parts,
     programs::Programs,
 };
 
@@ -80,29 +81,20 @@ struct SessionState {
 }
 
 impl Workshop {
-    pub(crate) fn new(
-        runtime: Runtime,
-        config: PoolConfig,
-        cooperative: bool,
-        executors: Executors,
-        programs: Arc<Programs>,
-        binding: StreamBinding,
-        serves: bool,
-        (machine, meter): (Machine, Meter),
-    ) -> Self {
+    pub(crate) fn new(parts: &Parts, programs: Arc<Programs>) -> Self {
         let state = State {
-            machine,
+            machine: parts.machine,
             ..State::default()
         };
         Self {
-            runtime,
-            config,
-            cooperative,
-            executors,
+            runtime: parts.runtime.clone(),
+            config: parts.pool.clone(),
+            cooperative: parts.cooperative,
+            executors: parts.executors.clone(),
             programs,
-            binding,
-            serves,
-            meter,
+            binding: parts.binding.clone(),
+            serves: parts.serves,
+            meter: parts.meter.clone(),
             state: Mutex::new(state),
         }
     }

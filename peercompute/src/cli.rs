@@ -190,6 +190,12 @@ pub(crate) struct NodeArgs {
     #[arg(long, value_name = "PERCENT", default_value_t = 100, value_parser = clap::value_parser!(u8).range(0..=100), allow_negative_numbers = true)]
     pub(crate) throttle: u8,
 
+    /// How long the tasks of others may run at most.
+    ///
+    /// A job that asks for more with --deadline is not run here.
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = units::some_time)]
+    pub(crate) max_deadline: Duration,
+
     /// Give up if no peer comes within this time [60s if none is given].
     ///
     /// It says so then and exits with status 1. Without the option a node stays until Ctrl-C.

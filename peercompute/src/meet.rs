@@ -43,6 +43,7 @@ pub(crate) fn worker(args: &NodeArgs) -> Result<NodeKernel, Failure> {
         .topology(args.topology)
         .neighbours(args.neighbours)
         .pool(PoolConfig::new().with_throttle(throttle))
+        .max_run_time(args.max_deadline)
         .wasm(modules())
         .wgsl(shaders())
         .local_fallback(LocalFallback::Never {
@@ -87,6 +88,8 @@ pub(crate) fn submitter(args: &RunArgs) -> Result<NodeKernel, Failure> {
     if args.program.wgsl.is_some() && !args.no_local {
         builder = builder.wgsl(shaders());
     }
+    // Who runs his own work here waits for it as long as he likes.
+    let builder = builder.max_run_time(Duration::MAX);
     build(builder.local_fallback(fallback))
 }
 

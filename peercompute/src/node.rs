@@ -104,7 +104,7 @@ async fn know_machine(node: &NodeKernel) {
     if let Some(probe) = probe {
         node.set_machine(probe.machine());
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 async fn run(

@@ -323,7 +323,7 @@ fn no_adapter(options: &GpuOptions, found: &[AdapterSummary]) -> GpuError {
         remedy: if found.is_empty() {
             REMEDY
         } else {
-            "Choose one of those by name or index, or allow software with `GpuOptions::with_software`"
+            "Choose one of those by name or index, or allow software with `GpuOptions::with_software` (PEERCOMPUTE_SOFTWARE_GPU=1 for the program `peercompute`)"
         },
     }
 }

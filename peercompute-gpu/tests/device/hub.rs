@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use peercompute_gpu::{
     BufferUse, Compute, ForeignDevice, Gpu, GpuError, GpuOptions, HotBuffer, KernelBinding,
     Lifetime, MAX_STAGING, Matrix, Place, Reduction, adapters,
