@@ -19,14 +19,20 @@
 //! [`check`] may take long, and much stack, for a shader that means it: where shaders come from strangers, the helper process calls it.
 
 mod check;
+mod error;
+mod limits;
+mod size;
 mod slice;
+mod variables;
 
-pub use check::{Checked, WgslError, WgslLimits, check};
-#[cfg(feature = "gpu")]
-pub(crate) use check::{INPUT, OUTPUT, UNIFORM};
+pub use check::{Checked, check};
+pub use error::WgslError;
+pub use limits::{EXPANDED_EXPRESSIONS, WgslLimits};
 #[cfg(feature = "gpu")]
 pub(crate) use slice::SLICE;
 pub use slice::{Slice, Slices};
+#[cfg(feature = "gpu")]
+pub(crate) use variables::{INPUT, OUTPUT, UNIFORM};
 
 /// Bytes of a shader's text at most.
 pub const MAX_SOURCE: usize = 1 << 20;
@@ -61,6 +67,13 @@ fn validate(
     // What every device with WebGPU has: its only capability with a name here.
     let capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
     Validator::new(ValidationFlags::all(), capabilities).validate(module)
+}
+
+/// Characters of a name that an error tells.
+const NAME: usize = 64;
+
+fn short(name: &str) -> String {
+    name.chars().take(NAME).collect()
 }
 
 fn bounded(mut text: String) -> String {
