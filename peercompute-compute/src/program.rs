@@ -98,6 +98,14 @@ pub enum TaskError {
         /// What is wrong with it, and the remedy.
         reason: String,
     },
+    /// The program itself is refused where it is to run. It fails everywhere.
+    #[error("{program} is refused: {reason}")]
+    Refused {
+        /// What it is.
+        program: String,
+        /// What is wrong with it, and the remedy.
+        reason: String,
+    },
     /// It spent all its fuel. It does so on every native worker that grants as much.
     #[error(
         "the program spent its fuel of {limit}; give it more fuel or less input, or look for a loop that does not end"
@@ -171,7 +179,7 @@ impl TaskError {
             Self::Cancelled => v1::TaskFailureReason::Cancelled,
             Self::DeadlineExceeded { .. } => v1::TaskFailureReason::Deadline,
             Self::OutputTooLarge { .. } => v1::TaskFailureReason::OutputTooLarge,
-            Self::InvalidInput { .. } => v1::TaskFailureReason::Invalid,
+            Self::InvalidInput { .. } | Self::Refused { .. } => v1::TaskFailureReason::Invalid,
             Self::OutOfFuel { .. } => v1::TaskFailureReason::Fuel,
             Self::OutOfMemory { .. } => v1::TaskFailureReason::Memory,
             Self::GaveUp { .. } => v1::TaskFailureReason::GaveUp,

@@ -111,8 +111,8 @@ fn task_error(error: SandboxError) -> TaskError {
             TaskError::DeadlineExceeded { limit }
         }
         SandboxError::Cancelled => TaskError::Cancelled,
-        SandboxError::Refused { message } => TaskError::InvalidInput {
-            program: SHADER.to_owned(),
+        SandboxError::Refused { message } => TaskError::Refused {
+            program: "the WGSL shader of this job".to_owned(),
             reason: message,
         },
         other => TaskError::Trapped {
