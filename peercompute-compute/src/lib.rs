@@ -5,6 +5,7 @@ mod combine;
 mod control;
 mod executor;
 mod lru;
+mod matmul;
 mod module;
 mod native;
 mod operation;
@@ -25,6 +26,7 @@ pub use control::{Canceller, Control, Limits, ZeroLimit};
 pub use executor::{BuiltinExecutor, Executor, Executors, Unsupported};
 #[cfg(not(target_arch = "wasm32"))]
 pub use executor::{PREPARE_QUEUE, PREPARE_THREADS};
+pub use matmul::{Matmul, MatmulError, MatmulShape, MatmulTile, MatmulTiles};
 pub use module::ModuleError;
 #[cfg(not(target_arch = "wasm32"))]
 pub use native::{ABANDONED, GRACE};
