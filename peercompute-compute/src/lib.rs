@@ -13,6 +13,7 @@ mod pool;
 #[cfg(not(target_arch = "wasm32"))]
 mod profile;
 mod program;
+mod reduce;
 mod store;
 mod text;
 #[cfg(all(feature = "wasm", not(target_arch = "wasm32")))]
@@ -45,6 +46,7 @@ pub use pool::{
 #[cfg(not(target_arch = "wasm32"))]
 pub use profile::{Profile, SCORE_TIME, Scores};
 pub use program::{Program, TaskError, TaskInput};
+pub use reduce::{REDUCE_FAN_IN, ReduceError, ReduceTask, Reduction};
 pub use store::{ProgramHash, ProgramStore, STORE_BYTES};
 #[cfg(all(feature = "wasm", not(target_arch = "wasm32")))]
 pub use wasm::{
