@@ -16,7 +16,7 @@ use std::{
 };
 
 use futures::{FutureExt as _, StreamExt as _};
-use peercompute_compute::{Operation, OperationError};
+use peercompute_compute::{Matmul, Operation, OperationError};
 use peercompute_kernel::{
     Host, HostShare, JobError, JobResults, JobSender, NodeKernel, PushError, SubmitError,
 };
@@ -45,6 +45,9 @@ struct Plan {
     progress: Progress,
     sink: Sink,
 }
+
+/// Bytes in a task of an operation.
+const CHUNK: usize = 1 << 20;
 
 type FileResults = Vec<FileResult>;
 
@@ -90,7 +93,7 @@ pub(crate) async fn run(args: RunArgs, json: bool, mut stop: StopSignal) -> Resu
     let progress = Progress::new(total, args.events, json);
     let plan = Arc::new(Plan {
         inputs,
-        chunk: args.chunk,
+        chunk: args.chunk.unwrap_or(CHUNK),
         progress,
         sink,
     });
@@ -152,6 +155,7 @@ async fn run_program(
             [vec![error.to_string()], reasons].concat().join("\n  "),
         )),
         Some(Err(program::WorkError::Failed(failure))) => Err(failure),
+        Some(Err(program::WorkError::Unwanted)) => Ok(()),
         Some(Ok(0)) => Ok(()),
         Some(Ok(failed)) => {
             let failed = output::count(failed as u64, "task");
@@ -296,6 +300,9 @@ fn operations(args: &RunArgs) -> Result<Vec<Operation>, Failure> {
         Err(OperationError::MissingImmediate { operation }) => Err(Failure::usage(format!(
             "{operation} works with a byte: give it with --imm N, a number from 0 to 255"
         ))),
+        Err(OperationError::Unknown { .. }) if name == Matmul::NAME => Err(Failure::usage(
+            "matmul works on matrices and not on files of bytes; use Matmul and MatmulTiles of the library peercompute-compute",
+        )),
         parsed => parsed.map_err(Failure::usage),
     };
     let operations: Vec<_> = args
