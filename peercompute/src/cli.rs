@@ -302,7 +302,8 @@ pub(crate) struct ProgramArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Operations: crc32c, fnv64, counteq, xor, add, noop. `--help` says what they do.
+Operations: crc32c, fnv64, counteq, xor, add, noop, matmul. `--help` says what
+they do.
 
 Examples:
   peercompute run --op crc32c --op fnv64 data/*.bin --relay ADDRESS
@@ -316,21 +317,24 @@ Operations:
   xor      every byte with --imm
   add      --imm to every byte
   noop     nothing
-
-matmul, which jobs can name too, multiplies matrices: see Matmul and
-MatmulTiles in the library.
+  matmul   the product of two matrices, A.npy B.npy
 
 xor and add write their output to standard output, or with --out DIR to a file
 of the same name there, with the operation's name behind it if there are
 several. These files are put in place when all is done; what is there is
 replaced, except inputs. The other operations have no output to write.
 
+matmul reads files of numpy.save, 32-bit floats row by row, and writes one such
+to standard output, or to product.npy in --out DIR. Every bit of it is the same
+wherever it is computed.
+
 Examples:
   peercompute run --op crc32c --op fnv64 data/*.bin --relay ADDRESS
   peercompute run --op counteq --imm 10 access.log --peer ADDRESS --json
   peercompute run --op xor --imm 255 picture.raw --out flipped
+  peercompute run --op matmul a.npy b.npy --out results
   peercompute run --wasm program.wasm --input a.bin b.bin --out results
-  peercompute run --wasm word-count.wasm --input big.txt --chunk 1MiB \
+  peercompute run --wasm word-count.wasm --input big.txt --chunk 1MiB \\
     --split lines --reduce sum.wasm
 
 Sizes and durations carry a unit, such as 64MiB or 2s.")]
@@ -396,7 +400,7 @@ pub(crate) struct RunArgs {
     #[arg(long, overrides_with = "verify", action = ArgAction::SetTrue)]
     pub(crate) no_verify: bool,
 
-    /// Write the output of xor and add, or of a program, into this directory.
+    /// Write the output of xor, add and matmul, or of a program, into this directory.
     ///
     /// It must exist. The other operations have no output. That of a program is named after its input, with .out behind it; what --reduce gives is reduced.out.
     #[arg(long, value_name = "DIR")]

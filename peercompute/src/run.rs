@@ -3,6 +3,8 @@
 mod chain;
 mod chunks;
 mod input;
+mod matmul;
+mod npy;
 mod order;
 mod program;
 mod progress;
@@ -10,19 +12,21 @@ mod reference;
 mod report;
 mod search;
 mod sink;
+mod window;
 
 use std::{
     cell::RefCell, collections::BTreeMap, convert::Infallible, io, sync::Arc, time::Instant,
 };
 
 use futures::{FutureExt as _, StreamExt as _};
-use peercompute_compute::{Matmul, Operation, OperationError};
+use peercompute_compute::{Operation, OperationError};
 use peercompute_kernel::{
     Host, HostShare, JobError, JobResults, JobSender, NodeKernel, PushError, SubmitError,
 };
 
 use self::{
     input::{Input, Unusable},
+    program::WorkError,
     progress::Progress,
     report::{FileResult, Report},
     search::Search,
@@ -73,7 +77,11 @@ enum RunError {
 
 pub(crate) async fn run(args: RunArgs, json: bool, mut stop: StopSignal) -> Result<(), Failure> {
     if let Some(work) = program::Work::new(&args, json)? {
-        return run_program(&args, &work, json, stop).await;
+        return run_alone(&args, stop, async |node| work.run(node, json).await).await;
+    }
+    if let Some(product) = matmul::Product::new(&args, json)? {
+        let work = async |node: &NodeKernel| product.run(node, json).await.map(|()| 0);
+        return run_alone(&args, stop, work).await;
     }
     let operations = operations(&args)?;
     if json && args.out.is_none() && operations.iter().any(writes_bytes) {
@@ -125,19 +133,18 @@ pub(crate) async fn run(args: RunArgs, json: bool, mut stop: StopSignal) -> Resu
     }
 }
 
-/// Runs a program of the user's own.
-async fn run_program(
+/// Runs what is no operation over files. It gives how many tasks have failed.
+async fn run_alone(
     args: &RunArgs,
-    work: &program::Work,
-    json: bool,
     mut stop: StopSignal,
+    work: impl AsyncFnOnce(&NodeKernel) -> Result<usize, WorkError>,
 ) -> Result<(), Failure> {
     let search = RefCell::new(Search::new(&args.meet, args.patience));
     let progress = Progress::new(0, false, true);
     let node = meet::submitter(args)?;
     let run = async {
         node.start().await.map_err(meet::start_failure)?;
-        work.run(&node, json).await
+        work(&node).await
     };
     let outcome = tokio::select! {
         outcome = run => Some(outcome),
@@ -151,11 +158,11 @@ async fn run_program(
             output::note("interrupted: the node has been stopped, nothing is left running");
             Ok(())
         }
-        Some(Err(program::WorkError::Alone(error))) => Err(Failure::run(
+        Some(Err(WorkError::Alone(error))) => Err(Failure::run(
             [vec![error.to_string()], reasons].concat().join("\n  "),
         )),
-        Some(Err(program::WorkError::Failed(failure))) => Err(failure),
-        Some(Err(program::WorkError::Unwanted)) => Ok(()),
+        Some(Err(WorkError::Failed(failure))) => Err(failure),
+        Some(Err(WorkError::Unwanted)) => Ok(()),
         Some(Ok(0)) => Ok(()),
         Some(Ok(failed)) => {
             let failed = output::count(failed as u64, "task");
@@ -300,9 +307,6 @@ fn operations(args: &RunArgs) -> Result<Vec<Operation>, Failure> {
         Err(OperationError::MissingImmediate { operation }) => Err(Failure::usage(format!(
             "{operation} works with a byte: give it with --imm N, a number from 0 to 255"
         ))),
-        Err(OperationError::Unknown { .. }) if name == Matmul::NAME => Err(Failure::usage(
-            "matmul works on matrices and not on files of bytes; use Matmul and MatmulTiles of the library peercompute-compute",
-        )),
         parsed => parsed.map_err(Failure::usage),
     };
     let operations: Vec<_> = args

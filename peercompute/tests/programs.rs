@@ -229,7 +229,7 @@ fn arguments_that_do_not_go_together_are_refused() {
             &["--op", "crc32c", "--reduce", &wasm, &a],
             "cannot be used with",
         ),
-        (&["--op", "matmul", &a], "MatmulTiles"),
+        (&["--op", "matmul", &a], "A.npy B.npy"),
         (
             &["--wasm", &wasm, "--out", folder, "--input", &a, &a_out],
             "which is an input",

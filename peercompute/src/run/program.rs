@@ -4,7 +4,6 @@ mod cut;
 mod map;
 mod reduce;
 mod target;
-mod window;
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -27,7 +26,6 @@ use self::{
     cut::{Cut, CutError},
     map::{Outputs, Taker},
     reduce::{ReduceReport, Reducer},
-    target::Target,
 };
 use super::input::FileId;
 use crate::{
@@ -35,6 +33,7 @@ use crate::{
     failure::Failure,
     output,
 };
+pub(super) use target::Target;
 
 /// What is read from standard input is named so.
 const STANDARD_INPUT: &str = "-";
@@ -64,12 +63,7 @@ impl Work {
                 "--json and task output cannot share standard output; add --out DIR",
             ));
         }
-        if let Some(out) = args.out.as_deref().filter(|out| !out.is_dir()) {
-            return Err(Failure::usage(format!(
-                "--out {}: is not a directory; make it first",
-                output::name(out)
-            )));
-        }
+        args.out.as_deref().map_or(Ok(()), check_directory)?;
         let (program, program_spec) = match field {
             "wasm" => module(path, field)?,
             _ => shader(path, given)?,
@@ -186,7 +180,7 @@ impl From<Failure> for WorkError {
     }
 }
 
-fn job_failure(error: JobError) -> WorkError {
+pub(super) fn job_failure(error: JobError) -> WorkError {
     match error {
         JobError::NoWorkers => WorkError::Alone(error),
         JobError::Unsupported { message } => Failure::run(message).into(),
@@ -257,17 +251,41 @@ fn check_inputs(inputs: &[PathBuf], cut: Cut) -> Result<(), Failure> {
     Ok(())
 }
 
+pub(super) fn check_directory(out: &Path) -> Result<(), Failure> {
+    if out.is_dir() {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "--out {}: is not a directory; make it first",
+        output::name(out)
+    )))
+}
+
+/// The files of these names, under whatever name.
+pub(super) fn ids(files: &[PathBuf]) -> HashSet<FileId> {
+    files.iter().filter_map(|file| id(file)).collect()
+}
+
+/// Whether a file is there and one of these.
+pub(super) fn is_one_of(file: &Path, files: &HashSet<FileId>) -> bool {
+    id(file).is_some_and(|id| files.contains(&id))
+}
+
+fn id(file: &Path) -> Option<FileId> {
+    let metadata = fs::metadata(file).ok()?;
+    Some(FileId::of(&metadata))
+}
+
 /// Whether every input has an output of its own, and none of these is an input.
 fn check_names(inputs: &[PathBuf], out: Option<&Path>) -> Result<(), Failure> {
     let Some(out) = out else {
         return Ok(());
     };
-    let id = |path: &Path| fs::metadata(path).ok().map(|it| FileId::of(&it));
-    let ids: HashSet<_> = inputs.iter().filter_map(|input| id(input)).collect();
+    let ids = ids(inputs);
     let mut names = BTreeMap::new();
     for input in inputs {
         let target = out.join(out_name(Some(input)));
-        if id(&target).is_some_and(|id| ids.contains(&id)) {
+        if is_one_of(&target, &ids) {
             return Err(Failure::usage(format!(
                 "{}: its output would go to {}, which is an input and would be lost; choose another --out",
                 output::name(input),
@@ -303,7 +321,7 @@ fn read(path: &Path, most: usize) -> Result<Bytes, String> {
     Ok(bytes.into())
 }
 
-fn regular_file(path: &Path) -> Result<(File, Metadata), String> {
+pub(super) fn regular_file(path: &Path) -> Result<(File, Metadata), String> {
     let cannot = |error| format!("cannot be opened: {error}");
     // Before it is opened, which for a pipe that nobody writes to would never end.
     let metadata = fs::metadata(path).map_err(cannot)?;

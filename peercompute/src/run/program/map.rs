@@ -17,9 +17,12 @@ use super::{
     job_failure, out_name,
     target::Target,
     unusable,
-    window::Window,
 };
-use crate::{failure::Failure, output, run::order::Order};
+use crate::{
+    failure::Failure,
+    output,
+    run::{order::Order, window::Window},
+};
 
 /// Where results go.
 pub(super) enum Taker<'a, 'w> {
@@ -74,9 +77,9 @@ impl Flow {
             while let Some(piece) = pieces.recv().await {
                 let piece = piece.map_err(|error| unusable(path, "input", &error))?;
                 let bytes = piece.len();
-                self.window.enter(bytes).await;
+                self.window.enter().await;
                 if self.failed.borrow().contains(&input) {
-                    self.window.leave(bytes);
+                    self.window.leave(0);
                     break;
                 }
                 // Known before the task is pushed, so that its result finds it.
@@ -120,7 +123,7 @@ impl Flow {
             while let Some((step, outcome)) = self.next() {
                 match (step, outcome) {
                     (Step::Task { input, bytes }, Some(outcome)) => {
-                        let held = bytes + length(&outcome);
+                        let held = length(&outcome);
                         let goes_on = taker.take(work, input, bytes, outcome).await?;
                         self.window.leave(held);
                         if !goes_on && !self.failed.borrow().contains(&input) {

@@ -13,7 +13,7 @@ use super::{super::sink, WorkError};
 use crate::{failure::Failure, output};
 
 /// Where the results of one input go, one behind the other.
-pub(super) enum Target {
+pub(in crate::run) enum Target {
     StandardOutput,
     /// It is there as a whole or not at all: dropped before it is [finished](Target::finish) it leaves nothing.
     File {
@@ -25,7 +25,10 @@ pub(super) enum Target {
 
 impl Target {
     /// The file `name` in `directory`, or standard output without one.
-    pub(super) async fn new(directory: Option<&Path>, name: &Path) -> Result<Self, WorkError> {
+    pub(in crate::run) async fn new(
+        directory: Option<&Path>,
+        name: &Path,
+    ) -> Result<Self, WorkError> {
         let Some(directory) = directory else {
             return Ok(Self::StandardOutput);
         };
@@ -42,17 +45,14 @@ impl Target {
         Ok(Self::File { part, file, path })
     }
 
-    pub(super) async fn append(&mut self, value: Bytes) -> Result<(), WorkError> {
+    pub(in crate::run) async fn append(&mut self, value: Bytes) -> Result<(), WorkError> {
         match self {
             Self::StandardOutput => {
                 let write = move || {
                     let mut stdout = io::stdout().lock();
                     stdout.write_all(&value).and_then(|()| stdout.flush())
                 };
-                blocking(write).await.map_err(|error| match error.kind() {
-                    io::ErrorKind::BrokenPipe => WorkError::Unwanted,
-                    _ => cannot("standard output".as_ref(), &error),
-                })
+                blocking(write).await.map_err(standard_output)
             }
             Self::File { file, path, .. } => {
                 let mut file = file.try_clone().map_err(|error| cannot(path, &error))?;
@@ -62,8 +62,27 @@ impl Target {
         }
     }
 
+    /// Has everything written at once, and [finishes](Target::finish).
+    pub(in crate::run) async fn write_all(
+        mut self,
+        write: impl FnOnce(&mut dyn io::Write) -> io::Result<()> + Send + 'static,
+    ) -> Result<Option<PathBuf>, WorkError> {
+        match &mut self {
+            Self::StandardOutput => {
+                let write = move || write(&mut io::stdout().lock());
+                blocking(write).await.map_err(standard_output)?;
+            }
+            Self::File { file, path, .. } => {
+                let mut file = file.try_clone().map_err(|error| cannot(path, &error))?;
+                let written = blocking(move || write(&mut file)).await;
+                written.map_err(|error| cannot(path, &error))?;
+            }
+        }
+        self.finish()
+    }
+
     /// Puts a file in its place, and says where that is.
-    pub(super) fn finish(self) -> Result<Option<PathBuf>, WorkError> {
+    pub(in crate::run) fn finish(self) -> Result<Option<PathBuf>, WorkError> {
         match self {
             Self::StandardOutput => Ok(None),
             Self::File { part, path, .. } => match part.persist(&path) {
@@ -71,6 +90,13 @@ impl Target {
                 Err(error) => Err(cannot(&path, &error.error)),
             },
         }
+    }
+}
+
+fn standard_output(error: io::Error) -> WorkError {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => WorkError::Unwanted,
+        _ => cannot("standard output".as_ref(), &error),
     }
 }
 
