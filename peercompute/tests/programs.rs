@@ -203,8 +203,9 @@ fn arguments_that_do_not_go_together_are_refused() {
     let wasm = module(dir.path(), ECHO);
     let a = put(dir.path(), "a", "one");
     let a_out = put(dir.path(), "a.out", "two");
+    let reduced = put(dir.path(), "reduced.out", "three");
     let folder = dir.path().to_str().unwrap();
-    let refused: [(&[&str], &str); 14] = [
+    let refused: [(&[&str], &str); 15] = [
         (&["--wasm", "/nowhere"], "cannot be opened"),
         (&["--wasm", folder], "is a directory"),
         (
@@ -232,6 +233,12 @@ fn arguments_that_do_not_go_together_are_refused() {
         (&["--op", "matmul", &a], "A.npy B.npy"),
         (
             &["--wasm", &wasm, "--out", folder, "--input", &a, &a_out],
+            "which is an input",
+        ),
+        (
+            &[
+                "--wasm", &wasm, "--reduce", &wasm, "--out", folder, "--input", &reduced,
+            ],
             "which is an input",
         ),
     ];

@@ -87,8 +87,9 @@ impl Work {
             })
         });
         let reducer = reducer.transpose()?;
-        let to_each = args.out.as_deref().filter(|_| reducer.is_none());
-        check_names(&given.input, to_each)?;
+        if let Some(out) = args.out.as_deref() {
+            check_names(&given.input, out, reducer.is_some())?;
+        }
         let inputs = match given.input.as_slice() {
             [] => vec![PathBuf::new()],
             inputs => inputs.to_vec(),
@@ -276,15 +277,16 @@ fn id(file: &Path) -> Option<FileId> {
     Some(FileId::of(&metadata))
 }
 
-/// Whether every input has an output of its own, and none of these is an input.
-fn check_names(inputs: &[PathBuf], out: Option<&Path>) -> Result<(), Failure> {
-    let Some(out) = out else {
-        return Ok(());
-    };
+/// Whether every input has an output of its own unless there is one for all, and none of these is an input.
+fn check_names(inputs: &[PathBuf], out: &Path, is_reduced: bool) -> Result<(), Failure> {
     let ids = ids(inputs);
     let mut names = BTreeMap::new();
     for input in inputs {
-        let target = out.join(out_name(Some(input)));
+        let name = match is_reduced {
+            true => PathBuf::from(reduce::NAME),
+            false => out_name(Some(input)),
+        };
+        let target = out.join(&name);
         if is_one_of(&target, &ids) {
             return Err(Failure::usage(format!(
                 "{}: its output would go to {}, which is an input and would be lost; choose another --out",
@@ -293,7 +295,7 @@ fn check_names(inputs: &[PathBuf], out: Option<&Path>) -> Result<(), Failure> {
             ))
             .about(input, "out"));
         }
-        if names.insert(out_name(Some(input)), input).is_some() {
+        if names.insert(name, input).is_some() && !is_reduced {
             return Err(Failure::usage(format!(
                 "two inputs would both be written to {}; run them apart",
                 output::name(&out_name(Some(input)))
