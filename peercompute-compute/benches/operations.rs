@@ -1,8 +1,11 @@
 //! The built-in operations against what the machine can do: `cargo bench -p peercompute-compute --bench operations`.
 
 use bytes::Bytes;
-use divan::{Bencher, black_box, counter::BytesCount};
-use peercompute_compute::{Combiner, Control, Operation, Program, TaskInput};
+use divan::{
+    Bencher, black_box,
+    counter::{BytesCount, ItemsCount},
+};
+use peercompute_compute::{Combiner, Control, Matmul, MatmulShape, Operation, Program, TaskInput};
 
 fn main() {
     divan::main();
@@ -98,4 +101,17 @@ fn combine_crc32c(bencher: Bencher<'_, '_>, lengths_differ: bool) {
             .push(length, Bytes::from_static(&[1, 2, 3, 4]))
             .expect("a CRC has 4 bytes")
     });
+}
+
+/// A square product, counted in multiplications and additions.
+#[divan::bench(args = [64, 512, 1024], sample_count = 20)]
+fn matmul(bencher: Bencher<'_, '_>, side: usize) {
+    let numbers: Vec<f32> = (0..side * side).map(|i| (i % 1000) as f32).collect();
+    let input = MatmulShape::new(side, side, side)
+        .encode(&numbers, &numbers)
+        .expect("both are square");
+    let control = Control::unlimited();
+    bencher
+        .counter(ItemsCount::new(2 * side * side * side))
+        .bench(|| Matmul.run(TaskInput::new(black_box(&input).clone()), &control));
 }

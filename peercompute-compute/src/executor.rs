@@ -9,7 +9,7 @@ use peercompute_rt::{BoxFuture, MaybeSend, MaybeSync};
 #[cfg(not(target_arch = "wasm32"))]
 pub use apart::{PREPARE_QUEUE, PREPARE_THREADS};
 
-use crate::{Limits, ModuleError, Operation, OperationError, Program, ProgramHash};
+use crate::{Limits, Matmul, ModuleError, Operation, OperationError, Program, ProgramHash};
 
 /// Turns what a job says it runs into something that runs: one for each kind of program.
 pub trait Executor: MaybeSend + MaybeSync {
@@ -24,13 +24,18 @@ pub trait Executor: MaybeSend + MaybeSync {
     fn prepare(&self, spec: &v1::TaskSpec) -> Result<Arc<dyn Program>, Unsupported>;
 }
 
-/// Prepares built-in operations.
+/// Prepares built-in operations: every [`Operation`], and [`Matmul`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BuiltinExecutor;
 
 impl Executor for BuiltinExecutor {
     fn prepare(&self, spec: &v1::TaskSpec) -> Result<Arc<dyn Program>, Unsupported> {
         let program = spec.program.as_ref().ok_or(Unsupported::NoProgram)?;
+        if let Some(v1::program::Program::Builtin(builtin)) = &program.program
+            && builtin.operation == Matmul::NAME
+        {
+            return Ok(Arc::new(Matmul::try_from(builtin)?));
+        }
         Ok(Arc::new(Operation::try_from(program)?))
     }
 }
@@ -376,7 +381,7 @@ mod tests {
         let message = refusal(&Executors::default(), &spec).to_string();
         assert_eq!(
             message,
-            "there is no operation \"sha1\"; known are crc32c, fnv64, counteq, xor, add, noop"
+            "there is no operation \"sha1\"; known are crc32c, fnv64, counteq, xor, add, noop, and matmul for matrices"
         );
     }
 }

@@ -5,6 +5,7 @@ mod combine;
 mod control;
 mod executor;
 mod lru;
+mod matmul;
 mod module;
 mod native;
 mod operation;
@@ -12,6 +13,7 @@ mod pool;
 #[cfg(not(target_arch = "wasm32"))]
 mod profile;
 mod program;
+mod reduce;
 mod store;
 mod text;
 #[cfg(all(feature = "wasm", not(target_arch = "wasm32")))]
@@ -25,6 +27,7 @@ pub use control::{Canceller, Control, Limits, ZeroLimit};
 pub use executor::{BuiltinExecutor, Executor, Executors, MAX_RUN_TIME, Unsupported};
 #[cfg(not(target_arch = "wasm32"))]
 pub use executor::{PREPARE_QUEUE, PREPARE_THREADS};
+pub use matmul::{Matmul, MatmulError, MatmulShape, MatmulTile, MatmulTiles};
 pub use module::ModuleError;
 #[cfg(not(target_arch = "wasm32"))]
 pub use native::{ABANDONED, GRACE};
@@ -43,6 +46,7 @@ pub use pool::{
 #[cfg(not(target_arch = "wasm32"))]
 pub use profile::{GpuProfile, Profile, SCORE_TIME, Scores};
 pub use program::{Program, TaskError, TaskInput};
+pub use reduce::{REDUCE_FAN_IN, ReduceError, ReduceTask, Reduction};
 pub use store::{ProgramHash, ProgramStore, STORE_BYTES};
 #[cfg(all(feature = "wasm", not(target_arch = "wasm32")))]
 pub use wasm::{

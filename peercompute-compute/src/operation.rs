@@ -37,7 +37,7 @@ pub const FNV64_START: u64 = 0xcbf2_9ce4_8422_2325;
 const BRIEF_BYTES: usize = 4096;
 
 impl Operation {
-    /// The names of all operations.
+    /// The names of all operations over bytes; [`Matmul`](crate::Matmul), which multiplies matrices, is a program of its own.
     pub const NAMES: [&'static str; 6] = ["crc32c", "fnv64", "counteq", "xor", "add", "noop"];
 
     /// The operation of this name and immediate.
@@ -220,7 +220,7 @@ impl From<Operation> for v1::TaskSpec {
 #[non_exhaustive]
 pub enum OperationError {
     /// No operation has this name.
-    #[error("there is no operation {name}; known are {}", Operation::NAMES.join(", "))]
+    #[error("there is no operation {name}; known are {}, and matmul for matrices", Operation::NAMES.join(", "))]
     Unknown {
         /// The name, quoted and cut to a length fit for a message.
         name: String,

@@ -83,6 +83,17 @@ impl WasmExecutor {
         self.0.meter.read()
     }
 
+    /// Looks whether `module` can run here, as far as that can be told without compiling it: what is wrong with a module is wrong everywhere, so whoever hands it to others knows first. Takes
+    /// milliseconds.
+    ///
+    /// # Errors
+    ///
+    /// [`ModuleError`], which says what is wrong with it.
+    pub fn check(module: &[u8]) -> Result<(), ModuleError> {
+        check::check(module)?;
+        nan::canonicalise(module, engine::features()).map(drop)
+    }
+
     /// Where it finds the bytes of modules.
     pub fn store(&self) -> &ProgramStore {
         &self.0.store

@@ -222,25 +222,54 @@ pub(crate) struct NodeArgs {
 /// What runs instead of an operation.
 const PROGRAMS: [&str; 2] = ["wasm", "wgsl"];
 
+/// Where an input may be cut.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Split {
+    #[default]
+    Bytes,
+    Lines,
+}
+
 /// A program of the user's own, and what its tasks work on.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Programs")]
 pub(crate) struct ProgramArgs {
-    /// Run a WebAssembly module: one task for each --input.
+    /// Run a WebAssembly module over each --input.
     ///
     /// It follows the task ABI that the crate peercompute-guest describes, and sees nothing of the machine that it runs on.
     #[arg(long, value_name = "FILE", conflicts_with = "wgsl")]
     pub(crate) wasm: Option<PathBuf>,
 
-    /// Run a compute shader in WGSL: one task for each --input.
+    /// Run a compute shader in WGSL over each --input.
     #[arg(long, value_name = "FILE")]
     pub(crate) wgsl: Option<PathBuf>,
 
-    /// The input of a task; repeatable, - for standard input.
+    /// An input; repeatable, - for standard input.
     ///
-    /// At most 8 MiB. Without any there is one task whose input is empty.
-    #[arg(long, value_name = "FILE", num_args = 1..)]
+    /// One task, and 8 MiB at most; with --chunk as long as it may be, and as many tasks as it takes. Without any input there is one task whose input is empty.
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "operations")]
     pub(crate) input: Vec<PathBuf>,
+
+    /// Where --chunk may cut an input: bytes or lines.
+    ///
+    /// bytes: anywhere. lines: only behind the end of a line, so that no line is torn; a task then has as many whole lines as go into --chunk.
+    #[arg(
+        long,
+        value_name = "WHERE",
+        value_enum,
+        hide_possible_values = true,
+        default_value_t,
+        requires = "chunk",
+        conflicts_with = "operations"
+    )]
+    pub(crate) split: Split,
+
+    /// Combine the results of all tasks into one with this WebAssembly module.
+    ///
+    /// Its input is a row of up to 64 results, in order, each with its length in 4 bytes (little endian) in front of it; what it gives is combined further until one is left. Which results
+    /// come together depends on how many there are and how long they are, so it must be associative.
+    #[arg(long, value_name = "FILE", conflicts_with = "operations")]
+    pub(crate) reduce: Option<PathBuf>,
 
     /// How long a task may run.
     #[arg(long, value_name = "DURATION", value_parser = units::some_time)]
@@ -279,7 +308,8 @@ pub(crate) struct ProgramArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Operations: crc32c, fnv64, counteq, xor, add, noop. `--help` says what they do.
+Operations: crc32c, fnv64, counteq, xor, add, noop, matmul. `--help` says what
+they do.
 
 Examples:
   peercompute run --op crc32c --op fnv64 data/*.bin --relay ADDRESS
@@ -293,17 +323,25 @@ Operations:
   xor      every byte with --imm
   add      --imm to every byte
   noop     nothing
+  matmul   the product of two matrices, A.npy B.npy
 
 xor and add write their output to standard output, or with --out DIR to a file
 of the same name there, with the operation's name behind it if there are
 several. These files are put in place when all is done; what is there is
 replaced, except inputs. The other operations have no output to write.
 
+matmul reads files of numpy.save, 32-bit floats row by row, and writes one such
+to standard output, or to product.npy in --out DIR. Every bit of it is the same
+wherever it is computed.
+
 Examples:
   peercompute run --op crc32c --op fnv64 data/*.bin --relay ADDRESS
   peercompute run --op counteq --imm 10 access.log --peer ADDRESS --json
   peercompute run --op xor --imm 255 picture.raw --out flipped
+  peercompute run --op matmul a.npy b.npy --out results
   peercompute run --wasm program.wasm --input a.bin b.bin --out results
+  peercompute run --wasm word-count.wasm --input big.txt --chunk 1MiB \\
+    --split lines --reduce sum.wasm
 
 Sizes and durations carry a unit, such as 64MiB or 2s.")]
 pub(crate) struct RunArgs {
@@ -329,9 +367,11 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) meet: MeetArgs,
 
-    /// Bytes in a task.
-    #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = units::chunk)]
-    pub(crate) chunk: usize,
+    /// Bytes in a task [default for --op: 1MiB].
+    ///
+    /// At most 8MiB. With it a module or shader gets each --input in pieces of this size, each a task, whatever the length of the whole; their results come out in order, one behind the other.
+    #[arg(long, value_name = "SIZE", value_parser = units::chunk)]
+    pub(crate) chunk: Option<usize>,
 
     /// How the work gets to the nodes.
     ///
@@ -366,9 +406,9 @@ pub(crate) struct RunArgs {
     #[arg(long, overrides_with = "verify", action = ArgAction::SetTrue)]
     pub(crate) no_verify: bool,
 
-    /// Write the output of xor and add into this directory.
+    /// Write the output of xor, add and matmul, or of a program, into this directory.
     ///
-    /// It must exist. The other operations have no output.
+    /// It must exist. The other operations have no output. That of a program is named after its input, with .out behind it; what --reduce gives is reduced.out.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
 

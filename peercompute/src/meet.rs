@@ -82,7 +82,8 @@ pub(crate) fn submitter(args: &RunArgs) -> Result<NodeKernel, Failure> {
             .topology(args.topology)
             .neighbours(args.neighbours)
     };
-    if args.program.wasm.is_some() && !args.no_local {
+    let runs_modules = args.program.wasm.is_some() || args.program.reduce.is_some();
+    if runs_modules && !args.no_local {
         builder = builder.wasm(modules());
     }
     if args.program.wgsl.is_some() && !args.no_local {

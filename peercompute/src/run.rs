@@ -3,6 +3,8 @@
 mod chain;
 mod chunks;
 mod input;
+mod matmul;
+mod npy;
 mod order;
 mod program;
 mod progress;
@@ -10,6 +12,7 @@ mod reference;
 mod report;
 mod search;
 mod sink;
+mod window;
 
 use std::{
     cell::RefCell, collections::BTreeMap, convert::Infallible, io, sync::Arc, time::Instant,
@@ -23,6 +26,7 @@ use peercompute_kernel::{
 
 use self::{
     input::{Input, Unusable},
+    program::WorkError,
     progress::Progress,
     report::{FileResult, Report},
     search::Search,
@@ -45,6 +49,9 @@ struct Plan {
     progress: Progress,
     sink: Sink,
 }
+
+/// Bytes in a task of an operation.
+const CHUNK: usize = 1 << 20;
 
 type FileResults = Vec<FileResult>;
 
@@ -70,7 +77,11 @@ enum RunError {
 
 pub(crate) async fn run(args: RunArgs, json: bool, mut stop: StopSignal) -> Result<(), Failure> {
     if let Some(work) = program::Work::new(&args, json)? {
-        return run_program(&args, &work, json, stop).await;
+        return run_alone(&args, stop, async |node| work.run(node, json).await).await;
+    }
+    if let Some(product) = matmul::Product::new(&args, json)? {
+        let work = async |node: &NodeKernel| product.run(node, json).await.map(|()| 0);
+        return run_alone(&args, stop, work).await;
     }
     let operations = operations(&args)?;
     if json && args.out.is_none() && operations.iter().any(writes_bytes) {
@@ -90,7 +101,7 @@ pub(crate) async fn run(args: RunArgs, json: bool, mut stop: StopSignal) -> Resu
     let progress = Progress::new(total, args.events, json);
     let plan = Arc::new(Plan {
         inputs,
-        chunk: args.chunk,
+        chunk: args.chunk.unwrap_or(CHUNK),
         progress,
         sink,
     });
@@ -122,19 +133,18 @@ pub(crate) async fn run(args: RunArgs, json: bool, mut stop: StopSignal) -> Resu
     }
 }
 
-/// Runs a program of the user's own.
-async fn run_program(
+/// Runs what is no operation over files. It gives how many tasks have failed.
+async fn run_alone(
     args: &RunArgs,
-    work: &program::Work,
-    json: bool,
     mut stop: StopSignal,
+    work: impl AsyncFnOnce(&NodeKernel) -> Result<usize, WorkError>,
 ) -> Result<(), Failure> {
     let search = RefCell::new(Search::new(&args.meet, args.patience));
     let progress = Progress::new(0, false, true);
     let node = meet::submitter(args)?;
     let run = async {
         node.start().await.map_err(meet::start_failure)?;
-        work.run(&node, json).await
+        work(&node).await
     };
     let outcome = tokio::select! {
         outcome = run => Some(outcome),
@@ -148,10 +158,11 @@ async fn run_program(
             output::note("interrupted: the node has been stopped, nothing is left running");
             Ok(())
         }
-        Some(Err(program::WorkError::Alone(error))) => Err(Failure::run(
+        Some(Err(WorkError::Alone(error))) => Err(Failure::run(
             [vec![error.to_string()], reasons].concat().join("\n  "),
         )),
-        Some(Err(program::WorkError::Failed(failure))) => Err(failure),
+        Some(Err(WorkError::Failed(failure))) => Err(failure),
+        Some(Err(WorkError::Unwanted)) => Ok(()),
         Some(Ok(0)) => Ok(()),
         Some(Ok(failed)) => {
             let failed = output::count(failed as u64, "task");

@@ -136,13 +136,38 @@ fn what_is_no_module_is_said_to_be_none() {
         (ECHO, "wat2wasm"),
     ] {
         let file = put(dir.path(), "file", bytes);
-        let ran = run(&["run", "--wasm", &file]).expect(1);
-        assert!(ran.stderr.contains(remedy), "{}", ran.stderr);
-        assert_eq!(ran.stderr.lines().count(), 1, "{}", ran.stderr);
+        for argument in ["--wasm", "--reduce"] {
+            let good = module(dir.path(), ECHO);
+            let args = match argument {
+                "--wasm" => vec!["run", "--wasm", &file],
+                _ => vec!["run", "--wasm", &good, "--reduce", &file],
+            };
+            let ran = run(&args).expect(2);
+            assert!(ran.stderr.contains(remedy), "{}", ran.stderr);
+            let named = format!("error: {argument} {file}: ");
+            assert!(ran.stderr.starts_with(&named), "{}", ran.stderr);
+            assert_eq!(ran.stderr.lines().count(), 1, "{}", ran.stderr);
+        }
     }
     let imports = "(module (import \"env\" \"time\" (func)))";
-    let ran = run(&["run", "--wasm", &module(dir.path(), imports)]).expect(1);
+    let ran = run(&["run", "--wasm", &module(dir.path(), imports)]).expect(2);
     assert!(ran.stderr.contains("\"env\" \"time\""), "{}", ran.stderr);
+    // What only a look into its code tells.
+    let mut torn = wat::parse_str(ECHO).unwrap();
+    let at = torn.windows(2).position(|it| it == [0x2d, 0]).unwrap();
+    torn[at] = 0xff;
+    let torn = put(dir.path(), "torn.wasm", torn);
+    let ran = run(&[
+        "run",
+        "--json",
+        "--wasm",
+        &torn,
+        "--out",
+        dir.path().to_str().unwrap(),
+    ])
+    .expect(2);
+    assert_eq!(ran.json()["file"], torn);
+    assert_eq!(ran.json()["field"], "wasm");
 }
 
 #[test]
@@ -163,7 +188,8 @@ fn a_shader_runs_on_a_device_and_its_faults_are_pointed_at() {
     let doubled: Vec<u8> = (0..8_u32).flat_map(|n| (2 * n).to_le_bytes()).collect();
     assert_eq!(ran.stdout, doubled);
     let bad = put(dir.path(), "bad.wgsl", DOUBLE.replace("2u *", "2u * ("));
-    let ran = run(&[&["run", "--wgsl", &bad], &args[..]].concat()).expect(1);
+    let ran = run(&[&["run", "--wgsl", &bad], &args[..]].concat()).expect(2);
+    assert!(ran.stderr.contains(&bad), "{}", ran.stderr);
     assert!(
         ran.stderr.contains("5:") && ran.stderr.contains('^'),
         "{}",
@@ -176,8 +202,10 @@ fn arguments_that_do_not_go_together_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let wasm = module(dir.path(), ECHO);
     let a = put(dir.path(), "a", "one");
+    let a_out = put(dir.path(), "a.out", "two");
+    let reduced = put(dir.path(), "reduced.out", "three");
     let folder = dir.path().to_str().unwrap();
-    let refused: [(&[&str], &str); 9] = [
+    let refused: [(&[&str], &str); 15] = [
         (&["--wasm", "/nowhere"], "cannot be opened"),
         (&["--wasm", folder], "is a directory"),
         (
@@ -196,6 +224,23 @@ fn arguments_that_do_not_go_together_are_refused() {
             "two inputs",
         ),
         (&["--json", "--wasm", &wasm, "--input", &a], "--out DIR"),
+        (&["--wasm", &wasm, "--split", "lines"], "--chunk"),
+        (&["--wasm", &wasm, "--chunk", "9MiB"], "8.0 MiB at most"),
+        (
+            &["--op", "crc32c", "--reduce", &wasm, &a],
+            "cannot be used with",
+        ),
+        (&["--op", "matmul", &a], "A.npy B.npy"),
+        (
+            &["--wasm", &wasm, "--out", folder, "--input", &a, &a_out],
+            "which is an input",
+        ),
+        (
+            &[
+                "--wasm", &wasm, "--reduce", &wasm, "--out", folder, "--input", &reduced,
+            ],
+            "which is an input",
+        ),
     ];
     for (args, reason) in refused {
         let ran = run(&[&["run"], args].concat()).expect(2);

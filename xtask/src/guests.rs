@@ -17,7 +17,12 @@ use crate::{
 const SOURCES: &str = "examples/guests";
 
 /// Those in Rust, and what the compiler calls their files.
-const RUST: &[(&str, &str)] = &[("crc32c", "crc32c"), ("echo", "echo"), ("n-body", "n_body")];
+const RUST: &[(&str, &str)] = &[
+    ("crc32c", "crc32c"),
+    ("echo", "echo"),
+    ("n-body", "n_body"),
+    ("sum", "sum"),
+];
 
 /// Those in C, each one file in a folder of its name.
 const C: &[&str] = &["word-count"];

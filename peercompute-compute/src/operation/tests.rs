@@ -212,7 +212,7 @@ fn what_is_wrong_with_an_operation_is_said_with_its_name_and_the_remedy() {
     };
     assert_eq!(
         message(Operation::parse("sha1", None)),
-        "there is no operation \"sha1\"; known are crc32c, fnv64, counteq, xor, add, noop"
+        "there is no operation \"sha1\"; known are crc32c, fnv64, counteq, xor, add, noop, and matmul for matrices"
     );
     assert_eq!(
         message(Operation::parse("counteq", None)),

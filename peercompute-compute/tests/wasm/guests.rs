@@ -66,6 +66,25 @@ fn what_is_no_text_is_refused_in_c() {
 }
 
 #[test]
+fn results_are_added_number_by_number() {
+    let part = |numbers: &[u64]| -> Vec<u8> {
+        let length = (numbers.len() * 8) as u32;
+        let numbers = numbers.iter().flat_map(|number| number.to_le_bytes());
+        length.to_le_bytes().into_iter().chain(numbers).collect()
+    };
+    let parts = [part(&[1, 2, 3]), part(&[]), part(&[10, 20])].concat();
+    let inputs = [parts, Vec::new(), part(&[u64::MAX]).repeat(2), vec![9; 8]];
+    with_guest("sum", &inputs, |input, answer| match input.len() {
+        0 => assert_eq!(answer, Ok(Bytes::new())),
+        52 => assert_eq!(answer.as_deref(), Ok(&part(&[11, 22, 3])[4..])),
+        _ => assert!(
+            matches!(answer, Err(TaskError::GaveUp { .. })),
+            "{answer:?}"
+        ),
+    });
+}
+
+#[test]
 fn bodies_move_as_they_do_natively() {
     let mut bodies: Vec<simulate::Body> = (0..5_u8)
         .map(|n| {

@@ -93,7 +93,7 @@ pub(crate) fn guests() -> Vec<(String, Bytes)> {
         || PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("../guests"),
         PathBuf::from,
     );
-    let names = ["echo", "crc32c", "n-body", "word-count"];
+    let names = ["echo", "crc32c", "n-body", "sum", "word-count"];
     let read = |name| {
         let path = folder.join(format!("{name}.wasm"));
         let bytes = std::fs::read(&path).unwrap_or_else(|error| {

@@ -491,7 +491,8 @@ pub mod program {
 /// A built-in operation over a range of bytes.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct BuiltinProgram {
-    /// "crc32c", "fnv64", "counteq", "xor", "add" or "noop" (at most 64 bytes).
+    /// "crc32c", "fnv64", "counteq", "xor", "add", "noop" or "matmul" (at most 64 bytes). The input of matmul is rows, inner and columns, 4 bytes each, little endian,
+    /// then two matrices of 32-bit floats, row by row: rows x inner and inner x columns. Each sum runs in the order of the inner index, without fused additions; NaNs are 0x7fc00000.
     #[prost(string, tag = "1")]
     pub operation: ::prost::alloc::string::String,
     /// For counteq, xor and add: 0 to 255.
@@ -618,7 +619,8 @@ pub struct TaskLeaseRenewal {
     #[prost(uint64, repeated, tag = "2")]
     pub tasks: ::prost::alloc::vec::Vec<u64>,
 }
-/// What came of one task. Numbers are little endian: crc32c gives 4 bytes, fnv64 and counteq 8, xor and add as many as they were given, noop none.
+/// What came of one task. Numbers are little endian: crc32c gives 4 bytes, fnv64 and counteq 8, xor and add as many as they were given, noop none,
+/// matmul 4 for each number of the product, row by row.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TaskResult {
     #[prost(uint64, tag = "1")]

@@ -11,6 +11,7 @@ use super::{
     order::Order,
     reference::{self, Summary},
     report::FileResult,
+    window::Window,
 };
 
 /// What became of one task, or why its file has no result.
@@ -51,9 +52,10 @@ pub(super) async fn run(
         order: Order::new(0),
         files: plan.inputs.iter().map(|_| new()).collect(),
     });
+    let window = Window::default();
     tokio::try_join!(
-        feed(plan, sender, &state),
-        collect(plan, operation, results, &state)
+        feed(plan, sender, &state, &window),
+        collect(plan, operation, results, &state, &window)
     )?;
     let files = state.into_inner().files;
     Ok(plan
@@ -76,12 +78,14 @@ async fn feed(
     plan: &Arc<Plan>,
     mut sender: JobSender,
     state: &RefCell<State>,
+    window: &Window,
 ) -> Result<(), RunError> {
     for (file, input) in plan.inputs.iter().enumerate() {
         let mut pieces = input::pieces(&input.path, plan.chunk);
         while let Some(piece) = pieces.recv().await {
             match piece {
                 Ok(input) => {
+                    window.enter().await;
                     let length = input.len() as u64;
                     // Known before the task is pushed, so that its result finds it.
                     state.borrow_mut().pieces.push_back(Piece { file, length });
@@ -100,15 +104,17 @@ async fn collect(
     operation: Operation,
     results: &mut JobResults,
     state: &RefCell<State>,
+    window: &Window,
 ) -> Result<(), RunError> {
     let mut outcomes = Vec::new();
     while results.next_batch(&mut outcomes).await? {
         for outcome in outcomes.drain(..) {
             let value = outcome.result.map_err(|failure| failure.to_string());
+            window.hold(value.as_ref().map_or(0, Bytes::len));
             state.borrow_mut().order.put(outcome.task.as_u64(), value);
         }
         loop {
-            let Some((file, length, output)) = state.borrow_mut().next() else {
+            let Some((value, file, length, output)) = state.borrow_mut().next() else {
                 break;
             };
             plan.progress.advance(length);
@@ -117,15 +123,17 @@ async fn collect(
                     .write(&plan.inputs[file], operation, output)
                     .await?;
             }
+            window.leave(value);
         }
     }
     Ok(())
 }
 
 impl State {
-    /// The next piece in order whose result is there, and what it adds to its file's output.
-    fn next(&mut self) -> Option<(usize, u64, Bytes)> {
+    /// The next piece in order whose result is there: how long that is, and what it adds to its file's output.
+    fn next(&mut self) -> Option<(usize, usize, u64, Bytes)> {
         let value = self.order.pop()?;
+        let size = value.as_ref().map_or(0, Bytes::len);
         let Piece { file, length } = self
             .pieces
             .pop_front()
@@ -144,6 +152,6 @@ impl State {
             Bytes::new()
         });
         state.output = reference::add_crc(state.output, &output);
-        Some((file, length, output))
+        Some((size, file, length, output))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-/// Holds what came early until all before it has come. As large as the number of tasks under way, which the job's backlog bounds.
+/// Holds what came early until all before it has come. As large as the number of tasks under way, which whoever pushes them bounds.
 #[derive(Debug)]
 pub(super) struct Order<T> {
     next: u64,

@@ -1,64 +1,61 @@
-//! `peercompute run --wasm` and `--wgsl`: a program of the user's own, one task for each input.
+//! `peercompute run --wasm` and `--wgsl`: a program of the user's own over inputs, one task for each or for each piece of one.
+
+mod cut;
+mod map;
+mod reduce;
+mod target;
 
 use std::{
-    cell::RefCell,
-    collections::BTreeMap,
-    fs,
-    io::{self, Read as _, Write as _},
+    collections::{BTreeMap, HashSet},
+    fs::{self, File, Metadata},
+    io::Read as _,
     path::{Path, PathBuf},
 };
 
 use bytes::Bytes;
-use peercompute_compute::ProgramHash;
-use peercompute_kernel::{Host, JobError, JobSender, NewTask, NodeKernel, Outcome, TaskId};
+use peercompute_compute::{ProgramHash, WasmExecutor};
+use peercompute_gpu::wgsl::{self, WgslLimits};
+use peercompute_kernel::{JobError, JobResults, JobSender, NodeKernel};
 use peercompute_proto::{
     limits::{MAX_MODULE, MAX_SHADER, MAX_TASK_INPUT},
     v1::{Program, TaskLimits, TaskSpec, WgslProgram, program},
 };
-use serde::Serialize;
+use tokio::sync::mpsc;
 
+use self::{
+    cut::{Cut, CutError},
+    map::{Outputs, Taker},
+    reduce::{ReduceReport, Reducer},
+};
+use super::input::FileId;
 use crate::{
-    cli::{ProgramArgs, RunArgs},
+    cli::{ProgramArgs, RunArgs, Split},
     failure::Failure,
     output,
 };
+pub(super) use target::Target;
 
 /// What is read from standard input is named so.
 const STANDARD_INPUT: &str = "-";
 
-/// What all tasks run, and what each works on.
+/// What all tasks run, and what they work on.
 pub(super) struct Work {
     spec: TaskSpec,
     program: Bytes,
+    /// One without a name if none was given.
     inputs: Vec<PathBuf>,
+    cut: Cut,
+    reducer: Option<Reducer>,
     out: Option<PathBuf>,
 }
 
-/// One task as programs are told of it.
-#[derive(Serialize)]
-struct TaskReport<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    input: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    output: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bytes: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    node: Option<String>,
-    seconds: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<&'a str>,
-}
-
 impl Work {
-    /// The program that the arguments name, if they name one.
+    /// The program that the arguments name, if they name one. Nothing has been sent or started then, and a file that cannot be used has been refused.
     pub(super) fn new(args: &RunArgs, json: bool) -> Result<Option<Self>, Failure> {
         let given = &args.program;
-        let (path, field, most) = match (&given.wasm, &given.wgsl) {
-            (Some(wasm), _) => (wasm, "wasm", MAX_MODULE),
-            (None, Some(wgsl)) => (wgsl, "wgsl", MAX_SHADER),
+        let (path, field) = match (&given.wasm, &given.wgsl) {
+            (Some(wasm), _) => (wasm, "wasm"),
+            (None, Some(wgsl)) => (wgsl, "wgsl"),
             (None, None) => return Ok(None),
         };
         if json && args.out.is_none() {
@@ -66,161 +63,106 @@ impl Work {
                 "--json and task output cannot share standard output; add --out DIR",
             ));
         }
-        if let Some(out) = args.out.as_deref().filter(|out| !out.is_dir()) {
-            return Err(Failure::usage(format!(
-                "--out {}: is not a directory; make it first",
-                output::name(out)
-            )));
+        args.out.as_deref().map_or(Ok(()), check_directory)?;
+        let (program, program_spec) = match field {
+            "wasm" => module(path, field)?,
+            _ => shader(path, given)?,
+        };
+        let cut = match (args.chunk, given.split) {
+            (None, _) => Cut::Whole,
+            (Some(chunk), Split::Bytes) => Cut::Bytes(chunk),
+            (Some(chunk), Split::Lines) => Cut::Lines(chunk),
+        };
+        check_inputs(&given.input, cut)?;
+        let limits = limits(given);
+        let reducer = given.reduce.as_ref().map(|path| {
+            let (program, spec) = module(path, "reduce")?;
+            Ok(Reducer {
+                path: path.clone(),
+                program,
+                spec: TaskSpec {
+                    program: Some(spec),
+                    limits: Some(limits),
+                },
+            })
+        });
+        let reducer = reducer.transpose()?;
+        if let Some(out) = args.out.as_deref() {
+            check_names(&given.input, out, reducer.is_some())?;
         }
-        let program = read(path, most).map_err(|error| unusable(path, field, &error))?;
-        let hash = ProgramHash::of(&program);
-        let size = program.len() as u64;
-        let program_spec = match field {
-            "wasm" => hash.wasm(size),
-            _ => wgsl(given, hash, size)?,
+        let inputs = match given.input.as_slice() {
+            [] => vec![PathBuf::new()],
+            inputs => inputs.to_vec(),
         };
-        let limits = TaskLimits {
-            max_output_bytes: given.max_output.unwrap_or(0),
-            deadline_ms: given.deadline.map_or(0, |deadline| {
-                u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX)
-            }),
-            memory_bytes: given.memory.unwrap_or(0),
-            fuel: given.fuel.unwrap_or(0),
-        };
-        check_names(&given.input, args.out.as_deref())?;
         Ok(Some(Self {
             spec: TaskSpec {
                 program: Some(program_spec),
                 limits: Some(limits),
             },
             program,
-            inputs: given.input.clone(),
+            inputs,
+            cut,
+            reducer,
             out: args.out.clone(),
         }))
     }
 
     /// Runs all tasks. Gives how many have failed.
     pub(super) async fn run(&self, node: &NodeKernel, json: bool) -> Result<usize, WorkError> {
-        node.add_program(self.program.clone());
-        let (sender, mut results) = node
-            .submit(self.spec.clone())
-            .map_err(|error| WorkError::from(Failure::run(error)))?
-            .split();
-        // What the tasks are called, in the order of the inputs.
-        let order = RefCell::new(Vec::new());
-        let push = async {
-            match self.push_all(sender, &order).await {
-                // Its results say why it has ended.
-                Err(PushFailure::Ended) => Ok(()),
-                Err(PushFailure::Input(failure)) => Err(WorkError::from(failure)),
-                Ok(()) => Ok(()),
-            }
+        let (sender, results) = submit(node, &self.program, &self.spec)?;
+        let Some(reducer) = &self.reducer else {
+            let mut outputs = Outputs::new(self, json);
+            let mut taker = Taker::Outputs(&mut outputs);
+            map::run(self, sender, results, &mut taker).await?;
+            return Ok(outputs.failed());
         };
-        let take = async {
-            let mut waiting = BTreeMap::new();
-            let (mut next, mut failed) = (0_usize, 0);
-            let mut batch = Vec::new();
-            while results
-                .next_batch(&mut batch)
-                .await
-                .map_err(|error| match error {
-                    JobError::NoWorkers => WorkError::Alone(error),
-                    JobError::Unsupported { message } => Failure::run(message).into(),
-                    other => Failure::run(other).into(),
-                })?
-            {
-                for outcome in batch.drain(..) {
-                    waiting.insert(outcome.task, outcome);
-                }
-                // In the order of the inputs, as a pipe wants it.
-                while let Some(outcome) = order
-                    .borrow()
-                    .get(next)
-                    .and_then(|task| waiting.remove(task))
-                {
-                    failed += usize::from(outcome.result.is_err());
-                    self.tell(next, &outcome, json)?;
-                    next += 1;
-                }
-            }
-            Ok(failed)
+        let (reduce_sender, reduce_results) = submit(node, &reducer.program, &reducer.spec)?;
+        let (parts, all_parts) = mpsc::channel(reduce::PARTS);
+        let map = async {
+            // Dropped at the end, which says that there are no more.
+            let mut taker = Taker::Parts(parts);
+            map::run(self, sender, results, &mut taker).await
         };
-        let ((), failed) = futures::future::try_join(push, take).await?;
-        Ok(failed)
-    }
-
-    async fn push_all(
-        &self,
-        mut sender: JobSender,
-        order: &RefCell<Vec<TaskId>>,
-    ) -> Result<(), PushFailure> {
-        let none = [PathBuf::new()];
-        let inputs = match self.inputs.as_slice() {
-            [] => &none,
-            inputs => inputs,
-        };
-        for path in inputs {
-            let input = read_input(path).await.map_err(|error| {
-                let failure = unusable(path, "input", &error);
-                PushFailure::Input(failure)
+        let reduce = reduce::run(reducer, reduce_sender, reduce_results, all_parts);
+        let (tasks, (value, reductions)) = futures::future::try_join(map, reduce).await?;
+        let bytes = value.len();
+        let mut target = Target::new(self.out.as_deref(), reduce::NAME.as_ref()).await?;
+        target.append(value).await?;
+        let written = target.finish()?;
+        if json {
+            output::json(&ReduceReport {
+                output: written.map(|path| output::json_name(&path).into_owned()),
+                bytes,
+                tasks,
+                reductions,
             })?;
-            let pushed = sender.push(vec![NewTask { state: None, input }]).await;
-            let task = pushed.map_err(|_| PushFailure::Ended)?;
-            order.borrow_mut().extend(task);
         }
-        Ok(())
+        Ok(0)
     }
 
-    fn tell(&self, index: usize, outcome: &Outcome, json: bool) -> Result<(), Failure> {
-        let input = self.inputs.get(index);
-        let name = input.map(|path| output::json_name(path));
-        let mut report = TaskReport {
-            input: name.as_deref(),
-            output: None,
-            bytes: None,
-            node: outcome.host.as_ref().map(Host::to_string),
-            seconds: outcome.run.as_secs_f64(),
-            reason: None,
-            error: None,
-        };
-        match &outcome.result {
-            Ok(value) => {
-                let written = self.write(input.map(PathBuf::as_path), value)?;
-                report.output = written.map(|path| output::json_name(&path).into_owned());
-                report.bytes = Some(value.len());
-                if json { output::json(&report) } else { Ok(()) }
-            }
-            Err(failure) => {
-                let about = name.as_deref().map(|name| format!("{name}: "));
-                let about = about.unwrap_or_default();
-                output::note(&format!("error: {about}{}", failure.message));
-                report.reason = Some(failure.reason.to_string());
-                report.error = Some(&failure.message);
-                if json { output::json(&report) } else { Ok(()) }
-            }
-        }
+    fn inputs(&self) -> &[PathBuf] {
+        &self.inputs
     }
+}
 
-    fn write(&self, input: Option<&Path>, value: &[u8]) -> Result<Option<PathBuf>, Failure> {
-        let Some(out) = &self.out else {
-            let mut stdout = io::stdout().lock();
-            return match stdout.write_all(value).and_then(|()| stdout.flush()) {
-                Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::run(
-                    format!("standard output: cannot be written: {error}"),
-                )),
-                _ => Ok(None),
-            };
-        };
-        let path = out.join(out_name(input));
-        let cannot = |error| {
-            let name = output::name(&path);
-            Failure::run(format!("{name}: cannot be written: {error}"))
-        };
-        // It is there as a whole or not at all.
-        let mut part = tempfile::NamedTempFile::new_in(out).map_err(cannot)?;
-        part.write_all(value).map_err(cannot)?;
-        part.persist(&path).map_err(|error| cannot(error.error))?;
-        Ok(Some(path))
+fn submit(
+    node: &NodeKernel,
+    program: &Bytes,
+    spec: &TaskSpec,
+) -> Result<(JobSender, JobResults), WorkError> {
+    node.add_program(program.clone());
+    let job = node.submit(spec.clone()).map_err(Failure::run)?;
+    Ok(job.split())
+}
+
+fn limits(given: &ProgramArgs) -> TaskLimits {
+    TaskLimits {
+        max_output_bytes: given.max_output.unwrap_or(0),
+        deadline_ms: given.deadline.map_or(0, |deadline| {
+            u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX)
+        }),
+        memory_bytes: given.memory.unwrap_or(0),
+        fuel: given.fuel.unwrap_or(0),
     }
 }
 
@@ -228,6 +170,8 @@ impl Work {
 pub(super) enum WorkError {
     /// Nobody is there to run them.
     Alone(JobError),
+    /// Whoever read the output has had enough of it.
+    Unwanted,
     Failed(Failure),
 }
 
@@ -237,9 +181,50 @@ impl From<Failure> for WorkError {
     }
 }
 
-enum PushFailure {
-    Ended,
-    Input(Failure),
+pub(super) fn job_failure(error: JobError) -> WorkError {
+    match error {
+        JobError::NoWorkers => WorkError::Alone(error),
+        JobError::Unsupported { message } => Failure::run(message).into(),
+        other => Failure::run(other).into(),
+    }
+}
+
+/// A module that the front door of those who run modules lets in.
+fn module(path: &Path, field: &'static str) -> Result<(Bytes, Program), Failure> {
+    let module = read(path, MAX_MODULE).map_err(|error| unusable(path, field, &error))?;
+    WasmExecutor::check(&module).map_err(|error| unusable(path, field, &error.to_string()))?;
+    let spec = ProgramHash::of(&module).wasm(module.len() as u64);
+    Ok((module, spec))
+}
+
+/// A shader that the front door of those who run shaders lets in.
+fn shader(path: &Path, given: &ProgramArgs) -> Result<(Bytes, Program), Failure> {
+    let refused = |error: String| unusable(path, "wgsl", &error);
+    let shader = read(path, MAX_SHADER).map_err(refused)?;
+    let text = std::str::from_utf8(&shader)
+        .map_err(|error| refused(format!("is no text in UTF-8: {error}")))?;
+    wgsl::check(text, &given.entry, &WgslLimits::new())
+        .map_err(|error| refused(error.to_string()))?;
+    let uniforms = match &given.uniforms {
+        Some(path) => read(path, peercompute_proto::limits::MAX_UNIFORMS)
+            .map_err(|error| unusable(path, "uniforms", &error))?,
+        None => Bytes::new(),
+    };
+    let groups = given.workgroups;
+    let wgsl = WgslProgram {
+        hash: Bytes::copy_from_slice(ProgramHash::of(&shader).as_bytes()),
+        size: shader.len() as u64,
+        entry_point: given.entry.clone(),
+        workgroups_x: groups[0],
+        workgroups_y: groups[1],
+        workgroups_z: groups[2],
+        output_bytes: given.output_bytes.unwrap_or(0),
+        uniforms,
+    };
+    let spec = Program {
+        program: Some(program::Program::Wgsl(wgsl)),
+    };
+    Ok((shader, spec))
 }
 
 /// What a task's output is called: its input's name with `.out` behind it.
@@ -251,17 +236,66 @@ fn out_name(input: Option<&Path>) -> PathBuf {
     name.into()
 }
 
-fn check_names(inputs: &[PathBuf], out: Option<&Path>) -> Result<(), Failure> {
-    let stdin = inputs.iter().filter(|it| it.as_os_str() == STANDARD_INPUT);
-    if stdin.count() > 1 {
+/// Whether the inputs can be read, and that before the first of them is: the last one may come after hours.
+fn check_inputs(inputs: &[PathBuf], cut: Cut) -> Result<(), Failure> {
+    let is_stdin = |input: &PathBuf| input.as_os_str() == STANDARD_INPUT;
+    if inputs.iter().filter(|input| is_stdin(input)).count() > 1 {
         return Err(Failure::usage("--input -: standard input is there once"));
     }
-    if out.is_none() {
+    for input in inputs.iter().filter(|input| !is_stdin(input)) {
+        let (_, metadata) =
+            regular_file(input).map_err(|error| unusable(input, "input", &error))?;
+        if cut == Cut::Whole && metadata.len() > MAX_TASK_INPUT as u64 {
+            return Err(unusable(input, "input", &CutError::TooLong.to_string()));
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn check_directory(out: &Path) -> Result<(), Failure> {
+    if out.is_dir() {
         return Ok(());
     }
+    Err(Failure::usage(format!(
+        "--out {}: is not a directory; make it first",
+        output::name(out)
+    )))
+}
+
+/// The files of these names, under whatever name.
+pub(super) fn ids(files: &[PathBuf]) -> HashSet<FileId> {
+    files.iter().filter_map(|file| id(file)).collect()
+}
+
+/// Whether a file is there and one of these.
+pub(super) fn is_one_of(file: &Path, files: &HashSet<FileId>) -> bool {
+    id(file).is_some_and(|id| files.contains(&id))
+}
+
+fn id(file: &Path) -> Option<FileId> {
+    let metadata = fs::metadata(file).ok()?;
+    Some(FileId::of(&metadata))
+}
+
+/// Whether every input has an output of its own unless there is one for all, and none of these is an input.
+fn check_names(inputs: &[PathBuf], out: &Path, is_reduced: bool) -> Result<(), Failure> {
+    let ids = ids(inputs);
     let mut names = BTreeMap::new();
     for input in inputs {
-        if names.insert(out_name(Some(input)), input).is_some() {
+        let name = match is_reduced {
+            true => PathBuf::from(reduce::NAME),
+            false => out_name(Some(input)),
+        };
+        let target = out.join(&name);
+        if is_one_of(&target, &ids) {
+            return Err(Failure::usage(format!(
+                "{}: its output would go to {}, which is an input and would be lost; choose another --out",
+                output::name(input),
+                output::name(&target)
+            ))
+            .about(input, "out"));
+        }
+        if names.insert(name, input).is_some() && !is_reduced {
             return Err(Failure::usage(format!(
                 "two inputs would both be written to {}; run them apart",
                 output::name(&out_name(Some(input)))
@@ -272,50 +306,24 @@ fn check_names(inputs: &[PathBuf], out: Option<&Path>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn wgsl(given: &ProgramArgs, hash: ProgramHash, size: u64) -> Result<Program, Failure> {
-    let uniforms = match &given.uniforms {
-        Some(path) => read(path, peercompute_proto::limits::MAX_UNIFORMS)
-            .map_err(|error| unusable(path, "uniforms", &error))?,
-        None => Bytes::new(),
-    };
-    let groups = given.workgroups;
-    let wgsl = WgslProgram {
-        hash: Bytes::copy_from_slice(hash.as_bytes()),
-        size,
-        entry_point: given.entry.clone(),
-        workgroups_x: groups[0],
-        workgroups_y: groups[1],
-        workgroups_z: groups[2],
-        output_bytes: given.output_bytes.unwrap_or(0),
-        uniforms,
-    };
-    Ok(Program {
-        program: Some(program::Program::Wgsl(wgsl)),
-    })
-}
-
 fn unusable(path: &Path, field: &'static str, error: &str) -> Failure {
     Failure::usage(format!("--{field} {}: {error}", output::name(path))).about(path, field)
 }
 
-/// The input of one task; nothing where no file is named.
-async fn read_input(path: &Path) -> Result<Bytes, String> {
-    if path.as_os_str().is_empty() {
-        return Ok(Bytes::new());
-    }
-    let path = path.to_owned();
-    let read = tokio::task::spawn_blocking(move || {
-        if path.as_os_str() == STANDARD_INPUT {
-            bounded(io::stdin().lock(), MAX_TASK_INPUT)
-        } else {
-            read(&path, MAX_TASK_INPUT)
-        }
-    });
-    read.await.unwrap_or_else(|error| Err(error.to_string()))
-}
-
 /// Reads a file that may not be longer than `most` bytes.
 fn read(path: &Path, most: usize) -> Result<Bytes, String> {
+    let (file, _) = regular_file(path)?;
+    let mut bytes = Vec::new();
+    let read = file.take(most as u64 + 1).read_to_end(&mut bytes);
+    read.map_err(|error| format!("cannot be read: {error}"))?;
+    if bytes.len() > most {
+        let most = output::bytes(most as u64);
+        return Err(format!("is too long; {most} are the most"));
+    }
+    Ok(bytes.into())
+}
+
+pub(super) fn regular_file(path: &Path) -> Result<(File, Metadata), String> {
     let cannot = |error| format!("cannot be opened: {error}");
     // Before it is opened, which for a pipe that nobody writes to would never end.
     let metadata = fs::metadata(path).map_err(cannot)?;
@@ -323,18 +331,9 @@ fn read(path: &Path, most: usize) -> Result<Bytes, String> {
         return Err("is a directory; name the file".to_owned());
     }
     if !metadata.is_file() {
-        return Err("is not a regular file; copy it to a file first".to_owned());
+        return Err(
+            "is not a regular file; copy it to a file first, or pipe it into --input -".to_owned(),
+        );
     }
-    bounded(fs::File::open(path).map_err(cannot)?, most)
-}
-
-fn bounded(source: impl io::Read, most: usize) -> Result<Bytes, String> {
-    let mut bytes = Vec::new();
-    let read = source.take(most as u64 + 1).read_to_end(&mut bytes);
-    read.map_err(|error| format!("cannot be read: {error}"))?;
-    if bytes.len() > most {
-        let most = output::bytes(most as u64);
-        return Err(format!("is too long; {most} are the most"));
-    }
-    Ok(bytes.into())
+    Ok((File::open(path).map_err(cannot)?, metadata))
 }

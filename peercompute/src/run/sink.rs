@@ -207,7 +207,10 @@ fn check_target(
 }
 
 /// An empty file in `directory` for what is not complete yet. Its name does not depend on the output's, which may be as long as names get.
-fn make_part(directory: &Path, permissions: Option<Permissions>) -> io::Result<TempPath> {
+pub(super) fn make_part(
+    directory: &Path,
+    permissions: Option<Permissions>,
+) -> io::Result<TempPath> {
     let part = tempfile::Builder::new()
         .prefix(".peercompute-")
         .suffix(".part")

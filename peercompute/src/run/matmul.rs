@@ -1,0 +1,250 @@
+//! `peercompute run --op matmul A.npy B.npy`: the product of two matrices.
+
+use std::{
+    cell::RefCell,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Instant,
+};
+
+use peercompute_compute::{Matmul, MatmulError, MatmulShape, MatmulTiles};
+use peercompute_kernel::{JobResults, JobSender, NewTask, NodeKernel};
+use serde::Serialize;
+
+use super::{
+    CHUNK,
+    npy::{self, Matrix},
+    program::{Target, WorkError, check_directory, ids, is_one_of, job_failure},
+};
+use crate::{cli::RunArgs, failure::Failure, output};
+
+/// What the product is called in a directory.
+const NAME: &str = "product.npy";
+
+/// Two matrices, and into what their product is cut.
+pub(super) struct Product {
+    shape: MatmulShape,
+    a: Arc<Matrix>,
+    b: Arc<Matrix>,
+    tiles: RefCell<MatmulTiles>,
+    out: Option<PathBuf>,
+    verify: bool,
+}
+
+/// The product as programs are told of it.
+#[derive(Serialize)]
+struct ProductReport {
+    output: Option<String>,
+    rows: usize,
+    inner: usize,
+    columns: usize,
+    tasks: usize,
+    seconds: f64,
+    verified: Option<bool>,
+}
+
+impl Product {
+    /// The product that the arguments ask for, if they ask for one.
+    pub(super) fn new(args: &RunArgs, json: bool) -> Result<Option<Self>, Failure> {
+        if args.operations.iter().all(|name| name != Matmul::NAME) {
+            return Ok(None);
+        }
+        let ([_], [first, second]) = (args.operations.as_slice(), args.files.as_slice()) else {
+            return Err(Failure::usage(
+                "--op matmul takes two files, A.npy B.npy, and goes with no other --op",
+            ));
+        };
+        if args.imm.is_some() {
+            return Err(Failure::usage(
+                "--imm: matmul takes no immediate; leave it out",
+            ));
+        }
+        if json && args.out.is_none() {
+            return Err(Failure::usage(
+                "--json and task output cannot share standard output; add --out DIR",
+            ));
+        }
+        if let Some(out) = args.out.as_deref() {
+            check_directory(out)?;
+            let target = out.join(NAME);
+            if is_one_of(&target, &ids(&args.files)) {
+                return Err(Failure::usage(format!(
+                    "the product would go to {}, which is an input and would be lost; choose another --out",
+                    output::name(&target)
+                ))
+                .about(&target, "out"));
+            }
+        }
+        let (a, b) = (load(first)?, load(second)?);
+        if a.columns != b.rows {
+            return Err(Failure::usage(format!(
+                "{} has {} columns and {} has {} rows; for a product these are equal",
+                output::name(first),
+                a.columns,
+                output::name(second),
+                b.rows
+            ))
+            .about(second, "file"));
+        }
+        let shape = MatmulShape::new(a.rows, a.columns, b.columns);
+        let tiles = tiles(shape, args.chunk).map_err(Failure::usage)?;
+        Ok(Some(Self {
+            shape,
+            a: a.into(),
+            b: b.into(),
+            tiles: tiles.into(),
+            out: args.out.clone(),
+            verify: !args.no_verify,
+        }))
+    }
+
+    /// Computes and writes it.
+    pub(super) async fn run(self, node: &NodeKernel, json: bool) -> Result<(), WorkError> {
+        let tasks = self.tiles.borrow().len();
+        let begun = Instant::now();
+        if tasks > 0 {
+            let job = node.submit(Matmul.into()).map_err(Failure::run)?;
+            let (sender, results) = job.split();
+            futures::future::try_join(self.feed(sender), self.collect(results)).await?;
+        }
+        let seconds = begun.elapsed().as_secs_f64();
+        let numbers = self.tiles.into_inner().finish().map_err(Failure::run)?;
+        let product = Arc::new(Matrix {
+            rows: self.shape.rows,
+            columns: self.shape.columns,
+            numbers,
+        });
+        let verified = match self.verify {
+            true => Some(verify(self.a, self.b, product.clone()).await?),
+            false => None,
+        };
+        if verified == Some(false) {
+            return Err(Failure::run(
+                "the product is wrong: it is not the one that is computed here; some node computes wrongly",
+            )
+            .into());
+        }
+        let MatmulShape {
+            rows,
+            inner,
+            columns,
+        } = self.shape;
+        let target = Target::new(self.out.as_deref(), NAME.as_ref()).await?;
+        let write = move |file: &mut dyn io::Write| npy::write(&product, file);
+        let written = target.write_all(write).await?;
+        if json {
+            output::json(&ProductReport {
+                output: written.map(|path| output::json_name(&path).into_owned()),
+                rows,
+                inner,
+                columns,
+                tasks,
+                seconds,
+                verified,
+            })?;
+        } else if let Some(path) = written {
+            let place = output::name(&path);
+            let tasks = output::count(tasks as u64, "task");
+            let checked = if verified.is_some() { ", verified" } else { "" };
+            output::line(&format!(
+                "{place}  {rows} x {columns}  {tasks} in {seconds:.2} s{checked}"
+            ))?;
+        }
+        Ok(())
+    }
+
+    async fn feed(&self, mut sender: JobSender) -> Result<(), WorkError> {
+        let tasks = self.tiles.borrow().len();
+        for index in 0..tasks {
+            let input = self
+                .tiles
+                .borrow()
+                .input(index, &self.a.numbers, &self.b.numbers);
+            let input = input.map_err(Failure::run)?;
+            // The kernel counts tasks as tiles are counted: from 0.
+            let task = NewTask { state: None, input };
+            if sender.push(vec![task]).await.is_err() {
+                // The job's results say why it has ended.
+                return Ok(());
+            }
+        }
+        sender.finish();
+        Ok(())
+    }
+
+    async fn collect(&self, mut results: JobResults) -> Result<(), WorkError> {
+        let mut batch = Vec::new();
+        while results.next_batch(&mut batch).await.map_err(job_failure)? {
+            for outcome in batch.drain(..) {
+                let value = outcome
+                    .result
+                    .map_err(|failure| Failure::run(failure.message))?;
+                let index = usize::try_from(outcome.task.as_u64()).unwrap_or(usize::MAX);
+                let put = self.tiles.borrow_mut().put(index, &value);
+                put.map_err(Failure::run)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn load(path: &Path) -> Result<Matrix, Failure> {
+    npy::load(path).map_err(|error| {
+        Failure::usage(format!("{}: {error}", output::name(path))).about(path, "file")
+    })
+}
+
+/// Tasks of the size that was asked for, or else of the usual one, or of any if that is too small for the inner dimension.
+fn tiles(shape: MatmulShape, chunk: Option<usize>) -> Result<MatmulTiles, MatmulError> {
+    match chunk {
+        Some(chunk) => MatmulTiles::within(shape, chunk),
+        None => MatmulTiles::within(shape, CHUNK).or_else(|_| MatmulTiles::new(shape)),
+    }
+}
+
+/// The check: the whole product once more on this machine, which shares neither tiles nor code with the tasks, and has the same bits because each sum runs in the same order.
+async fn verify(a: Arc<Matrix>, b: Arc<Matrix>, product: Arc<Matrix>) -> Result<bool, WorkError> {
+    let pass = tokio::task::spawn_blocking(move || is_product(&a, &b, &product));
+    Ok(pass.await.map_err(Failure::run)?)
+}
+
+fn is_product(a: &Matrix, b: &Matrix, product: &Matrix) -> bool {
+    let mut sums = vec![0.0; b.columns];
+    (0..a.rows).all(|row| {
+        sums.fill(0.0);
+        for at in 0..a.columns {
+            let x = a.numbers[row * a.columns + at];
+            let terms = &b.numbers[at * b.columns..(at + 1) * b.columns];
+            for (sum, y) in sums.iter_mut().zip(terms) {
+                *sum += x * y;
+            }
+        }
+        let there = &product.numbers[row * b.columns..(row + 1) * b.columns];
+        let same = |(sum, there): (&f32, &f32)| {
+            sum.to_bits() == there.to_bits() || (sum.is_nan() && there.is_nan())
+        };
+        sums.iter().zip(there).all(same)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_check_finds_one_wrong_bit() {
+        let matrix = |rows, columns, numbers: &[f32]| Matrix {
+            rows,
+            columns,
+            numbers: numbers.to_vec(),
+        };
+        let a = matrix(2, 2, &[1.0, 2.0, 3.0, 4.0]);
+        let b = matrix(2, 1, &[5.0, f32::NAN]);
+        assert!(is_product(&a, &b, &matrix(2, 1, &[f32::NAN, -f32::NAN])));
+        let b = matrix(2, 1, &[5.0, 6.0]);
+        assert!(is_product(&a, &b, &matrix(2, 1, &[17.0, 39.0])));
+        let wrong = f32::from_bits(39.0_f32.to_bits() + 1);
+        assert!(!is_product(&a, &b, &matrix(2, 1, &[17.0, wrong])));
+    }
+}
