@@ -6,6 +6,7 @@ use peercompute_rt::Instant;
 
 use super::{
     crew::{Crew, Mode},
+    fair::Tally,
     outbox::deliver,
     plan::DutyCycle,
     work::{Answer, Queued},
@@ -16,6 +17,9 @@ const SLICE: Duration = Duration::from_millis(8);
 
 /// The most tasks of a slice, for clocks that stand still while tasks run.
 const SLICE_TASKS: usize = 1024;
+
+/// The one worker there is.
+const WORKER: usize = 0;
 
 /// Paces the slices.
 #[derive(Debug, Default)]
@@ -88,25 +92,29 @@ impl Crew {
         let start = self.clock.now();
         let mut now = start;
         let mut answers: Vec<Answer> = Vec::new();
+        let mut tally = Tally::default();
         while answers.len() < SLICE_TASKS && now - start < SLICE {
-            let Some((task, mut control)) = self.begin_task() else {
+            let Some((task, mut control)) = self.begin_task(&mut tally, now) else {
                 break;
             };
             let (answer, ended) = task.run(&mut control, &self.clock, now);
+            tally.add(answer.completion.run);
             answers.push(answer);
             now = ended;
         }
-        self.end_slice(now - start, answers.len() == SLICE_TASKS, now);
+        self.end_slice(tally, now - start, answers.len() == SLICE_TASKS, now);
         deliver(&mut answers, &self.counters);
         // Whoever found the pump busy has to look again.
         self.wake_clients();
     }
 
-    fn begin_task(&self) -> Option<(Queued, crate::Control)> {
+    /// The next task, after what `tally` tells.
+    fn begin_task(&self, tally: &mut Tally, now: Instant) -> Option<(Queued, crate::Control)> {
         let state = &mut *self.lock();
+        state.queue.settle(WORKER, std::mem::take(tally));
         let post = state.posts.first().and_then(Option::as_ref)?;
         let task = if state.is_on() {
-            state.queue.take(1).next()
+            state.queue.take(WORKER, 1, 1, now).next()
         } else {
             None
         }?;
@@ -114,8 +122,9 @@ impl Crew {
         Some((task, post.seat.control()))
     }
 
-    fn end_slice(&self, work: Duration, full: bool, now: Instant) {
+    fn end_slice(&self, tally: Tally, work: Duration, full: bool, now: Instant) {
         let state = &mut *self.lock();
+        state.queue.settle(WORKER, tally);
         for post in state.posts.iter().flatten() {
             post.seat.end();
         }

@@ -7,12 +7,12 @@ use std::{
 };
 
 use super::{
-    queue::{Load as _, remove},
+    fair::{Item as _, remove},
     work::Queued,
 };
 use crate::Control;
 
-/// One worker's place: what it runs, and the few tasks that it has taken to run next.
+/// One worker's place: what it runs, and the few brief tasks of one flow that it has taken to run next.
 ///
 /// The others can still cancel those tasks and, when they have nothing to do, take them away.
 #[derive(Default)]
