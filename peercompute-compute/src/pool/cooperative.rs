@@ -1,6 +1,6 @@
 //! Work without threads: done by who waits for it, in slices.
 
-use std::{future::poll_fn, task::Poll, time::Duration};
+use std::{future::poll_fn, sync::atomic::Ordering, task::Poll, time::Duration};
 
 use peercompute_rt::Instant;
 
@@ -98,7 +98,7 @@ impl Crew {
                 break;
             };
             let (answer, ended) = task.run(&mut control, &self.clock, now);
-            tally.add(answer.completion.run);
+            tally.add(1, answer.completion.run);
             answers.push(answer);
             now = ended;
         }
@@ -113,12 +113,14 @@ impl Crew {
         let state = &mut *self.lock();
         state.queue.settle(WORKER, std::mem::take(tally));
         let post = state.posts.first().and_then(Option::as_ref)?;
-        let task = if state.is_on() {
-            state.queue.take(WORKER, 1, 1, now).next()
-        } else {
-            None
-        }?;
-        post.seat.begin(&task);
+        if !state.is_on() {
+            return None;
+        }
+        let queue = &mut state.queue;
+        post.seat.fill(|shelf| queue.take(WORKER, 1, 1, now, shelf));
+        // What it has seen of the orders is what they are now, under the lock.
+        let seen = self.orders.load(Ordering::Relaxed);
+        let task = post.seat.begin_next(&self.orders, seen)?;
         Some((task, post.seat.control()))
     }
 

@@ -138,10 +138,11 @@ impl Crew {
         batch: &mut Vec<Work>,
     ) -> Result<(), SubmitError> {
         let tasks = batch.len();
-        let bytes = batch
-            .iter()
-            .map(Work::input_len)
-            .fold(0, usize::saturating_add);
+        let (mut bytes, mut alike) = (0usize, true);
+        for work in batch.iter() {
+            bytes = bytes.saturating_add(work.input_len());
+            alike &= work.priority() == batch[0].priority();
+        }
         client.reserve(tasks, bytes)?;
         let now = self.clock.now();
         let mut state = self.lock();
@@ -150,7 +151,7 @@ impl Crew {
             client.release(tasks, bytes);
             return Err(refused);
         }
-        state.accept(client, batch, now);
+        state.accept(client, batch, alike, now);
         let woken = state.call_idle();
         drop(state);
         wake(woken);
@@ -393,12 +394,17 @@ impl Crew {
 }
 
 impl State {
-    /// Puts `batch`, for which there is room, into the queue.
-    fn accept(&mut self, client: &Arc<Client>, batch: &mut Vec<Work>, now: Instant) {
+    /// Puts `batch`, for which there is room, into the queue. `alike` tells whether all of it has the same priority.
+    fn accept(&mut self, client: &Arc<Client>, batch: &mut Vec<Work>, alike: bool, now: Instant) {
         let mut batch = batch.drain(..);
         while let Some(priority) = batch.as_slice().first().map(Work::priority) {
-            let alike = batch.as_slice().iter();
-            let count = alike.take_while(|work| work.priority() == priority).count();
+            let rest = batch.as_slice();
+            let count = if alike {
+                rest.len()
+            } else {
+                let same = rest.iter().take_while(|work| work.priority() == priority);
+                same.count()
+            };
             let submitted = &mut self.submitted;
             let tasks = batch.by_ref().take(count).map(|work| {
                 *submitted += 1;

@@ -130,54 +130,35 @@ impl<T: Item> FairQueue<T> {
         waiting.extend(items.inspect(|item| *bytes += item.load()));
     }
 
-    /// Takes from the flow that is next what `worker` is to do: up to `most` tasks if they are brief, otherwise one. There are `workers`, and this one has settled what it took
-    /// before.
+    /// Takes from the flow that is next what `worker` is to do, and puts it on its `shelf`: up to `most` tasks as long as they are brief, otherwise one. There are `workers`, and this one has
+    /// settled what it took before.
     pub(super) fn take(
         &mut self,
         worker: usize,
         workers: usize,
         most: usize,
         now: Instant,
-    ) -> impl Iterator<Item = T> {
+        shelf: &mut VecDeque<T>,
+    ) {
         if self.flows.compete() && now - self.caught_up >= CATCH_UP {
             self.catch_up(now);
         }
-        self.next_flow(workers)
-            .filter(|_| most > 0)
-            .map(|key| self.take_of(key, worker, most, now))
-            .into_iter()
-            .flatten()
-    }
-
-    fn take_of(
-        &mut self,
-        key: FlowKey,
-        worker: usize,
-        most: usize,
-        now: Instant,
-    ) -> impl Iterator<Item = T> {
+        let Some(key) = self.next_flow(workers) else {
+            return;
+        };
         let estimate = self.flows.estimate(key);
         let flow = self.flows.flow_mut(key);
-        let brief = flow
-            .waiting
-            .iter()
-            .take(most)
-            .take_while(|item| item.is_brief());
-        let (briefs, bytes) = brief.fold((0, 0), |(count, bytes), item| {
-            (count + 1, bytes + item.load())
-        });
-        let (count, bytes) = match (briefs, flow.waiting.front()) {
-            (0, Some(long)) => (1, long.load()),
-            _ => (briefs, bytes),
-        };
-        let charge = estimate.saturating_mul(count as u32);
-        let stays = flow.waiting.len() > count;
+        let brief = flow.waiting.iter().take(most);
+        let brief = brief.take_while(|item| item.is_brief()).count();
+        let taken = brief.max(1).min(flow.waiting.len());
+        let bytes = &mut self.bytes;
+        let items = flow.waiting.drain(..taken);
+        shelf.extend(items.inspect(|item| *bytes -= item.load()));
         flow.workers += 1;
-        self.flows.charge(key, Duration::ZERO, charge, stays);
+        let charge = estimate.saturating_mul(taken as u32);
+        self.flows.charge(key, charge);
         self.hold(worker, key, charge, now);
-        self.len -= count;
-        self.bytes -= bytes;
-        self.flows.flow_mut(key).waiting.drain(..count)
+        self.len -= taken;
     }
 
     /// Tells what came of what `worker` took last; what it has neither done nor put back counts for nothing.
@@ -186,17 +167,10 @@ impl<T: Item> FairQueue<T> {
             return;
         };
         self.workers_at_it -= 1;
-        let key = held.flow;
-        let stays = self.flows.is_waiting(key);
-        let run = tally.charge();
-        self.flows.charge(key, held.charged, run, stays);
-        let advance = Served::virtual_time(run, self.flows.weight_with(key));
+        let (served, weight) = self.flows.settle(held.flow, held.charged, tally);
+        let advance = Served::virtual_time(tally.charge(), weight);
         self.virtual_time = self.virtual_time.plus(advance);
-        self.flows.learn(key, tally);
-        let flow = self.flows.flow_mut(key);
-        flow.workers -= 1;
-        self.peak = self.peak.max(flow.served);
-        self.flows.shrunk(key);
+        self.peak = self.peak.max(served);
         if self.workers_at_it == 0 && self.len == 0 {
             // What each had while it kept nobody waiting is held against none.
             self.virtual_time = self.virtual_time.max(self.peak);
@@ -260,7 +234,7 @@ impl<T: Item> FairQueue<T> {
 
     /// The flow to be served next: the one served least. But the last worker is not given to a flow that has all the others at long tasks, if one of its priority or a higher one
     /// waits that has none: nobody can tell when it would come free.
-    fn next_flow(&self, workers: usize) -> Option<FlowKey> {
+    fn next_flow(&mut self, workers: usize) -> Option<FlowKey> {
         let key = self.flows.next()?;
         let flow = self.flows.flow(key);
         if workers > 1 && flow.workers + 1 >= workers && flow.recent() >= LONG {
@@ -294,9 +268,8 @@ impl<T: Item> FairQueue<T> {
         for held in self.held.iter_mut().flatten() {
             let elapsed = now - held.since;
             if elapsed > held.charged {
-                let stays = self.flows.is_waiting(held.flow);
                 let late = elapsed - held.charged;
-                self.flows.charge(held.flow, Duration::ZERO, late, stays);
+                self.flows.charge(held.flow, late);
                 self.flows.flow_mut(held.flow).learn_at_least(elapsed);
                 held.charged = elapsed;
             } else {

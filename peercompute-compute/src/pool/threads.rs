@@ -109,6 +109,7 @@ impl Worker {
         let crew = &*self.crew;
         let mut control = self.seat.control();
         let mut now = crew.clock.now();
+        let (mut tasks, mut since) = (0, now);
         while let Some(task) = self.seat.begin_next(&crew.orders, seen) {
             if !outbox.is_empty() && (!task.is_brief() || outbox.is_due(now)) {
                 outbox.flush(&crew.counters);
@@ -116,16 +117,19 @@ impl Worker {
             }
             let (answer, ended) = task.run(&mut control, &crew.clock, now);
             cycle.handle_work(answer.completion.run);
-            tally.add(answer.completion.run);
+            tasks += 1;
             outbox.push(answer, ended);
             now = ended;
             if let Some(rest) = cycle.poll_rest(duty) {
                 self.seat.end();
                 outbox.flush(&crew.counters);
+                tally.add(std::mem::take(&mut tasks), now - since);
                 cycle.handle_rest(duty, self.rest(rest, seen));
                 now = crew.clock.now();
+                since = now;
             }
         }
+        tally.add(tasks, now - since);
         now
     }
 
@@ -172,15 +176,16 @@ impl Worker {
 
     /// Whether there is anything on the shelf now.
     fn fill_shelf(&self, state: &mut State, tally: &mut Tally, now: Moment) -> bool {
-        if self.seat.add(std::iter::empty()) {
+        if self.seat.fill(|_| ()) {
             return true;
         }
         state.queue.settle(self.index, std::mem::take(tally));
         let workers = state.plan.workers;
         let share = share(state.queue.len(), workers, state.idle.len());
         if share > 0 {
-            let taken = state.queue.take(self.index, workers, share, now);
-            return self.seat.add(taken);
+            return self
+                .seat
+                .fill(|shelf| state.queue.take(self.index, workers, share, now, shelf));
         }
         // Beginning with the next one, so that not everybody goes to the first.
         let (before, after) = state.posts.split_at(self.index);
@@ -193,7 +198,7 @@ impl Worker {
             return false;
         };
         state.queue.pass_on(worker, self.index, now);
-        self.seat.add(stolen.into_iter())
+        self.seat.fill(|shelf| shelf.extend(stolen))
     }
 }
 

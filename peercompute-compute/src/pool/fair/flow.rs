@@ -50,7 +50,10 @@ pub(super) struct Served(pub(super) u128);
 impl Served {
     /// How much later it is when workers have worked for `time` for flows that have this weight together.
     pub(super) fn virtual_time(time: Duration, weight: u64) -> Self {
-        Self(time.as_nanos() * u128::from(Priority::High.weight()) / u128::from(weight))
+        // Shorter numbers, which are divided faster, reach to 9 years.
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let scaled = nanos.saturating_mul(Priority::High.weight().into());
+        Self(u128::from(scaled / weight))
     }
 
     pub(super) const fn plus(self, more: Self) -> Self {
@@ -70,10 +73,14 @@ pub(in crate::pool) struct Tally {
 }
 
 impl Tally {
-    /// One more task has ended, after this long.
-    pub(in crate::pool) fn add(&mut self, run: Duration) {
-        self.tasks = self.tasks.saturating_add(1);
+    /// So many more tasks have ended, which took this long together.
+    pub(in crate::pool) fn add(&mut self, tasks: u32, run: Duration) {
+        self.tasks = self.tasks.saturating_add(tasks);
         self.run = self.run.saturating_add(run);
+    }
+
+    fn mean(self) -> Duration {
+        self.run.checked_div(self.tasks).unwrap_or_default()
     }
 
     pub(super) fn charge(self) -> Duration {
@@ -90,18 +97,15 @@ struct Recent {
 }
 
 impl Recent {
-    fn learn(&mut self, tally: Tally) {
-        let Some(mean) = tally.run.checked_div(tally.tasks) else {
-            return;
-        };
-        let new = if self.known {
-            tally.tasks.min(NEW_PART)
+    /// This many have ended, which took `mean` each.
+    fn learn(&mut self, tasks: u32, mean: Duration) {
+        if !self.known || tasks >= NEW_PART {
+            self.known |= tasks > 0;
+            self.time = if tasks > 0 { mean } else { self.time };
         } else {
-            NEW_PART
-        };
-        let old = (self.time / NEW_PART).saturating_mul(NEW_PART - new);
-        self.time = old.saturating_add((mean / NEW_PART).saturating_mul(new));
-        self.known = true;
+            let kept = self.time.saturating_mul(NEW_PART - tasks);
+            self.time = kept.saturating_add(mean.saturating_mul(tasks)) / NEW_PART;
+        }
     }
 }
 
@@ -110,6 +114,8 @@ pub(super) struct Flow<T> {
     pub(super) waiting: VecDeque<T>,
     /// Charges for what runs included.
     pub(super) served: Served,
+    /// What it had been served when it got its place in the order, which is no more than now.
+    listed: Served,
     /// The part of it that was charged ahead of time, when it was last looked at.
     pub(super) ahead: Served,
     /// The workers that have taken something of it.
@@ -124,6 +130,7 @@ impl<T> Flow<T> {
         Self {
             waiting: VecDeque::new(),
             served: Served::default(),
+            listed: Served::default(),
             ahead: Served::default(),
             workers: 0,
             recent: Recent::default(),
@@ -208,23 +215,47 @@ impl<T: Item> Flows<T> {
 
     /// The flow to be served next: within a priority the one served least, and of those of several priorities the one that will have been served least after its next task. The latter
     /// spares higher priorities to wait for many flows that each have had as little.
-    pub(super) fn next(&self) -> Option<FlowKey> {
-        let heads = self.order.iter().filter_map(BTreeSet::first);
-        let mut heads = heads.peekable();
+    pub(super) fn next(&mut self) -> Option<FlowKey> {
+        self.put_right();
+        let mut heads = self.heads().peekable();
         let first = heads.next()?;
         if heads.peek().is_none() {
-            return Some(first.flow);
+            return Some(first);
         }
-        let heads = std::iter::once(first).chain(heads);
-        let next = heads.min_by_key(|place| (self.end(place), Reverse(place.flow.priority)));
-        next.map(|place| place.flow)
+        std::iter::once(first)
+            .chain(heads)
+            .min_by_key(|&flow| (self.end(flow), Reverse(flow.priority)))
     }
 
-    /// What a flow will have been served after its next task.
-    fn end(&self, place: &Place) -> Served {
-        place
-            .served
-            .plus(place.flow.share(self.estimate(place.flow)))
+    /// Of each priority the flow that was served least, once they are put right.
+    fn heads(&self) -> impl Iterator<Item = FlowKey> {
+        let heads = self.order.iter().filter_map(BTreeSet::first);
+        heads.map(|place| place.flow)
+    }
+
+    /// Sees to it that the first one of each priority is where it belongs. The others are nowhere behind that.
+    fn put_right(&mut self) {
+        for order in &mut self.order {
+            while order.len() > 1
+                && let Some(first) = order.pop_first()
+            {
+                let flow = self
+                    .all
+                    .get_mut(&first.flow)
+                    .expect("flows in use are kept");
+                let right = flow.listed == flow.served;
+                flow.listed = flow.served;
+                order.insert(place(first.flow, flow));
+                if right {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// What a waiting flow will have been served after its next task.
+    fn end(&self, key: FlowKey) -> Served {
+        self.flow(key).served.plus(key.share(self.estimate(key)))
     }
 
     /// How long the next task of a waiting flow is expected to take.
@@ -239,12 +270,6 @@ impl<T: Item> Flows<T> {
         flow.estimate(brief, usual)
     }
 
-    /// Tasks of a flow have ended.
-    pub(super) fn learn(&mut self, key: FlowKey, tally: Tally) {
-        self.recent.learn(tally);
-        self.flow_mut(key).recent.learn(tally);
-    }
-
     /// Another waiting flow of the same or a higher priority that has no worker, if there is one among the first few.
     pub(super) fn other_without_worker(&self, key: FlowKey) -> Option<FlowKey> {
         let orders = PRIORITIES.iter().zip(&self.order).rev();
@@ -256,26 +281,16 @@ impl<T: Item> Flows<T> {
     }
 
     /// What the flow that was served least of those that wait has had, charges included, and what will have had at most who is next of its priority.
-    pub(super) fn span(&self) -> Option<(Served, Served)> {
-        let heads = || self.order.iter().filter_map(BTreeSet::first);
-        let least = heads().map(|place| place.served).min()?;
-        let most = heads().map(|place| self.end(place)).max()?;
+    pub(super) fn span(&mut self) -> Option<(Served, Served)> {
+        self.put_right();
+        let least = self.heads().map(|flow| self.flow(flow).served).min()?;
+        let most = self.heads().map(|flow| self.end(flow)).max()?;
         Some((least, most))
     }
 
     /// Whether several flows wait.
     pub(super) fn compete(&self) -> bool {
         self.order.iter().map(BTreeSet::len).sum::<usize>() > 1
-    }
-
-    /// The weights of those that wait and of this one.
-    pub(super) fn weight_with(&self, key: FlowKey) -> u64 {
-        let own = if self.is_waiting(key) {
-            0
-        } else {
-            u64::from(key.priority.weight())
-        };
-        self.weight + own
     }
 
     pub(super) fn is_waiting(&self, key: FlowKey) -> bool {
@@ -309,6 +324,7 @@ impl<T: Item> Flows<T> {
         let flow = self.all.entry(key).or_insert_with(|| Flow::new(turn));
         self.idle.remove(&(flow.served, key));
         flow.served = start(flow);
+        flow.listed = flow.served;
         flow.turn = turn;
         if flow.waiting.capacity() < count.min(self.spare.capacity()) {
             std::mem::swap(&mut flow.waiting, &mut self.spare);
@@ -317,29 +333,67 @@ impl<T: Item> Flows<T> {
         self.insert(place);
     }
 
-    /// Changes what a flow counts as served: gives back `less` and charges `more`. `stays` tells whether something still waits in it.
-    pub(super) fn charge(&mut self, key: FlowKey, less: Duration, more: Duration, stays: bool) {
+    /// Charges a flow for something more, and looks whether anything still waits in it.
+    pub(super) fn charge(&mut self, key: FlowKey, charge: Duration) {
         let flow = self.all.get_mut(&key).expect("flows in use are kept");
-        let before = place(key, flow);
-        flow.served = flow.served.minus(key.share(less)).plus(key.share(more));
-        let after = place(key, flow);
-        self.remove(&before);
-        if stays {
-            self.insert(after);
+        // Its place is put right when it comes first.
+        flow.served = flow.served.plus(key.share(charge));
+        if flow.waiting.is_empty() {
+            let place = place(key, flow);
+            self.remove(&place);
         }
     }
 
-    /// Something was taken out of a flow; it may not wait any more, and be idle.
-    pub(super) fn shrunk(&mut self, key: FlowKey) {
+    /// A worker at a flow has done what `tally` tells, for which the flow was charged already. Gives what the flow has had now, and the weights of the flows that wait and of this one
+    /// together.
+    pub(super) fn settle(
+        &mut self,
+        key: FlowKey,
+        charged: Duration,
+        tally: Tally,
+    ) -> (Served, u64) {
+        let mean = tally.mean();
+        self.recent.learn(tally.tasks, mean);
         let flow = self.all.get_mut(&key).expect("flows in use are kept");
+        flow.served = flow.served.minus(key.share(charged));
+        flow.served = flow.served.plus(key.share(tally.charge()));
+        flow.recent.learn(tally.tasks, mean);
+        flow.workers -= 1;
+        let served = flow.served;
+        if !flow.waiting.is_empty() {
+            if served < flow.listed {
+                let before = place(key, flow);
+                flow.listed = served;
+                let after = place(key, flow);
+                self.remove(&before);
+                self.insert(after);
+            }
+            return (served, self.weight);
+        }
+        if flow.workers == 0 {
+            self.rest(key);
+        }
+        let own = u64::from(key.priority.weight());
+        (served, self.weight + own)
+    }
+
+    /// Something was taken out of a waiting flow for good.
+    pub(super) fn shrunk(&mut self, key: FlowKey) {
+        let flow = self.flow(key);
         if !flow.waiting.is_empty() {
             return;
         }
-        let before = place(key, flow);
-        if flow.workers > 0 {
-            self.remove(&before);
-            return;
+        let place = place(key, flow);
+        let idle = flow.workers == 0;
+        self.remove(&place);
+        if idle {
+            self.rest(key);
         }
+    }
+
+    /// A flow has become idle. It is remembered, as long as there are not too many.
+    fn rest(&mut self, key: FlowKey) {
+        let flow = self.all.get_mut(&key).expect("flows in use are kept");
         flow.ahead = Served::default();
         if flow.waiting.capacity() > IDLE_TASKS {
             let memory = std::mem::take(&mut flow.waiting);
@@ -347,8 +401,7 @@ impl<T: Item> Flows<T> {
                 self.spare = memory;
             }
         }
-        self.idle.insert((before.served, key));
-        self.remove(&before);
+        self.idle.insert((flow.served, key));
         if self.idle.len() > IDLE_FLOWS
             && let Some((_, least)) = self.idle.pop_first()
         {
@@ -376,7 +429,7 @@ impl<T: Item> Flows<T> {
 
 fn place<T>(flow_key: FlowKey, flow: &Flow<T>) -> Place {
     Place {
-        served: flow.served,
+        served: flow.listed,
         turn: flow.turn,
         flow: flow_key,
     }
