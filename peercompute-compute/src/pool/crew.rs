@@ -144,14 +144,13 @@ impl Crew {
             alike &= work.priority() == batch[0].priority();
         }
         client.reserve(tasks, bytes)?;
-        let now = self.clock.now();
         let mut state = self.lock();
         if let Err(refused) = self.check_room(&state, tasks, bytes) {
             drop(state);
             client.release(tasks, bytes);
             return Err(refused);
         }
-        state.accept(client, batch, alike, now);
+        state.accept(client, batch, alike, &self.clock);
         let woken = state.call_idle();
         drop(state);
         wake(woken);
@@ -395,7 +394,13 @@ impl Crew {
 
 impl State {
     /// Puts `batch`, for which there is room, into the queue. `alike` tells whether all of it has the same priority.
-    fn accept(&mut self, client: &Arc<Client>, batch: &mut Vec<Work>, alike: bool, now: Instant) {
+    fn accept(
+        &mut self,
+        client: &Arc<Client>,
+        batch: &mut Vec<Work>,
+        alike: bool,
+        clock: &Runtime,
+    ) {
         let mut batch = batch.drain(..);
         while let Some(priority) = batch.as_slice().first().map(Work::priority) {
             let rest = batch.as_slice();
@@ -416,7 +421,7 @@ impl State {
             });
             let client = client.id;
             self.queue
-                .push_all(FlowKey { client, priority }, tasks, now);
+                .push_all(FlowKey { client, priority }, tasks, || clock.now());
         }
     }
 

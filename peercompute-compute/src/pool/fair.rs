@@ -35,7 +35,8 @@ pub(super) trait Item {
 }
 
 /// The waiting work. Its bounds count all flows together, and so there are at most as many waiting flows as tasks; beyond those it knows one flow for each worker and a bounded number of
-/// idle ones. To pick one takes logarithmic time in their number, and a look at each worker once in a millisecond.
+/// idle ones. To pick one takes logarithmic time in their number, over many picks, and a look at each worker once in a millisecond and when a flow begins to wait. Nothing is allocated for a
+/// task once the memory of its flow is there.
 #[derive(Debug)]
 pub(super) struct FairQueue<T> {
     flows: Flows<T>,
@@ -113,12 +114,12 @@ impl<T: Item> FairQueue<T> {
         Ok(())
     }
 
-    /// Adds `items` behind the others of their flow. The caller has checked the room.
+    /// Adds `items` behind the others of their flow. The caller has checked the room. `now` is seldom asked.
     pub(super) fn push_all(
         &mut self,
         flow: FlowKey,
         items: impl ExactSizeIterator<Item = T>,
-        now: Instant,
+        now: impl FnOnce() -> Instant,
     ) {
         if items.len() == 0 {
             return;
@@ -140,7 +141,7 @@ impl<T: Item> FairQueue<T> {
         now: Instant,
         shelf: &mut VecDeque<T>,
     ) {
-        if self.flows.compete() && now - self.caught_up >= CATCH_UP {
+        if self.flows.waiting() > 1 && now - self.caught_up >= CATCH_UP {
             self.catch_up(now);
         }
         let Some(key) = self.next_flow(workers) else {
@@ -155,8 +156,12 @@ impl<T: Item> FairQueue<T> {
         let items = flow.waiting.drain(..taken);
         shelf.extend(items.inspect(|item| *bytes -= item.load()));
         flow.workers += 1;
+        let left = flow.waiting.len();
         let charge = estimate.saturating_mul(taken as u32);
         self.flows.charge(key, charge);
+        if left == 0 {
+            self.flows.leave(key);
+        }
         self.hold(worker, key, charge, now);
         self.len -= taken;
     }
@@ -195,7 +200,7 @@ impl<T: Item> FairQueue<T> {
         let count = items.len();
         self.len += count;
         self.bytes += items.iter().map(Item::load).sum::<usize>();
-        self.enter(key, count, now);
+        self.enter(key, count, || now);
         let waiting = &mut self.flows.flow_mut(key).waiting;
         for item in items.into_iter().rev() {
             waiting.push_front(item);
@@ -213,10 +218,10 @@ impl<T: Item> FairQueue<T> {
         let mut removed = Vec::new();
         for key in self.flows.of_client(client) {
             let of_flow = remove(&mut self.flows.flow_mut(key).waiting, &mut unwanted);
-            if !of_flow.is_empty() {
-                self.flows.shrunk(key);
-                removed.extend(of_flow);
+            if !of_flow.is_empty() && !self.flows.is_waiting(key) {
+                self.flows.leave(key);
             }
+            removed.extend(of_flow);
         }
         self.len -= removed.len();
         self.bytes -= removed.iter().map(Item::load).sum::<usize>();
@@ -280,7 +285,7 @@ impl<T: Item> FairQueue<T> {
     }
 
     /// Has a flow wait that is about to get `count` tasks.
-    fn enter(&mut self, key: FlowKey, count: usize, now: Instant) {
+    fn enter(&mut self, key: FlowKey, count: usize, now: impl FnOnce() -> Instant) {
         if self.flows.is_waiting(key) {
             return;
         }
@@ -294,9 +299,12 @@ impl<T: Item> FairQueue<T> {
 
     /// What a flow that begins to wait now counts as served: about as much as those that wait, without what they were charged ahead of time. It is no less than any of them, and as
     /// time passes no less than the one that has waited longest will have had after its next task: however many new flows of a high priority come, it has its turn.
-    fn start(&mut self, now: Instant) -> Served {
+    fn start(&mut self, now: impl FnOnce() -> Instant) -> Served {
         if self.workers_at_it > 0 {
-            self.catch_up(now);
+            self.catch_up(now());
+        }
+        if self.flows.waiting() == 0 {
+            return self.virtual_time;
         }
         if let Some((least, most)) = self.flows.span() {
             let at_work = self.held.iter().flatten().map(|held| held.flow);

@@ -22,7 +22,7 @@ const RESERVE_LOOK: usize = 16;
 /// The part of what is new in a flow's recent run time: one of this many.
 const NEW_PART: u32 = 4;
 
-/// How many flows in which nothing waits or runs are remembered. Of more, those are forgotten first that have had least.
+/// How many flows in which nothing waits or runs are remembered. Of more, the one is forgotten that has been known longest.
 pub(super) const IDLE_FLOWS: usize = 256;
 
 /// How many tasks the memory of a remembered flow may be for.
@@ -50,9 +50,7 @@ pub(super) struct Served(pub(super) u128);
 impl Served {
     /// How much later it is when workers have worked for `time` for flows that have this weight together.
     pub(super) fn virtual_time(time: Duration, weight: u64) -> Self {
-        // Shorter numbers, which are divided faster, reach to 9 years.
-        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        let scaled = nanos.saturating_mul(Priority::High.weight().into());
+        let scaled = nanos(time).saturating_mul(Priority::High.weight().into());
         Self(u128::from(scaled / weight))
     }
 
@@ -63,6 +61,11 @@ impl Served {
     pub(super) const fn minus(self, less: Self) -> Self {
         Self(self.0.saturating_sub(less.0))
     }
+}
+
+/// As a number that is divided fast. It reaches far beyond the age of any pool.
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// What a worker has done since it last told: how many tasks ended, and how long they ran.
@@ -79,8 +82,9 @@ impl Tally {
         self.run = self.run.saturating_add(run);
     }
 
-    fn mean(self) -> Duration {
-        self.run.checked_div(self.tasks).unwrap_or_default()
+    /// The nanoseconds of each.
+    fn mean(self) -> u64 {
+        nanos(self.run) / u64::from(self.tasks.max(1))
     }
 
     pub(super) fn charge(self) -> Duration {
@@ -89,23 +93,37 @@ impl Tally {
 }
 
 /// How long tasks have taken of late.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Recent {
-    time: Duration,
+    nanos: u64,
     /// Whether one has ended.
     known: bool,
 }
 
 impl Recent {
-    /// This many have ended, which took `mean` each.
-    fn learn(&mut self, tasks: u32, mean: Duration) {
-        if !self.known || tasks >= NEW_PART {
-            self.known |= tasks > 0;
-            self.time = if tasks > 0 { mean } else { self.time };
-        } else {
-            let kept = self.time.saturating_mul(NEW_PART - tasks);
-            self.time = kept.saturating_add(mean.saturating_mul(tasks)) / NEW_PART;
+    const fn new() -> Self {
+        Self {
+            nanos: 0,
+            known: false,
         }
+    }
+
+    /// So many have ended, which took `mean` nanoseconds each.
+    fn learn(&mut self, tasks: u32, mean: u64) {
+        if tasks == 0 {
+            return;
+        }
+        self.nanos = if self.known && tasks < NEW_PART {
+            let kept = self.nanos / u64::from(NEW_PART) * u64::from(NEW_PART - tasks);
+            kept + mean / u64::from(NEW_PART) * u64::from(tasks)
+        } else {
+            mean
+        };
+        self.known = true;
+    }
+
+    const fn time(self) -> Duration {
+        Duration::from_nanos(self.nanos)
     }
 }
 
@@ -114,27 +132,28 @@ pub(super) struct Flow<T> {
     pub(super) waiting: VecDeque<T>,
     /// Charges for what runs included.
     pub(super) served: Served,
-    /// What it had been served when it got its place in the order, which is no more than now.
-    listed: Served,
+    /// Its place in the order, if it has one, which it may have while nothing waits and which may be too far in front, but never too far behind.
+    place: Option<Place>,
+    /// Whether it is among the remembered ones.
+    remembered: bool,
     /// The part of it that was charged ahead of time, when it was last looked at.
     pub(super) ahead: Served,
     /// The workers that have taken something of it.
     pub(super) workers: usize,
     /// How long its tasks have taken of late.
     recent: Recent,
-    turn: u64,
 }
 
 impl<T> Flow<T> {
-    fn new(turn: u64) -> Self {
+    const fn new() -> Self {
         Self {
             waiting: VecDeque::new(),
-            served: Served::default(),
-            listed: Served::default(),
-            ahead: Served::default(),
+            served: Served(0),
+            place: None,
+            remembered: false,
+            ahead: Served(0),
             workers: 0,
-            recent: Recent::default(),
-            turn,
+            recent: Recent::new(),
         }
     }
 
@@ -142,22 +161,22 @@ impl<T> Flow<T> {
     /// so that tasks without an end do not get many places before they are found out.
     fn estimate(&self, brief: bool, usual: Duration) -> Duration {
         if self.recent.known {
-            return self.recent.time.max(MIN_CHARGE);
+            return self.recent.time().max(MIN_CHARGE);
         }
         let least = if brief { MIN_CHARGE } else { usual };
         let doublings = self.workers.min(MAX_DOUBLINGS) as u32;
-        let guess = self.recent.time.max(least);
+        let guess = self.recent.time().max(least);
         guess.saturating_mul(1 << doublings)
     }
 
     /// How long its tasks have taken of late, or have been at it.
     pub(super) fn recent(&self) -> Duration {
-        self.recent.time
+        self.recent.time()
     }
 
     /// One of its tasks has run this long and has not ended.
     pub(super) fn learn_at_least(&mut self, elapsed: Duration) {
-        self.recent.time = self.recent.time.max(elapsed);
+        self.recent.nanos = self.recent.nanos.max(nanos(elapsed));
     }
 }
 
@@ -172,16 +191,18 @@ struct Place {
 /// In their order, which is that of their places in an array.
 const PRIORITIES: [Priority; 3] = [Priority::Low, Priority::Normal, Priority::High];
 
-/// All flows. One is either waiting, which is in `order`, or only at work, or idle.
+/// All flows. One is either waiting, or only at work, or idle.
 #[derive(Debug)]
 pub(super) struct Flows<T> {
     all: BTreeMap<FlowKey, Flow<T>>,
-    /// The waiting ones of each priority.
+    /// The waiting ones of each priority, and some others that are left out when they come first, so that a flow with one task at a time does not come and go.
     order: [BTreeSet<Place>; 3],
-    /// The weights of the waiting ones together.
+    /// How many wait.
+    waiting: usize,
+    /// Their weights together.
     weight: u64,
-    /// The remembered ones, at most [`IDLE_FLOWS`].
-    idle: BTreeSet<(Served, FlowKey)>,
+    /// All idle ones, and some that are so no more; at most [`IDLE_FLOWS`].
+    idle: VecDeque<FlowKey>,
     /// The memory of a flow that needed much, for the next one that does.
     spare: VecDeque<T>,
     /// How long the tasks of all flows have taken.
@@ -194,13 +215,11 @@ impl<T: Item> Flows<T> {
         Self {
             all: BTreeMap::new(),
             order: [const { BTreeSet::new() }; 3],
+            waiting: 0,
             weight: 0,
-            idle: BTreeSet::new(),
+            idle: VecDeque::new(),
             spare: VecDeque::new(),
-            recent: Recent {
-                time: Duration::ZERO,
-                known: false,
-            },
+            recent: Recent::new(),
             turns: 0,
         }
     }
@@ -233,22 +252,24 @@ impl<T: Item> Flows<T> {
         heads.map(|place| place.flow)
     }
 
-    /// Sees to it that the first one of each priority is where it belongs. The others are nowhere behind that.
+    /// Sees to it that the first one of each priority waits and is where it belongs. The others belong no further in front than they are.
     fn put_right(&mut self) {
         for order in &mut self.order {
-            while order.len() > 1
-                && let Some(first) = order.pop_first()
-            {
+            while let Some(&first) = order.first() {
                 let flow = self
                     .all
                     .get_mut(&first.flow)
-                    .expect("flows in use are kept");
-                let right = flow.listed == flow.served;
-                flow.listed = flow.served;
-                order.insert(place(first.flow, flow));
-                if right {
+                    .expect("flows with a place are kept");
+                let waits = !flow.waiting.is_empty();
+                if waits && (first.served == flow.served || order.len() == 1) {
                     break;
                 }
+                order.pop_first();
+                flow.place = waits.then_some(Place {
+                    served: flow.served,
+                    ..first
+                });
+                order.extend(flow.place);
             }
         }
     }
@@ -263,7 +284,7 @@ impl<T: Item> Flows<T> {
         let flow = self.flow(key);
         let brief = flow.waiting.front().is_some_and(Item::is_brief);
         let usual = if self.recent.known {
-            self.recent.time.max(MIN_CHARGE)
+            self.recent.time().max(MIN_CHARGE)
         } else {
             FIRST_CHARGE
         };
@@ -277,7 +298,7 @@ impl<T: Item> Flows<T> {
             .take_while(|(priority, _)| **priority >= key.priority)
             .flat_map(|(_, order)| order.iter().take(RESERVE_LOOK))
             .map(|place| place.flow)
-            .find(|&other| other != key && self.flow(other).workers == 0)
+            .find(|&other| other != key && self.is_waiting(other) && self.flow(other).workers == 0)
     }
 
     /// What the flow that was served least of those that wait has had, charges included, and what will have had at most who is next of its priority.
@@ -288,9 +309,9 @@ impl<T: Item> Flows<T> {
         Some((least, most))
     }
 
-    /// Whether several flows wait.
-    pub(super) fn compete(&self) -> bool {
-        self.order.iter().map(BTreeSet::len).sum::<usize>() > 1
+    /// How many flows wait.
+    pub(super) const fn waiting(&self) -> usize {
+        self.waiting
     }
 
     pub(super) fn is_waiting(&self, key: FlowKey) -> bool {
@@ -319,28 +340,40 @@ impl<T: Item> Flows<T> {
         count: usize,
         start: impl FnOnce(&Flow<T>) -> Served,
     ) {
-        self.turns += 1;
-        let turn = self.turns;
-        let flow = self.all.entry(key).or_insert_with(|| Flow::new(turn));
-        self.idle.remove(&(flow.served, key));
+        let flow = self.all.entry(key).or_insert_with(Flow::new);
         flow.served = start(flow);
-        flow.listed = flow.served;
-        flow.turn = turn;
         if flow.waiting.capacity() < count.min(self.spare.capacity()) {
             std::mem::swap(&mut flow.waiting, &mut self.spare);
         }
-        let place = place(key, flow);
-        self.insert(place);
+        let order = &mut self.order[key.priority as usize];
+        if flow.place.is_none_or(|place| place.served > flow.served) {
+            if let Some(place) = flow.place {
+                order.remove(&place);
+            }
+            self.turns += 1;
+            flow.place = Some(Place {
+                served: flow.served,
+                turn: self.turns,
+                flow: key,
+            });
+            order.extend(flow.place);
+        }
+        self.waiting += 1;
+        self.weight += u64::from(key.priority.weight());
     }
 
-    /// Charges a flow for something more, and looks whether anything still waits in it.
+    /// Charges a flow for what was taken from it or for what it took longer. Its place is put right when it comes first.
     pub(super) fn charge(&mut self, key: FlowKey, charge: Duration) {
-        let flow = self.all.get_mut(&key).expect("flows in use are kept");
-        // Its place is put right when it comes first.
+        let flow = self.flow_mut(key);
         flow.served = flow.served.plus(key.share(charge));
-        if flow.waiting.is_empty() {
-            let place = place(key, flow);
-            self.remove(&place);
+    }
+
+    /// Nothing waits any more in a flow that waited.
+    pub(super) fn leave(&mut self, key: FlowKey) {
+        self.waiting -= 1;
+        self.weight -= u64::from(key.priority.weight());
+        if self.flow(key).workers == 0 {
+            self.rest(key);
         }
     }
 
@@ -361,12 +394,11 @@ impl<T: Item> Flows<T> {
         flow.workers -= 1;
         let served = flow.served;
         if !flow.waiting.is_empty() {
-            if served < flow.listed {
-                let before = place(key, flow);
-                flow.listed = served;
-                let after = place(key, flow);
-                self.remove(&before);
-                self.insert(after);
+            if let Some(place) = flow.place.filter(|place| served < place.served) {
+                let order = &mut self.order[key.priority as usize];
+                order.remove(&place);
+                flow.place = Some(Place { served, ..place });
+                order.extend(flow.place);
             }
             return (served, self.weight);
         }
@@ -375,20 +407,6 @@ impl<T: Item> Flows<T> {
         }
         let own = u64::from(key.priority.weight());
         (served, self.weight + own)
-    }
-
-    /// Something was taken out of a waiting flow for good.
-    pub(super) fn shrunk(&mut self, key: FlowKey) {
-        let flow = self.flow(key);
-        if !flow.waiting.is_empty() {
-            return;
-        }
-        let place = place(key, flow);
-        let idle = flow.workers == 0;
-        self.remove(&place);
-        if idle {
-            self.rest(key);
-        }
     }
 
     /// A flow has become idle. It is remembered, as long as there are not too many.
@@ -401,36 +419,29 @@ impl<T: Item> Flows<T> {
                 self.spare = memory;
             }
         }
-        self.idle.insert((flow.served, key));
+        if std::mem::replace(&mut flow.remembered, true) {
+            return;
+        }
+        self.idle.push_back(key);
         if self.idle.len() > IDLE_FLOWS
-            && let Some((_, least)) = self.idle.pop_first()
+            && let Some(oldest) = self.idle.pop_front()
         {
-            self.all.remove(&least);
+            let flow = self.flow_mut(oldest);
+            flow.remembered = false;
+            if flow.waiting.is_empty() && flow.workers == 0 {
+                self.forget(oldest);
+            }
         }
     }
 
-    fn insert(&mut self, place: Place) {
-        if self.order[place.flow.priority as usize].insert(place) {
-            self.weight += u64::from(place.flow.priority.weight());
-        }
-    }
-
-    fn remove(&mut self, place: &Place) {
-        if self.order[place.flow.priority as usize].remove(place) {
-            self.weight -= u64::from(place.flow.priority.weight());
+    fn forget(&mut self, key: FlowKey) {
+        if let Some(place) = self.all.remove(&key).and_then(|flow| flow.place) {
+            self.order[key.priority as usize].remove(&place);
         }
     }
 
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.all.len()
-    }
-}
-
-fn place<T>(flow_key: FlowKey, flow: &Flow<T>) -> Place {
-    Place {
-        served: flow.listed,
-        turn: flow.turn,
-        flow: flow_key,
     }
 }
