@@ -49,8 +49,6 @@ pub(super) struct FairQueue<T> {
     max_bytes: usize,
     /// The virtual time: what a flow has had that was always served by its weight. Where those start that begin to wait, within the bounds that the others set.
     virtual_time: Served,
-    /// The most that any flow has had.
-    peak: Served,
     caught_up: Instant,
 }
 
@@ -80,7 +78,6 @@ impl<T: Item> FairQueue<T> {
             max_items,
             max_bytes,
             virtual_time: Served(0),
-            peak: Served(0),
             caught_up: Instant::from_start(Duration::ZERO),
         }
     }
@@ -172,14 +169,9 @@ impl<T: Item> FairQueue<T> {
             return;
         };
         self.workers_at_it -= 1;
-        let (served, weight) = self.flows.settle(held.flow, held.charged, tally);
+        let weight = self.flows.settle(held.flow, held.charged, tally);
         let advance = Served::virtual_time(tally.charge(), weight);
         self.virtual_time = self.virtual_time.plus(advance);
-        self.peak = self.peak.max(served);
-        if self.workers_at_it == 0 && self.len == 0 {
-            // What each had while it kept nobody waiting is held against none.
-            self.virtual_time = self.virtual_time.max(self.peak);
-        }
     }
 
     /// `thief`, who has settled, has taken some of what `worker` had taken.

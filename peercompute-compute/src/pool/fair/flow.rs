@@ -377,14 +377,8 @@ impl<T: Item> Flows<T> {
         }
     }
 
-    /// A worker at a flow has done what `tally` tells, for which the flow was charged already. Gives what the flow has had now, and the weights of the flows that wait and of this one
-    /// together.
-    pub(super) fn settle(
-        &mut self,
-        key: FlowKey,
-        charged: Duration,
-        tally: Tally,
-    ) -> (Served, u64) {
+    /// A worker at a flow has done what `tally` tells, for which the flow was charged already. Gives the weights of the flows that wait and of this one together.
+    pub(super) fn settle(&mut self, key: FlowKey, charged: Duration, tally: Tally) -> u64 {
         let mean = tally.mean();
         self.recent.learn(tally.tasks, mean);
         let flow = self.all.get_mut(&key).expect("flows in use are kept");
@@ -392,21 +386,20 @@ impl<T: Item> Flows<T> {
         flow.served = flow.served.plus(key.share(tally.charge()));
         flow.recent.learn(tally.tasks, mean);
         flow.workers -= 1;
-        let served = flow.served;
         if !flow.waiting.is_empty() {
+            let served = flow.served;
             if let Some(place) = flow.place.filter(|place| served < place.served) {
                 let order = &mut self.order[key.priority as usize];
                 order.remove(&place);
                 flow.place = Some(Place { served, ..place });
                 order.extend(flow.place);
             }
-            return (served, self.weight);
+            return self.weight;
         }
         if flow.workers == 0 {
             self.rest(key);
         }
-        let own = u64::from(key.priority.weight());
-        (served, self.weight + own)
+        self.weight + u64::from(key.priority.weight())
     }
 
     /// A flow has become idle. It is remembered, as long as there are not too many.

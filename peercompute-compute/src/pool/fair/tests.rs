@@ -454,16 +454,72 @@ fn the_last_worker_is_kept_from_a_flow_that_has_the_others_at_long_tasks() {
     const MINUTE: u64 = 60_000_000;
     let mut machine = Machine::new(2);
     let (long, short) = (normal(1), normal(2));
-    machine.push(short, 2_000_000);
+    machine.meet([(long, 20_000), (short, 1000)]);
     machine.push(long, 1000);
-    while machine.now < MINUTE - 1 {
-        machine.step(|flow| if flow == long { MINUTE } else { 777 });
-        // Nobody knows at first how long they take.
-        if machine.now > 20_000 {
-            assert!(machine.at_work(long) <= 1, "at {}", machine.now);
-        }
+    machine.push(short, 100_000);
+    // After 20 milliseconds both will have had as much, and none of the long ones has ended.
+    let start = machine.now;
+    while machine.now < start + MINUTE - 1 {
+        machine.step(|flow| if flow == long { MINUTE } else { 1000 });
+        assert!(machine.at_work(long) <= 1, "at {}", machine.now - start);
     }
     assert_eq!(machine.at_work(long), 1);
+}
+
+#[test]
+fn what_runs_is_not_held_against_those_who_come_while_it_does() {
+    const SECOND: u64 = 1_000_000;
+    let mut machine = Machine::new(4);
+    let (busy, late) = (normal(1), normal(2));
+    machine.meet([(busy, SECOND), (late, SECOND)]);
+    machine.push(busy, 100);
+    while machine.at_work(busy) < 4 {
+        machine.step(|_| SECOND);
+    }
+    machine.push(late, 100);
+    machine.begun.clear();
+    while machine.begun.len() < 4 {
+        machine.step(|_| SECOND);
+    }
+    // It catches up on the four that ran, but for the last worker.
+    assert_eq!(machine.begun[..3], [late; 3]);
+    assert_eq!(machine.begun[3], busy);
+}
+
+#[test]
+fn a_flow_whose_tasks_take_less_than_before_is_back_in_its_turn_at_once() {
+    let mut machine = Machine::new(2);
+    let (one, other) = (normal(1), normal(2));
+    machine.meet([(one, 1_000_000), (other, 1000)]);
+    machine.push(one, 200);
+    machine.push(other, 200);
+    for _ in 0..100 {
+        machine.step(|_| 1000);
+    }
+    let of_one = machine.begun.iter().filter(|&&flow| flow == one).count();
+    assert!((45..=55).contains(&of_one), "{of_one} of 100");
+}
+
+#[test]
+fn what_a_flow_had_before_is_forgotten_beyond_a_bound() {
+    let mut machine = Machine::new(1);
+    let (low, high) = (flow(1, Priority::Low), flow(2, Priority::High));
+    machine.meet([(high, 1_000_000), (low, 1_000_000)]);
+    machine.push(low, 1);
+    // A minute, which counts as much as 64 of the other.
+    machine.step(|_| 60_000_000);
+    machine.push(high, 10_000);
+    machine.step(|_| 1_000_000);
+    machine.push(low, 1);
+    machine.begun.clear();
+    while !machine.begun.contains(&low) {
+        machine.step(|_| 1_000_000);
+    }
+    let bound = 64 * MEMORY.as_secs() as usize;
+    // Its own next task counts, too, of which it is not known that it is shorter.
+    let next = 64 * 16;
+    let waited = machine.begun.len();
+    assert!((bound..=bound + next + 64).contains(&waited), "{waited}");
 }
 
 #[test]
