@@ -30,10 +30,6 @@ mod seat;
 mod stats;
 #[cfg(not(target_arch = "wasm32"))]
 mod threads;
-#[cfg_attr(
-    target_arch = "wasm32",
-    expect(dead_code, reason = "only threads use all of it")
-)]
 mod work;
 
 use std::{fmt, sync::Arc};

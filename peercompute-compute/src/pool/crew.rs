@@ -8,7 +8,7 @@ use std::{
     thread::{JoinHandle, Thread},
 };
 
-use peercompute_rt::{Instant, Runtime};
+use peercompute_rt::Runtime;
 
 use super::{
     Bound, Full, PoolConfig, PoolStats, SubmitError, Throttle, Work,
@@ -327,7 +327,7 @@ impl Crew {
         mut state: MutexGuard<'_, State>,
         index: usize,
         tally: super::fair::Tally,
-        now: Instant,
+        now: peercompute_rt::Instant,
     ) {
         state.idle.retain(|&idle| idle != index);
         if let Some(post) = state.posts.get_mut(index).and_then(Option::take) {
