@@ -5,7 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use divan::{Bencher, counter::ItemsCount};
 use futures::executor::block_on;
-use peercompute_compute::{Completions, Operation, Pool, PoolClient, PoolConfig, Program, Work};
+use peercompute_compute::{
+    Completions, Control, Operation, Pool, PoolClient, PoolConfig, Program, TaskError, TaskInput,
+    Work,
+};
 use peercompute_rt::Runtime;
 
 fn main() {
@@ -114,6 +117,34 @@ fn throughput_of_a_window(bencher: Bencher<'_, '_>, workers: usize) {
                 done.clear();
             }
         });
+}
+
+/// Tasks that do nothing and are not known to be brief, as many in all however many clients submit them.
+#[divan::bench(args = [1, 16, 256], sample_count = 100, sample_size = 1)]
+fn throughput_of_clients(bencher: Bencher<'_, '_>, clients: usize) {
+    struct Unknown;
+    impl Program for Unknown {
+        fn run(&self, _: TaskInput, _: &Control) -> Result<Bytes, TaskError> {
+            Ok(Bytes::new())
+        }
+    }
+    let pool = pool(1);
+    let mut clients: Vec<_> = (0..clients).map(|_| pool.client()).collect();
+    let count = BATCH / clients.len();
+    let unknown: Arc<dyn Program> = Arc::new(Unknown);
+    let mut batch = Vec::new();
+    bencher.counter(ItemsCount::new(BATCH)).bench_local(|| {
+        for (client, _) in &clients {
+            batch.extend((0..count as u64).map(|t| Work::new(t, unknown.clone(), Bytes::new())));
+            client.submit(&mut batch).expect("there is room");
+        }
+        for (_, completions) in &mut clients {
+            let mut done = Vec::with_capacity(count);
+            while done.len() < count {
+                block_on(completions.next_batch(&mut done));
+            }
+        }
+    });
 }
 
 /// `crc32c` of chunks of 1 MiB, a window of them always under way.

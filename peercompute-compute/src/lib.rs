@@ -40,8 +40,8 @@ pub use peercompute_gpu::{
 };
 pub use pool::{
     Bound, CLIENT_BYTES, CLIENT_TASKS, Completion, Completions, Full, MAX_WORKERS, Pool,
-    PoolClient, PoolConfig, PoolStats, QUEUE_BYTES, QUEUE_TASKS, Room, SpawnError, SubmitError,
-    Throttle, ThrottleError, Work, worker_limit,
+    PoolClient, PoolConfig, PoolStats, Priority, QUEUE_BYTES, QUEUE_TASKS, Room, SpawnError,
+    SubmitError, Throttle, ThrottleError, Work, worker_limit,
 };
 #[cfg(not(target_arch = "wasm32"))]
 pub use profile::{GpuProfile, Profile, SCORE_TIME, Scores};

@@ -10,17 +10,18 @@ mod crew;
     target_arch = "wasm32",
     expect(dead_code, reason = "only threads use all of it")
 )]
+mod fair;
+#[cfg_attr(
+    target_arch = "wasm32",
+    expect(dead_code, reason = "only threads use all of it")
+)]
 mod outbox;
 #[cfg_attr(
     target_arch = "wasm32",
     expect(dead_code, reason = "only threads use all of it")
 )]
 mod plan;
-#[cfg_attr(
-    target_arch = "wasm32",
-    expect(dead_code, reason = "only threads use all of it")
-)]
-mod queue;
+mod priority;
 #[cfg_attr(
     target_arch = "wasm32",
     expect(dead_code, reason = "only threads use all of it")
@@ -29,10 +30,6 @@ mod seat;
 mod stats;
 #[cfg(not(target_arch = "wasm32"))]
 mod threads;
-#[cfg_attr(
-    target_arch = "wasm32",
-    expect(dead_code, reason = "only threads use all of it")
-)]
 mod work;
 
 use std::{fmt, sync::Arc};
@@ -44,6 +41,7 @@ pub use config::{
     CLIENT_BYTES, CLIENT_TASKS, PoolConfig, QUEUE_BYTES, QUEUE_TASKS, Throttle, ThrottleError,
 };
 pub use plan::{MAX_WORKERS, worker_limit};
+pub use priority::Priority;
 pub use stats::PoolStats;
 pub use work::{Completion, Work};
 
@@ -51,7 +49,13 @@ use crew::Crew;
 
 /// Runs tasks: natively on threads of its own named `peercompute-worker-N`, in a browser between the turns of the event loop.
 ///
-/// Work comes in through [`Pool::client`] and is started in the order in which it came. Each task that was accepted is answered exactly once, with a result or an error, unless it was [recalled](PoolClient::recall).
+/// Work comes in through [`Pool::client`]. Each task that was accepted is answered exactly once, with a result or an error, unless it was [recalled](PoolClient::recall).
+///
+/// The tasks of one client at one [`Priority`] are a flow and are started in the order in which they were submitted. Of several flows that wait, that one is next whose tasks have had
+/// the least of the workers' time for its [weight](Priority::weight), tasks that run included. A client that comes late, however much the others have waiting, is thus next or nearly so when a worker
+/// comes free, and no flow waits for ever. A running task is not interrupted for another; while several flows wait, one with long tasks is not given the last worker where one of its
+/// priority or a higher one has none.
+///
 /// With L the [`worker_limit`] of its cores and a throttle t, it has no workers at t = 0 and max(1, ⌊L × t⌋) otherwise; where L × t is less than 1 that one worker rests for the
 /// remaining part of its time.
 ///

@@ -56,20 +56,16 @@ impl PoolClient {
     /// Cancels the task of this tag (or those, if there are several): one that waits is answered at once, one that runs is told to stop and answered when it does, with its
     /// result if it had it by then. Nothing happens if there is none.
     pub fn cancel(&self, tag: u64) {
-        let id = self.client.id;
-        self.crew
-            .cancel(|task| task.client == id && task.tag == tag);
+        self.crew.cancel(self.client.id, |task| task == tag);
     }
 
-    /// Cancels the tasks of all these tags, in one pass over what waits.
+    /// Cancels the tasks of all these tags, in one pass over what waits of this client.
     pub fn cancel_many(&self, tags: &[u64]) {
-        let id = self.client.id;
         let tags: HashSet<u64> = tags.iter().copied().collect();
-        self.crew
-            .cancel(|task| task.client == id && tags.contains(&task.tag));
+        self.crew.cancel(self.client.id, |tag| tags.contains(&tag));
     }
 
-    /// Takes back everything of this client that has not begun, in order; no completion tells of it. What runs goes on to its end.
+    /// Takes back everything of this client that has not begun, in the order in which it was submitted; no completion tells of it. What runs goes on to its end.
     pub fn recall(&self) -> Vec<Work> {
         self.crew.recall(&self.client)
     }

@@ -71,7 +71,7 @@ impl PoolConfig {
         Self { throttle, ..self }
     }
 
-    /// Sets how many tasks of all clients may wait (default [`QUEUE_TASKS`]); beyond it submissions are refused as [`Full`](crate::Full). A waiting task takes about 150 bytes
+    /// Sets how many tasks of all clients may wait (default [`QUEUE_TASKS`]); beyond it submissions are refused as [`Full`](crate::Full). A waiting task takes about 160 bytes
     /// besides its input.
     #[must_use]
     pub fn with_queue_tasks(self, tasks: usize) -> Self {

@@ -1,11 +1,12 @@
 //! Work without threads: done by who waits for it, in slices.
 
-use std::{future::poll_fn, task::Poll, time::Duration};
+use std::{future::poll_fn, sync::atomic::Ordering, task::Poll, time::Duration};
 
 use peercompute_rt::Instant;
 
 use super::{
     crew::{Crew, Mode},
+    fair::Tally,
     outbox::deliver,
     plan::DutyCycle,
     work::{Answer, Queued},
@@ -16,6 +17,9 @@ const SLICE: Duration = Duration::from_millis(8);
 
 /// The most tasks of a slice, for clocks that stand still while tasks run.
 const SLICE_TASKS: usize = 1024;
+
+/// The one worker there is.
+const WORKER: usize = 0;
 
 /// Paces the slices.
 #[derive(Debug, Default)]
@@ -88,34 +92,41 @@ impl Crew {
         let start = self.clock.now();
         let mut now = start;
         let mut answers: Vec<Answer> = Vec::new();
+        let mut tally = Tally::default();
         while answers.len() < SLICE_TASKS && now - start < SLICE {
-            let Some((task, mut control)) = self.begin_task() else {
+            let Some((task, mut control)) = self.begin_task(&mut tally, now) else {
                 break;
             };
             let (answer, ended) = task.run(&mut control, &self.clock, now);
+            tally.add(1, answer.completion.run);
             answers.push(answer);
             now = ended;
         }
-        self.end_slice(now - start, answers.len() == SLICE_TASKS, now);
+        self.end_slice(tally, now - start, answers.len() == SLICE_TASKS, now);
         deliver(&mut answers, &self.counters);
         // Whoever found the pump busy has to look again.
         self.wake_clients();
     }
 
-    fn begin_task(&self) -> Option<(Queued, crate::Control)> {
+    /// The next task, after what `tally` tells.
+    fn begin_task(&self, tally: &mut Tally, now: Instant) -> Option<(Queued, crate::Control)> {
         let state = &mut *self.lock();
+        state.queue.settle(WORKER, std::mem::take(tally));
         let post = state.posts.first().and_then(Option::as_ref)?;
-        let task = if state.is_on() {
-            state.queue.take(1).next()
-        } else {
-            None
-        }?;
-        post.seat.begin(&task);
+        if !state.is_on() {
+            return None;
+        }
+        let queue = &mut state.queue;
+        post.seat.fill(|shelf| queue.take(WORKER, 1, 1, now, shelf));
+        // What it has seen of the orders is what they are now, under the lock.
+        let seen = self.orders.load(Ordering::Relaxed);
+        let task = post.seat.begin_next(&self.orders, seen)?;
         Some((task, post.seat.control()))
     }
 
-    fn end_slice(&self, work: Duration, full: bool, now: Instant) {
+    fn end_slice(&self, tally: Tally, work: Duration, full: bool, now: Instant) {
         let state = &mut *self.lock();
+        state.queue.settle(WORKER, tally);
         for post in state.posts.iter().flatten() {
             post.seat.end();
         }

@@ -14,9 +14,9 @@ use super::{
     Bound, Full, PoolConfig, PoolStats, SubmitError, Throttle, Work,
     client::Client,
     cooperative::Pump,
+    fair::{Excess, FairQueue, FlowKey},
     outbox::deliver,
     plan::Plan,
-    queue::{Excess, Queue},
     seat::{Seat, TaskName},
     stats::Counters,
     work::Queued,
@@ -50,7 +50,7 @@ pub(super) enum Mode {
 }
 
 pub(super) struct State {
-    pub(super) queue: Queue<Queued>,
+    pub(super) queue: FairQueue<Queued>,
     pub(super) plan: Plan,
     pub(super) paused: bool,
     pub(super) stopped: bool,
@@ -62,6 +62,8 @@ pub(super) struct State {
     /// Threads that are about to end or have ended, at most one for each change of the throttle and post.
     pub(super) gone: Vec<JoinHandle<()>>,
     throttle: Throttle,
+    /// How many tasks were submitted so far.
+    submitted: u64,
     clients: Vec<Weak<Client>>,
     stop_wakers: Vec<Waker>,
 }
@@ -79,7 +81,7 @@ impl Crew {
             thread: None,
         };
         let state = State {
-            queue: Queue::new(config.queue_tasks, config.queue_bytes),
+            queue: FairQueue::new(config.queue_tasks, config.queue_bytes),
             plan: Plan::new(config.cores, config.throttle),
             paused: false,
             stopped: false,
@@ -92,6 +94,7 @@ impl Crew {
             idle: Vec::new(),
             gone: Vec::new(),
             throttle: config.throttle,
+            submitted: 0,
             clients: Vec::new(),
             stop_wakers: Vec::new(),
         };
@@ -135,10 +138,11 @@ impl Crew {
         batch: &mut Vec<Work>,
     ) -> Result<(), SubmitError> {
         let tasks = batch.len();
-        let bytes = batch
-            .iter()
-            .map(Work::input_len)
-            .fold(0, usize::saturating_add);
+        let (mut bytes, mut alike) = (0usize, true);
+        for work in batch.iter() {
+            bytes = bytes.saturating_add(work.input_len());
+            alike &= work.priority() == batch[0].priority();
+        }
         client.reserve(tasks, bytes)?;
         let mut state = self.lock();
         if let Err(refused) = self.check_room(&state, tasks, bytes) {
@@ -146,10 +150,7 @@ impl Crew {
             client.release(tasks, bytes);
             return Err(refused);
         }
-        state.queue.push_all(batch.drain(..).map(|work| Queued {
-            work,
-            client: client.clone(),
-        }));
+        state.accept(client, batch, alike, &self.clock);
         let woken = state.call_idle();
         drop(state);
         wake(woken);
@@ -193,9 +194,11 @@ impl Crew {
         self.lock().queue.room()
     }
 
-    pub(super) fn cancel(&self, mut unwanted: impl FnMut(TaskName) -> bool) {
+    /// Cancels the tasks of `client` whose tag `unwanted` picks.
+    pub(super) fn cancel(&self, client: u64, mut unwanted: impl FnMut(u64) -> bool) {
+        let mut unwanted = |task: TaskName| task.client == client && unwanted(task.tag);
         let mut state = self.lock();
-        let mut cancelled = state.queue.remove(|task| unwanted(task.name()));
+        let mut cancelled = state.queue.remove(client, |task| unwanted(task.name()));
         for post in state.posts.iter().flatten() {
             post.seat.cancel(&mut unwanted, &mut cancelled);
         }
@@ -204,20 +207,20 @@ impl Crew {
     }
 
     pub(super) fn cancel_client(&self, client: u64) {
-        self.cancel(|task| task.client == client);
+        self.cancel(client, |_| true);
     }
 
     /// Takes back what waits of a client, and leaves what runs.
     pub(super) fn recall(&self, client: &Client) -> Vec<Work> {
         let mut state = self.lock();
         let mut recalled = Vec::new();
-        // What the workers have taken to run next came before what waits in the queue.
         for post in state.posts.iter().flatten() {
             post.seat
                 .recall(|task| task.client == client.id, &mut recalled);
         }
-        recalled.extend(state.queue.remove(|task| task.name().client == client.id));
+        recalled.extend(state.queue.remove(client.id, |_| true));
         drop(state);
+        recalled.sort_unstable_by_key(|task| task.number);
         let recalled: Vec<_> = recalled.into_iter().map(|task| task.work).collect();
         let bytes = recalled.iter().map(Work::input_len).sum();
         client.release(recalled.len(), bytes);
@@ -269,7 +272,7 @@ impl Crew {
         }
         state.stopped = true;
         self.change_orders();
-        let mut cancelled = state.queue.remove(|_| true);
+        let mut cancelled = state.queue.clear();
         for post in state.posts.iter().flatten() {
             post.seat.cancel(|_| true, &mut cancelled);
         }
@@ -318,12 +321,18 @@ impl Crew {
         }
     }
 
-    /// Empties the post of a worker that ends, and has others do what is on its shelf.
+    /// Empties the post of a worker that ends, after what `tally` tells, and has others do what is on its shelf.
     #[cfg(not(target_arch = "wasm32"))]
-    pub(super) fn leave(mut state: MutexGuard<'_, State>, index: usize) {
+    pub(super) fn leave(
+        mut state: MutexGuard<'_, State>,
+        index: usize,
+        tally: super::fair::Tally,
+        now: peercompute_rt::Instant,
+    ) {
         state.idle.retain(|&idle| idle != index);
         if let Some(post) = state.posts.get_mut(index).and_then(Option::take) {
-            state.queue.put_back(post.seat.clear().into_iter());
+            state.queue.put_back(post.seat.clear(), now);
+            state.queue.settle(index, tally);
             state.gone.extend(post.thread);
         }
         let woken = state.call_idle();
@@ -384,6 +393,38 @@ impl Crew {
 }
 
 impl State {
+    /// Puts `batch`, for which there is room, into the queue. `alike` tells whether all of it has the same priority.
+    fn accept(
+        &mut self,
+        client: &Arc<Client>,
+        batch: &mut Vec<Work>,
+        alike: bool,
+        clock: &Runtime,
+    ) {
+        let mut batch = batch.drain(..);
+        while let Some(priority) = batch.as_slice().first().map(Work::priority) {
+            let rest = batch.as_slice();
+            let count = if alike {
+                rest.len()
+            } else {
+                let same = rest.iter().take_while(|work| work.priority() == priority);
+                same.count()
+            };
+            let submitted = &mut self.submitted;
+            let tasks = batch.by_ref().take(count).map(|work| {
+                *submitted += 1;
+                Queued {
+                    work,
+                    client: client.clone(),
+                    number: *submitted,
+                }
+            });
+            let client = client.id;
+            self.queue
+                .push_all(FlowKey { client, priority }, tasks, || clock.now());
+        }
+    }
+
     /// Whether a task may begin now.
     pub(super) fn is_on(&self) -> bool {
         !self.paused && !self.stopped && self.plan.workers > 0

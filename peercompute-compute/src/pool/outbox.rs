@@ -76,6 +76,7 @@ mod tests {
         Queued {
             work: Work::new(tag, noop, Bytes::new()),
             client: client.clone(),
+            number: tag,
         }
         .cancelled()
     }

@@ -10,7 +10,7 @@ pub const MAX_WORKERS: usize = 1024;
 /// A machine with more cores than this leaves two to others instead of one.
 const MANY_CORES: usize = 8;
 
-/// The most tasks that a worker takes at a time.
+/// The most brief tasks that a worker takes at a time.
 const MAX_SHARE: usize = 32;
 
 /// Rests shorter than this are saved up: the operating system cannot time shorter ones well.
@@ -110,8 +110,8 @@ impl DutyCycle {
     }
 }
 
-/// How many of `queued` tasks a worker takes at a time: a fair share of what there is, so that the lock is not taken for each, and only one while another worker has nothing
-/// to do.
+/// How many of `queued` tasks a worker takes at a time, if they are brief: a fair share of what there is, so that the lock is not taken for each, and only one while another worker
+/// has nothing to do.
 pub(super) fn share(queued: usize, workers: usize, idle: usize) -> usize {
     match idle {
         0 => queued.div_ceil(workers.max(1)).min(MAX_SHARE),

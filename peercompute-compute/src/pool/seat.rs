@@ -7,12 +7,12 @@ use std::{
 };
 
 use super::{
-    queue::{Load as _, remove},
+    fair::{Item as _, remove},
     work::Queued,
 };
 use crate::Control;
 
-/// One worker's place: what it runs, and the few tasks that it has taken to run next.
+/// One worker's place: what it runs, and the few brief tasks of one flow that it has taken to run next.
 ///
 /// The others can still cancel those tasks and, when they have nothing to do, take them away.
 #[derive(Default)]
@@ -63,20 +63,17 @@ impl Seat {
         Some(next)
     }
 
-    /// Begins `task`, which was never on the shelf.
-    pub(super) fn begin(&self, task: &Queued) {
-        self.lock().begin(task, &self.cancelled);
-    }
-
     /// Ends the task that ran.
     pub(super) fn end(&self) {
         self.lock().running = None;
     }
 
-    /// Puts `tasks` behind those on the shelf and tells whether it now has any.
-    pub(super) fn add(&self, tasks: impl Iterator<Item = Queued>) -> bool {
+    /// Has `fill` put tasks on the shelf if it is empty, and tells whether it now has any.
+    pub(super) fn fill(&self, fill: impl FnOnce(&mut VecDeque<Queued>)) -> bool {
         let mut shelf = self.lock();
-        shelf.next.extend(tasks);
+        if shelf.next.is_empty() {
+            fill(&mut shelf.next);
+        }
         !shelf.next.is_empty()
     }
 

@@ -1,15 +1,17 @@
 //! Workers on threads of their own.
 
 use std::{
-    collections::VecDeque,
     sync::{Arc, atomic::Ordering},
     thread,
     time::{Duration, Instant},
 };
 
+use peercompute_rt::Instant as Moment;
+
 use super::{
     SpawnError,
     crew::{Crew, Post, State, wake},
+    fair::{Item as _, Tally},
     outbox::Outbox,
     plan::{Duty, DutyCycle, share},
     seat::Seat,
@@ -74,17 +76,20 @@ impl Worker {
     fn work(self) {
         let mut outbox = Outbox::default();
         let mut cycle = DutyCycle::default();
+        let mut tally = Tally::default();
+        let mut now = self.crew.clock.now();
         loop {
-            match self.take_orders() {
+            match self.take_orders(&mut tally, now) {
                 Orders::Work { seen, duty } => {
-                    self.run_shelf(seen, duty, &mut cycle, &mut outbox);
+                    now = self.run_shelf(seen, duty, &mut cycle, &mut outbox, &mut tally);
                 }
                 Orders::Wait => {
                     outbox.flush(&self.crew.counters);
                     let since = self.crew.clock.now();
                     thread::park();
                     let duty = self.crew.lock().plan.duty;
-                    cycle.handle_rest(duty, self.crew.clock.now() - since);
+                    now = self.crew.clock.now();
+                    cycle.handle_rest(duty, now - since);
                 }
                 Orders::Leave => break,
             }
@@ -92,11 +97,19 @@ impl Worker {
         outbox.flush(&self.crew.counters);
     }
 
-    /// Runs what is on the shelf and what others do not take from it.
-    fn run_shelf(&self, seen: u64, duty: Duty, cycle: &mut DutyCycle, outbox: &mut Outbox) {
+    /// Runs what is on the shelf and what others do not take from it, and tells when that was done.
+    fn run_shelf(
+        &self,
+        seen: u64,
+        duty: Duty,
+        cycle: &mut DutyCycle,
+        outbox: &mut Outbox,
+        tally: &mut Tally,
+    ) -> Moment {
         let crew = &*self.crew;
         let mut control = self.seat.control();
         let mut now = crew.clock.now();
+        let (mut tasks, mut since) = (0, now);
         while let Some(task) = self.seat.begin_next(&crew.orders, seen) {
             if !outbox.is_empty() && (!task.is_brief() || outbox.is_due(now)) {
                 outbox.flush(&crew.counters);
@@ -104,15 +117,20 @@ impl Worker {
             }
             let (answer, ended) = task.run(&mut control, &crew.clock, now);
             cycle.handle_work(answer.completion.run);
+            tasks += 1;
             outbox.push(answer, ended);
             now = ended;
             if let Some(rest) = cycle.poll_rest(duty) {
                 self.seat.end();
                 outbox.flush(&crew.counters);
+                tally.add(std::mem::take(&mut tasks), now - since);
                 cycle.handle_rest(duty, self.rest(rest, seen));
                 now = crew.clock.now();
+                since = now;
             }
         }
+        tally.add(tasks, now - since);
+        now
     }
 
     /// Rests for `rest`, shorter if the orders change, and tells how long it was.
@@ -128,24 +146,24 @@ impl Worker {
         }
     }
 
-    /// What to do next. Fills the shelf: from the queue, or else from another worker's shelf.
-    fn take_orders(&self) -> Orders {
+    /// What to do next, after what `tally` tells. Fills the shelf: from the queue, or else from another worker's shelf.
+    fn take_orders(&self, tally: &mut Tally, now: Moment) -> Orders {
         let mut state = self.crew.lock();
         // After a wake-up for no reason it is still there.
         state.idle.retain(|&idle| idle != self.index);
         // Read under the lock under which they change.
         let seen = self.crew.orders.load(Ordering::Relaxed);
         if state.stopped || self.index >= state.plan.workers {
-            Crew::leave(state, self.index);
+            Crew::leave(state, self.index, std::mem::take(tally), now);
             return Orders::Leave;
         }
         if state.paused {
-            let shelved = self.seat.clear();
-            state.queue.put_back(shelved.into_iter());
+            state.queue.put_back(self.seat.clear(), now);
+            state.queue.settle(self.index, std::mem::take(tally));
             state.idle.push(self.index);
             return Orders::Wait;
         }
-        if !self.fill_shelf(&mut state) {
+        if !self.fill_shelf(&mut state, tally, now) {
             state.idle.push(self.index);
             return Orders::Wait;
         }
@@ -157,24 +175,30 @@ impl Worker {
     }
 
     /// Whether there is anything on the shelf now.
-    fn fill_shelf(&self, state: &mut State) -> bool {
-        if self.seat.add(std::iter::empty()) {
+    fn fill_shelf(&self, state: &mut State, tally: &mut Tally, now: Moment) -> bool {
+        if self.seat.fill(|_| ()) {
             return true;
         }
-        let share = share(state.queue.len(), state.plan.workers, state.idle.len());
+        state.queue.settle(self.index, std::mem::take(tally));
+        let workers = state.plan.workers;
+        let share = share(state.queue.len(), workers, state.idle.len());
         if share > 0 {
-            return self.seat.add(state.queue.take(share));
+            return self
+                .seat
+                .fill(|shelf| state.queue.take(self.index, workers, share, now, shelf));
         }
         // Beginning with the next one, so that not everybody goes to the first.
         let (before, after) = state.posts.split_at(self.index);
-        let stolen = after
-            .iter()
-            .chain(before)
-            .flatten()
-            .map(|post| post.seat.steal())
-            .find(|stolen| !stolen.is_empty())
-            .unwrap_or_else(VecDeque::new);
-        self.seat.add(stolen.into_iter())
+        let stolen = (self.index..)
+            .zip(after)
+            .chain((0..).zip(before))
+            .filter_map(|(worker, post)| Some((worker, post.as_ref()?.seat.steal())))
+            .find(|(_, stolen)| !stolen.is_empty());
+        let Some((worker, stolen)) = stolen else {
+            return false;
+        };
+        state.queue.pass_on(worker, self.index, now);
+        self.seat.fill(|shelf| shelf.extend(stolen))
     }
 }
 
@@ -182,7 +206,8 @@ impl Drop for Worker {
     fn drop(&mut self) {
         // Tasks cannot get here by panicking, but a waker of the application can; the post must not be held by nobody.
         if thread::panicking() {
-            Crew::leave(self.crew.lock(), self.index);
+            let now = self.crew.clock.now();
+            Crew::leave(self.crew.lock(), self.index, Tally::default(), now);
         }
     }
 }

@@ -8,7 +8,11 @@ use std::{
 use bytes::Bytes;
 use peercompute_rt::{Instant, Runtime};
 
-use super::{client::Client, queue::Load};
+use super::{
+    Priority,
+    client::Client,
+    fair::{FlowKey, Item},
+};
 use crate::{Control, Limits, Program, TaskError, TaskInput, text::cut};
 
 /// One task for a pool.
@@ -18,12 +22,13 @@ pub struct Work {
     program: Arc<dyn Program>,
     input: TaskInput,
     limits: Limits,
+    priority: Priority,
     /// What [`Program::is_brief`] says; asked on the submitter's thread, where its panic is the submitter's.
     brief: bool,
 }
 
 impl Work {
-    /// `program` on `input`, without limits. The `tag` names the task to its client, which chooses it freely; the [`Completion`] repeats it.
+    /// `program` on `input`, without limits, of normal priority. The `tag` names the task to its client, which chooses it freely; the [`Completion`] repeats it.
     pub fn new(tag: u64, program: Arc<dyn Program>, input: impl Into<TaskInput>) -> Self {
         let input = input.into();
         let brief = program.is_brief(&input);
@@ -32,6 +37,7 @@ impl Work {
             program,
             input,
             limits: Limits::none(),
+            priority: Priority::default(),
             brief,
         }
     }
@@ -42,9 +48,20 @@ impl Work {
         Self { limits, ..self }
     }
 
+    /// The same at this priority. Order is kept among tasks of the same client and priority only.
+    #[must_use]
+    pub fn with_priority(self, priority: Priority) -> Self {
+        Self { priority, ..self }
+    }
+
     /// The name that its client gave it.
     pub const fn tag(&self) -> u64 {
         self.tag
+    }
+
+    /// How much its client wants it.
+    pub const fn priority(&self) -> Priority {
+        self.priority
     }
 
     /// The length of its input in bytes, which is what it takes of the bounds in bytes.
@@ -60,6 +77,7 @@ impl std::fmt::Debug for Work {
             .field("state", &self.input.state)
             .field("bytes", &self.input.bytes.len())
             .field("limits", &self.limits)
+            .field("priority", &self.priority)
             .finish_non_exhaustive()
     }
 }
@@ -80,11 +98,28 @@ pub struct Completion {
 pub(super) struct Queued {
     pub(super) work: Work,
     pub(super) client: Arc<Client>,
+    /// Which one it was of all that were submitted to the pool.
+    pub(super) number: u64,
 }
 
-impl Load for Queued {
+impl Item for Queued {
     fn load(&self) -> usize {
         self.work.input_len()
+    }
+
+    fn is_brief(&self) -> bool {
+        self.work.brief
+    }
+
+    fn flow(&self) -> FlowKey {
+        FlowKey {
+            client: self.client.id,
+            priority: self.work.priority,
+        }
+    }
+
+    fn number(&self) -> u64 {
+        self.number
     }
 }
 
@@ -97,10 +132,6 @@ pub(super) struct Answer {
 }
 
 impl Queued {
-    pub(super) fn is_brief(&self) -> bool {
-        self.work.brief
-    }
-
     /// Runs the task, whose program may do what it likes short of aborting the process, and tells when it ended.
     pub(super) fn run(
         self,
@@ -116,9 +147,11 @@ impl Queued {
                     program,
                     input,
                     limits,
+                    priority: _,
                     brief: _,
                 },
             client,
+            number: _,
         } = self;
         control.start(limits, clock, now);
         let result = run_program(program, input, control);

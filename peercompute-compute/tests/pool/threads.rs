@@ -32,13 +32,13 @@ fn pool(workers: usize) -> Pool {
 }
 
 /// A program that says when it starts and waits until it is let go.
-struct Gate {
+pub(crate) struct Gate {
     program: Arc<dyn Program>,
     started: Receiver<()>,
     go: SyncSender<()>,
 }
 
-fn gate() -> Gate {
+pub(crate) fn gate() -> Gate {
     let (started_in, started) = sync_channel(1024);
     let (go, go_out) = sync_channel(1024);
     let go_out = Mutex::new(go_out);
@@ -59,15 +59,15 @@ fn gate() -> Gate {
 }
 
 impl Gate {
-    fn work(&self, tag: u64) -> Work {
+    pub(crate) fn work(&self, tag: u64) -> Work {
         Work::new(tag, self.program.clone(), Bytes::new())
     }
 
-    fn wait(&self) {
+    pub(crate) fn wait(&self) {
         self.started.recv().expect("the task starts");
     }
 
-    fn open(&self) {
+    pub(crate) fn open(&self) {
         self.go.send(()).expect("the task waits");
     }
 }
