@@ -10,8 +10,8 @@ use std::{
 
 use futures::future::select_all;
 use peercompute_compute::{
-    Completion, Completions, Executors, Limits, Pool, PoolClient, PoolConfig, PoolStats, Program,
-    SpawnError, TaskError, TaskInput, Throttle, Work,
+    Completion, Completions, Executors, Limits, Pool, PoolClient, PoolConfig, PoolStats, Priority,
+    Program, SpawnError, TaskError, TaskInput, Throttle, Work,
 };
 use peercompute_net::PeerId;
 use peercompute_proto::v1::{Capabilities, StreamBinding, TaskSpec};
@@ -482,7 +482,9 @@ impl Session {
             };
             room.bytes = room.bytes.saturating_sub(input.len());
             let input = TaskInput::new(input).with_state(start);
-            let work = Work::new(ticket.as_u64(), program.clone(), input).with_limits(*limits);
+            let work = Work::new(ticket.as_u64(), program.clone(), input)
+                .with_limits(*limits)
+                .with_priority(priority(self.submitter.is_none()));
             state.batch.push(work);
         }
         if !state.batch.is_empty() && self.client.submit(&mut state.batch).is_err() {
@@ -491,6 +493,15 @@ impl Session {
         } else {
             state.stalled = state.batch.len() == room.tasks || room.bytes == 0;
         }
+    }
+}
+
+/// A node's own tasks go before those of others.
+pub(crate) const fn priority(own: bool) -> Priority {
+    if own {
+        Priority::High
+    } else {
+        Priority::Normal
     }
 }
 

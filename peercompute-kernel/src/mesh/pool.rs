@@ -6,7 +6,7 @@ use peercompute_compute::{Completion, TaskInput, Work};
 use peercompute_swarm::{Failure, FailureReason, FlowAssignment, Ticket};
 
 use super::{Mesh, State};
-use crate::serve::failure;
+use crate::serve::{failure, priority};
 
 /// How often a mesh that found the pool full looks again.
 pub(super) const RETRY: Duration = Duration::from_millis(5);
@@ -78,7 +78,10 @@ impl State {
             };
             room.bytes = room.bytes.saturating_sub(input.len());
             let input = TaskInput::new(input).with_state(start);
-            let work = Work::new(ticket.as_u64(), program.clone(), input).with_limits(*limits);
+            let own = self.jobs.contains_key(&job);
+            let work = Work::new(ticket.as_u64(), program.clone(), input)
+                .with_limits(*limits)
+                .with_priority(priority(own));
             self.batch.push(work);
         }
         let full = !self.batch.is_empty() && client.submit(&mut self.batch).is_err();
