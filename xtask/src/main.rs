@@ -4,6 +4,7 @@
     reason = "what these commands print is what they are for"
 )]
 
+mod blas;
 mod boundary;
 mod checks;
 mod context;
@@ -15,6 +16,7 @@ mod oracle;
 mod package;
 mod process;
 mod program;
+mod python;
 mod suite;
 mod summary;
 mod tools;
@@ -70,6 +72,8 @@ enum Command {
     PlanOverlay(oracle::PlanArgs),
     /// Measure the kernels on the graphics card.
     GpuBench(gpu::BenchArgs),
+    /// Measure products of matrices on the processor beside OpenBLAS.
+    BlasBench(blas::BenchArgs),
     /// Ask the RustSec database about the locked dependencies.
     Advisories,
 }
@@ -100,6 +104,7 @@ fn dispatch(context: &Context, command: Command) -> Result<ExitCode> {
         Command::BenchOracle(arguments) => return oracle::bench(context, &arguments),
         Command::PlanOverlay(arguments) => return oracle::plan(context, &arguments),
         Command::GpuBench(arguments) => gpu::bench(context, &arguments)?,
+        Command::BlasBench(arguments) => blas::bench(context, &arguments)?,
         Command::Advisories => checks::advisories(context)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -39,7 +39,7 @@ const DRIVERS: [&str; 3] = [
 ];
 
 /// How long a package client may take to fetch; one without a network waits longer.
-const FETCH_LIMIT: Duration = Duration::from_secs(10 * 60);
+pub(crate) const FETCH_LIMIT: Duration = Duration::from_secs(10 * 60);
 
 /// How long the build of one tool may take.
 const BUILD_LIMIT: Duration = Duration::from_secs(40 * 60);

@@ -3,10 +3,9 @@
 use std::{
     num::NonZeroU64,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
 use super::{
@@ -15,8 +14,8 @@ use super::{
 };
 use crate::{
     context::Context,
-    process::{run, run_watching, run_within, succeeds},
-    tools::from_debian,
+    process::{run, run_watching},
+    python,
 };
 
 /// What the planner imports, in the versions that it was written with.
@@ -28,47 +27,9 @@ const PLANNER_FILE: &str = "oracle/planner.py";
 /// What checks it.
 const CHECK_FILE: &str = "oracle/check_planner.py";
 
-/// How long packages may take to come.
-const FETCH_LIMIT: Duration = Duration::from_secs(10 * 60);
-
 /// The Python that has the packages; what is missing is installed.
 pub(super) fn python(context: &Context) -> Result<PathBuf> {
-    let folder = context.tools().join(environment());
-    let python = folder.join("bin/python");
-    let works = || {
-        let imports = ["-c", "import highspy, numpy, scipy"];
-        succeeds(context.command(&python).args(imports))
-    };
-    if works() {
-        return Ok(python);
-    }
-    let make = || {
-        let mut venv = context.command("python3");
-        venv.args(["-m", "venv", "--clear"]).arg(&folder);
-        run_within(&mut venv, FETCH_LIMIT)
-    };
-    if make().is_err() {
-        from_debian(context, &["python3", "python3-venv"])?;
-        make()?;
-    }
-    let mut install = context.command(&python);
-    let pip = ["-m", "pip", "install", "--quiet", "--only-binary", ":all:"];
-    install.args(pip).args(PACKAGES);
-    run_within(&mut install, FETCH_LIMIT).context("the planner's packages cannot be installed")?;
-    if works() {
-        Ok(python)
-    } else {
-        bail!(
-            "{}: its packages are installed, but cannot be imported",
-            python.display()
-        )
-    }
-}
-
-/// The folder of these versions.
-fn environment() -> String {
-    let versions = PACKAGES.map(|package| package.replace("==", "-"));
-    format!("planner-{}", versions.join("-"))
+    python::python(context, "planner", &PACKAGES, "highspy, numpy, scipy")
 }
 
 /// Checks the planner where the best links can be found without it.
