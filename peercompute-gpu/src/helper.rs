@@ -18,15 +18,17 @@
 //! ```
 
 mod child;
+mod config;
 mod frame;
 mod parent;
 
 pub use child::run_if_asked;
+pub use config::{HelperProgram, START_LIMIT, SandboxConfig, SandboxError};
 pub use frame::{
     Choice, Frame, FrameError, MAX_ENTRY, MAX_FRAME, MAX_INPUT, MAX_MESSAGE, MAX_OUTPUT,
     MAX_UNIFORMS, Request,
 };
-pub use parent::{HelperProgram, START_LIMIT, Sandbox, SandboxConfig, SandboxError};
+pub use parent::Sandbox;
 
 /// Set for a helper process.
 const ASKED: &str = "PEERCOMPUTE_GPU_HELPER";
