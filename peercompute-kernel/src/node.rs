@@ -157,6 +157,8 @@ impl NodeKernel {
         let net = Arc::new(NetworkManager::start(runtime, transport, config).await?);
         let mut state = self.state();
         state.net = Some(net.clone());
+        // What was learnt of the machine in the meantime.
+        net.set_capabilities(self.workshop.capabilities());
         self.programs.set_network(Some(net.clone()));
         let keep_machine = keep_machine(
             self.parts.runtime.clone(),

@@ -63,6 +63,31 @@ fn peers_know_the_machine_and_what_becomes_of_it() {
 }
 
 #[test]
+fn what_a_node_learns_of_its_machine_while_it_starts_is_told() {
+    let world = World::new(504);
+    world.run(async {
+        let worker = world
+            .node("worker")
+            .room("test", "room")
+            .listen("/memory/0".parse().unwrap())
+            .build(world.runtime.clone())
+            .unwrap();
+        let start = worker.start();
+        futures::pin_mut!(start);
+        // Begun, and not at its end.
+        let begun = futures::poll!(&mut start).is_ready();
+        worker.set_machine(machine(7));
+        if !begun {
+            start.await.unwrap();
+        }
+        let address = worker.status().addresses[0].clone();
+        let node = world.submitter(&[address], never()).await;
+        let told = known(&world, &node, |peer| peer.machine == machine(7)).await;
+        assert!(told.is_some(), "{:?}", node.status().peers);
+    });
+}
+
+#[test]
 fn a_node_that_runs_nothing_for_others_tells_nothing() {
     let world = World::new(501);
     world.run(async {
