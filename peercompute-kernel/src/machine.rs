@@ -87,13 +87,23 @@ impl Meter {
     }
 }
 
+/// A score that was learnt is at most so many times as high or as low as the one that was measured: what strangers run may be slow on purpose.
+const MOST_LEARNT: u64 = 4;
+
 /// Learns the score of a machine from what it does.
 #[derive(Debug, Default)]
 pub(crate) struct Learner {
     seen: Done,
+    /// What was measured; 0 where it was not.
+    measured: u64,
 }
 
 impl Learner {
+    /// The score was measured.
+    pub(crate) fn set_measured(&mut self, score: u64) {
+        self.measured = score;
+    }
+
     /// The score as it is now, if it differs notably from `told`: half of it from before, and half of what was done since it was looked at last. Where it was not
     /// known, all of it.
     pub(crate) fn refresh(&mut self, told: u64, done: Done, cores: usize) -> Option<u64> {
@@ -108,6 +118,10 @@ impl Learner {
         let score = match told {
             0 => found,
             told => told / 2 + found / 2,
+        };
+        let score = match self.measured {
+            0 => score,
+            measured => score.clamp(measured / MOST_LEARNT, measured.saturating_mul(MOST_LEARNT)),
         };
         (score.abs_diff(told) >= (told / NOTABLE).max(1)).then_some(score)
     }
@@ -135,6 +149,16 @@ mod tests {
         assert_eq!(learner.refresh(2000, done(600_000, 400), 2), Some(3000));
         // What is the same but for a little is not told.
         assert_eq!(learner.refresh(3000, done(904_000, 600), 2), None);
+    }
+
+    #[test]
+    fn what_is_learnt_stays_near_to_what_was_measured() {
+        let mut learner = Learner::default();
+        learner.set_measured(1000);
+        assert_eq!(learner.refresh(1000, done(1, 10_000), 1), Some(500));
+        assert_eq!(learner.refresh(500, done(2, 20_000), 1), Some(250));
+        assert_eq!(learner.refresh(250, done(3, 30_000), 1), None);
+        assert_eq!(learner.refresh(250, done(u64::MAX, 31_000), 1), Some(4000));
     }
 
     #[test]

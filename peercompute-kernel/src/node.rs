@@ -289,6 +289,7 @@ impl NodeKernel {
         };
         let now = self.parts.runtime.now();
         let stats = self.workshop.stats().unwrap_or_default();
+        let (workers, duty) = self.workshop.workers();
         NodeStatus {
             peer: self
                 .parts
@@ -313,6 +314,8 @@ impl NodeKernel {
             jobs: self.engine.open_jobs() + self.mesh.as_ref().map_or(0, |mesh| mesh.open_jobs()),
             machine: self.workshop.machine(),
             throttle: self.workshop.throttle(),
+            workers,
+            duty,
             paused: self.workshop.is_paused(),
             topology: self.parts.topology,
             mesh: self.mesh.as_ref().map(|mesh| mesh.status()),

@@ -50,10 +50,11 @@ struct State {
 
 impl Workshop {
     pub(crate) fn new(parts: &Parts, programs: Arc<Programs>) -> Self {
-        let state = State {
+        let mut state = State {
             machine: parts.machine,
             ..State::default()
         };
+        state.learner.set_measured(parts.machine.ops_score);
         Self {
             runtime: parts.runtime.clone(),
             config: parts.pool.clone(),
@@ -165,7 +166,9 @@ impl Workshop {
     }
 
     pub(crate) fn set_machine(&self, machine: Machine) {
-        self.state().machine = machine;
+        let mut state = self.state();
+        state.machine = machine;
+        state.learner.set_measured(machine.ops_score);
     }
 
     /// Learns from what was done since the last time. Gives whether there is something to tell the others.

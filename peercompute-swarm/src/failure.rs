@@ -36,6 +36,16 @@ pub enum FailureReason {
     Unknown,
 }
 
+impl FailureReason {
+    /// Whether the task fails like that on every worker that grants what the job asks for, so that no other one need try.
+    pub const fn is_same_everywhere(self) -> bool {
+        matches!(
+            self,
+            Self::Invalid | Self::GaveUp | Self::Fuel | Self::Memory | Self::OutputTooLarge
+        )
+    }
+}
+
 /// Why a task, or a whole job, has no result, in words too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

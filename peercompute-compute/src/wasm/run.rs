@@ -163,10 +163,13 @@ impl Program for WasmProgram {
 
         let begun = Instant::now();
         let result = self.call(&mut store, &input.bytes, length, max_output);
-        let left = store.get_fuel().unwrap_or(fuel);
-        self.shared
-            .meter
-            .add(fuel.saturating_sub(left), begun.elapsed());
+        if result.is_ok() {
+            // Of what was interrupted nobody knows how much it had done.
+            let left = store.get_fuel().unwrap_or(fuel);
+            self.shared
+                .meter
+                .add(fuel.saturating_sub(left), begun.elapsed());
+        }
         result.map_err(|failure| match failure {
             Failure::Task(error) => error,
             Failure::Engine(error) => explain(&error, store.data_mut(), fuel, memory),

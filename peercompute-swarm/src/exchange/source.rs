@@ -313,7 +313,7 @@ impl Source {
                 Err(failure) => {
                     good += usize::from(failure.reason != FailureReason::Refused);
                     match failure.reason {
-                        FailureReason::Invalid | FailureReason::GaveUp => {
+                        reason if reason.is_same_everywhere() => {
                             self.end(member.entry, Err(failure), events);
                         }
                         FailureReason::Unsupported | FailureReason::Refused if count > 1 => {

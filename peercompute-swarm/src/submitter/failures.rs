@@ -94,7 +94,9 @@ impl Submitter {
                 self.put_aside(now, index, false);
                 self.count_attempt(entry, failure, returned);
             }
-            FailureReason::Invalid | FailureReason::GaveUp => self.fail(entry, failure),
+            reason if reason.is_same_everywhere() => self.fail(entry, failure),
+            // The same worker would take as long again.
+            FailureReason::Deadline if !self.peers.are_several(job) => self.fail(entry, failure),
             _ => self.count_attempt(entry, failure, returned),
         }
         Ok(())
@@ -114,7 +116,7 @@ impl Submitter {
         for &entry in &held {
             match failure.reason {
                 FailureReason::Unsupported | FailureReason::Refused => returned.push(entry),
-                FailureReason::Invalid | FailureReason::GaveUp => self.fail(entry, failure.clone()),
+                reason if reason.is_same_everywhere() => self.fail(entry, failure.clone()),
                 _ => self.count_attempt(entry, failure.clone(), returned),
             }
         }

@@ -203,6 +203,15 @@ impl Peers {
         self.entries.iter().flatten()
     }
 
+    /// Whether more than one worker has claimed the job.
+    pub(super) fn are_several(&self, job: JobId) -> bool {
+        let open = |peer: &&Peer| {
+            let claim = peer.claims.get(&job);
+            claim.is_some_and(|claim| claim.state == ClaimState::Open)
+        };
+        self.iter().filter(open).nth(1).is_some()
+    }
+
     /// All indices, in the order of the workers' ids.
     pub(super) fn indices(&self) -> Vec<PeerIndex> {
         self.by_id.values().copied().collect()

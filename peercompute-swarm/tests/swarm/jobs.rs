@@ -39,6 +39,9 @@ fn what_fails_everywhere_fails_the_task_at_once() {
     for (wire, reason) in [
         (Wire::Invalid, FailureReason::Invalid),
         (Wire::GaveUp, FailureReason::GaveUp),
+        (Wire::OutputTooLarge, FailureReason::OutputTooLarge),
+        (Wire::Fuel, FailureReason::Fuel),
+        (Wire::Memory, FailureReason::Memory),
     ] {
         let (mut desk, job) = Desk::with_job(1, &[A], 1);
         fail(&mut desk, A, job, wire, 1);
@@ -50,11 +53,7 @@ fn what_fails_everywhere_fails_the_task_at_once() {
 fn other_failures_are_final_the_third_time() {
     let cases = [
         (Wire::Trap, FailureReason::Trap),
-        (Wire::Deadline, FailureReason::Deadline),
-        (Wire::OutputTooLarge, FailureReason::OutputTooLarge),
         (Wire::Cancelled, FailureReason::Cancelled),
-        (Wire::Fuel, FailureReason::Fuel),
-        (Wire::Memory, FailureReason::Memory),
         (Wire::Unspecified, FailureReason::Unknown),
     ];
     for (wire, reason) in cases {
@@ -64,6 +63,17 @@ fn other_failures_are_final_the_third_time() {
         fail(&mut desk, A, job, wire, 1);
         assert_eq!(failed(&desk.events()), [(0, reason)]);
     }
+}
+
+#[test]
+fn a_task_that_takes_too_long_is_tried_again_only_where_there_is_somebody_else() {
+    let (mut desk, job) = Desk::with_job(1, &[A], 1);
+    fail(&mut desk, A, job, Wire::Deadline, 1);
+    assert_eq!(failed(&desk.events()), [(0, FailureReason::Deadline)]);
+
+    let (mut desk, job) = Desk::with_job(2, &[A, B], 1);
+    fail(&mut desk, A, job, Wire::Deadline, 1);
+    assert_eq!(failed(&desk.events()), []);
 }
 
 #[test]
