@@ -51,9 +51,9 @@ pub use store::{ProgramHash, ProgramStore, STORE_BYTES};
 #[cfg(all(feature = "wasm", not(target_arch = "wasm32")))]
 pub use wasm::{
     CACHE_BYTES, COMPILE_THREADS, COMPILE_TIME, COMPILED_BYTES, DEFAULT_DEADLINE, DEFAULT_FUEL,
-    DEFAULT_MEMORY, DEFAULT_OUTPUT, MAX_ALL_LOCALS, MAX_FUNCTION_BYTES, MAX_FUNCTIONS, MAX_ITEMS,
-    MAX_LOCALS, MAX_MEMORY, MAX_OUTPUT, MAX_STACK, MAX_TABLE_ELEMENTS, MAX_TABLES, WasmConfig,
-    WasmError, WasmExecutor, WorkDone,
+    DEFAULT_MEMORY, DEFAULT_OUTPUT, MAX_ALL_LOCALS, MAX_ALL_WEIGHT, MAX_FUNCTION_BYTES,
+    MAX_FUNCTIONS, MAX_ITEMS, MAX_LOCALS, MAX_MEMORY, MAX_OUTPUT, MAX_STACK, MAX_TABLE_ELEMENTS,
+    MAX_TABLES, MAX_WEIGHT, WasmConfig, WasmError, WasmExecutor, WorkDone,
 };
 #[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
 pub use wgsl::{SHADER_DEADLINE, WgslExecutor};

@@ -108,7 +108,7 @@ fn shaders() -> SandboxConfig {
 fn modules() -> WasmConfig {
     let config = WasmConfig::new();
     match cache::directory() {
-        Some(directory) => config.with_cache(directory.join("modules")),
+        Some(directory) => config.with_cache_if_usable(directory.join("modules")),
         None => config,
     }
 }

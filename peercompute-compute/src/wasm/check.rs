@@ -10,6 +10,7 @@ use super::config::{
     MAX_ALL_LOCALS, MAX_FUNCTION_BYTES, MAX_FUNCTIONS, MAX_ITEMS, MAX_LOCALS, MAX_TABLE_ELEMENTS,
     MAX_TABLES,
 };
+use super::weight::Weights;
 use crate::{ABI_VERSION, ModuleError};
 
 /// The names that a module has to export.
@@ -32,7 +33,8 @@ pub(super) struct Shape {
 /// What every module begins with.
 const MAGIC: &[u8] = b"\0asm";
 
-/// Looks whether `module` keeps to the bounds, imports nothing and exports the task ABI. Its code is not looked into: that is the compiler's work.
+/// Looks whether `module` keeps to the bounds, imports nothing and exports the task ABI. Whether its code is valid is the compiler's
+/// to say; how much work it makes for the compiler is looked at here.
 pub(super) fn check(module: &[u8]) -> Result<Shape, ModuleError> {
     at_most_bytes(module.len() as u64)?;
     if !module.starts_with(MAGIC) {
@@ -78,6 +80,7 @@ struct Seen {
     run: Option<u32>,
     bodies: u32,
     locals: u64,
+    weights: Weights,
     /// What `abi_version` gives, where that can be seen at a glance.
     found_version: Option<i32>,
 }
@@ -184,6 +187,12 @@ impl Seen {
         at_most("local variables in a function", locals, MAX_LOCALS)?;
         self.locals += locals;
         at_most("local variables", self.locals, MAX_ALL_LOCALS)?;
+        let kind = self.functions.get(self.bodies as usize);
+        let kind = kind.and_then(|kind| self.types.get(*kind as usize));
+        let parameters = kind.map_or(0, |kind| kind.params().len() as u64);
+        let (types, functions) = (&self.types, &self.functions);
+        self.weights
+            .add(body, locals + parameters, types, functions)?;
         if self.version == Some(self.bodies) {
             self.found_version = constant(body);
         }

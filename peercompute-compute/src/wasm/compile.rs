@@ -52,7 +52,14 @@ struct Known {
 impl Compiler {
     pub(super) fn new(engine: Engine, config: &WasmConfig) -> Result<Self, WasmError> {
         let disk = match &config.cache {
-            Some(path) => Some(Disk::open(path, &engine)?),
+            Some(path) => match Disk::open(path, &engine) {
+                Ok(disk) => Some(disk),
+                Err(error) if config.cache_is_optional => {
+                    tracing::warn!(%error, "machine code is not kept for the next time");
+                    None
+                }
+                Err(error) => return Err(error),
+            },
             None => None,
         };
         Ok(Self {

@@ -55,6 +55,13 @@ pub const MAX_LOCALS: u64 = 10_000;
 /// Local variables of all functions of a module together: a few bytes declare thousands.
 pub const MAX_ALL_LOCALS: u64 = 2_000_000;
 
+/// What a function of a module may weigh for the compiler: its variables times its blocks, and what blocks, loops, branches and calls hand on, which counts for more. A function at the bound
+/// takes the compiler some seconds and about 200 MB.
+pub const MAX_WEIGHT: u64 = 4_000_000;
+
+/// What all functions of a module may weigh together.
+pub const MAX_ALL_WEIGHT: u64 = 64_000_000;
+
 /// Types, globals, exports or segments of a module, of each kind.
 pub const MAX_ITEMS: u64 = 20_000;
 
@@ -78,6 +85,8 @@ pub struct WasmConfig {
     pub(super) compile_time: Duration,
     pub(super) instances: usize,
     pub(super) cache: Option<PathBuf>,
+    /// Whether an executor that cannot use it does without.
+    pub(super) cache_is_optional: bool,
 }
 
 impl WasmConfig {
@@ -94,6 +103,7 @@ impl WasmConfig {
             compile_time: COMPILE_TIME,
             instances: (INSTANCES_PER_CORE * cores).max(8),
             cache: None,
+            cache_is_optional: false,
         }
     }
 
@@ -168,7 +178,17 @@ impl WasmConfig {
     pub fn with_cache(self, path: impl AsRef<Path>) -> Self {
         Self {
             cache: Some(path.as_ref().to_owned()),
+            cache_is_optional: false,
             ..self
+        }
+    }
+
+    /// As [`with_cache`](Self::with_cache), but where that directory cannot be used the executor says so in the log and does without one.
+    #[must_use]
+    pub fn with_cache_if_usable(self, path: impl AsRef<Path>) -> Self {
+        Self {
+            cache_is_optional: true,
+            ..self.with_cache(path)
         }
     }
 

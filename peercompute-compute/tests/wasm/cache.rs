@@ -135,3 +135,14 @@ fn a_link_to_a_directory_is_refused() {
     let error = WasmExecutor::new(ProgramStore::new(), config).expect_err("it is a link");
     assert!(matches!(error, WasmError::Cache { .. }), "{error:?}");
 }
+
+#[test]
+fn whoever_can_do_without_a_directory_does() {
+    let (temporary, _) = folder();
+    let folder = temporary.path().join("file");
+    fs::write(&folder, "no directory").expect("it can be written");
+    let config = WasmConfig::new().with_cache(&folder);
+    assert!(WasmExecutor::new(ProgramStore::new(), config).is_err());
+    let config = WasmConfig::new().with_cache_if_usable(&folder);
+    works(&WasmExecutor::new(ProgramStore::new(), config).expect("it is not needed"));
+}

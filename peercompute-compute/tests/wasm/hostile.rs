@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use peercompute_compute::{
-    Control, Limits, ModuleError, TaskError, TaskInput, Unsupported, WasmExecutor,
+    Control, Limits, MAX_WEIGHT, ModuleError, TaskError, TaskInput, Unsupported, WasmExecutor,
 };
 use peercompute_rt::Runtime;
 
@@ -446,4 +446,76 @@ fn a_job_that_says_another_length_than_the_module_has_is_refused() {
             told: 7,
         }))
     );
+}
+
+/// A module whose one function, besides those of the ABI, has these variables and this body; `$many` takes and gives a thousand numbers.
+fn heavy(variables: usize, body: &str) -> Bytes {
+    let numbers = "i32 ".repeat(1000);
+    let given: String = (0..1000)
+        .map(|index| format!("(local.get {index})"))
+        .collect();
+    wat(&format!(
+        r#"(module
+            (memory (export "memory") 1)
+            (func (export "abi_version") (result i32) i32.const 1)
+            (func (export "alloc") (param i32) (result i32) i32.const 1024)
+            (func (export "run") (param i32 i32) (result i64) i64.const 0)
+            (type $many (func (param {numbers}) (result {numbers})))
+            (func $many (type $many) {given})
+            (func (local {}) {body}))"#,
+        "i32 ".repeat(variables)
+    ))
+}
+
+/// Nested loops, in the innermost of which all variables change.
+fn loops(variables: usize, depth: usize) -> Bytes {
+    let change = |index| format!("(local.set {index} (i32.add (local.get {index}) (i32.const 1)))");
+    let changes: String = (0..variables).map(change).collect();
+    let begin = "(loop ".repeat(depth);
+    let end = "(br_if 0 (i32.const 0)))".repeat(depth);
+    heavy(variables, &format!("{begin}{changes}{end}"))
+}
+
+#[test]
+fn a_short_module_that_is_much_work_for_the_compiler_is_refused() {
+    let zeros = "(i32.const 0)".repeat(1000);
+    let drops = "drop ".repeat(1000);
+    let calls = heavy(
+        0,
+        &format!("{zeros} {} {drops}", "call $many ".repeat(3000)),
+    );
+    let branch = "(block (type $many) i32.const 0 br_if 0) ";
+    let branches = heavy(0, &format!("{zeros} {} {drops}", branch.repeat(3000)));
+    let table = format!(
+        "{}{zeros} (block (type $many) i32.const 0 br_table {} 0) {} {drops}",
+        "(block (result ".to_owned() + &"i32 ".repeat(1000) + ") ",
+        "0 1 ".repeat(500),
+        ")",
+    );
+    let blocks = heavy(5000, &"(block)".repeat(2000));
+    for (name, module) in [
+        ("loops", loops(2000, 500)),
+        ("calls", calls),
+        ("branches", branches),
+        ("table", heavy(0, &table)),
+        ("blocks", blocks),
+    ] {
+        let error = prepare(&executor(), &module, limits());
+        let Err(Unsupported::Module(ModuleError::TooMany { limit, .. })) = error.map(drop) else {
+            panic!("{name} is not refused");
+        };
+        assert_eq!(limit, MAX_WEIGHT, "{name}");
+    }
+}
+
+#[test]
+fn loops_that_people_write_are_no_work_to_speak_of() {
+    for (variables, depth) in [(0, 0), (50, 8), (200, 100)] {
+        let prepared = prepare(&executor(), &loops(variables, depth), limits());
+        assert!(
+            prepared.is_ok(),
+            "{variables} {depth}: {:?}",
+            prepared.err()
+        );
+    }
 }
