@@ -11,6 +11,7 @@ use std::{
 pub(crate) struct Failure {
     kind: Kind,
     message: String,
+    place: Option<String>,
     input: Option<(PathBuf, &'static str)>,
     told: bool,
 }
@@ -36,6 +37,7 @@ impl Failure {
         Self {
             kind,
             message: message.to_string(),
+            place: None,
             input: None,
             told: false,
         }
@@ -44,6 +46,12 @@ impl Failure {
     /// Names the file that is at fault, and the argument that it came by.
     pub(crate) fn about(mut self, file: &Path, field: &'static str) -> Self {
         self.input = Some((file.to_owned(), field));
+        self
+    }
+
+    /// Says to people, in front of the reason, where it is. To programs [`about`](Self::about) says it.
+    pub(crate) fn at(mut self, place: impl fmt::Display) -> Self {
+        self.place = Some(place.to_string());
         self
     }
 
@@ -63,6 +71,11 @@ impl Failure {
         Some((file, field))
     }
 
+    /// The reason alone, without the place.
+    pub(crate) fn reason(&self) -> &str {
+        &self.message
+    }
+
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self.kind {
             Kind::Usage => ExitCode::from(2),
@@ -73,6 +86,9 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(place) = &self.place {
+            write!(f, "{place}: ")?;
+        }
         f.write_str(&self.message)
     }
 }

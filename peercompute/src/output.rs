@@ -62,13 +62,12 @@ pub(crate) fn json_note(value: &impl Serialize) {
 pub(crate) fn failure(failure: &Failure, json: bool) {
     note(&format!("error: {failure}"));
     if json && !failure.is_told() {
-        let message = failure.to_string();
         let (file, field) = failure.input().unzip();
         // Where standard output is what failed there is nobody left to tell.
         let _ = self::json(&JsonFailure {
             file: file.map(json_name),
             field,
-            error: &message,
+            error: failure.reason(),
         });
     }
 }
@@ -87,6 +86,11 @@ pub(crate) struct JsonFailure<'a> {
 pub(crate) fn count(number: u64, what: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {what}{plural}")
+}
+
+/// Seconds for programs, to the microsecond: what is finer is noise.
+pub(crate) fn seconds(seconds: f64) -> f64 {
+    (seconds * 1e6).round() / 1e6
 }
 
 /// Bytes for people, in powers of 1024.

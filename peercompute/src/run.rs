@@ -11,18 +11,15 @@ mod progress;
 mod reference;
 mod report;
 mod search;
+mod shares;
 mod sink;
 mod window;
 
-use std::{
-    cell::RefCell, collections::BTreeMap, convert::Infallible, io, sync::Arc, time::Instant,
-};
+use std::{cell::RefCell, convert::Infallible, io, sync::Arc, time::Instant};
 
 use futures::{FutureExt as _, StreamExt as _};
 use peercompute_compute::{Operation, OperationError};
-use peercompute_kernel::{
-    Host, HostShare, JobError, JobResults, JobSender, NodeKernel, PushError, SubmitError,
-};
+use peercompute_kernel::{JobError, JobResults, JobSender, NodeKernel, PushError, SubmitError};
 
 use self::{
     input::{Input, Unusable},
@@ -30,9 +27,9 @@ use self::{
     progress::Progress,
     report::{FileResult, Report},
     search::Search,
+    shares::Shares,
     sink::{Sink, writes_bytes},
 };
-use peercompute_net::PeerId;
 
 use crate::{
     cli::RunArgs,
@@ -55,11 +52,15 @@ const CHUNK: usize = 1 << 20;
 
 type FileResults = Vec<FileResult>;
 
-/// Who has done an operation.
-struct Parts {
-    by_host: BTreeMap<Host, HostShare>,
-    /// The tasks whose results came through a neighbour, by that neighbour.
-    via: BTreeMap<PeerId, u64>,
+/// What came of a run that is no operation over files, its results apart.
+struct Done {
+    shares: Shares,
+    seconds: f64,
+    verified: Option<bool>,
+    /// Tasks that have failed.
+    failed: usize,
+    /// Inputs that could not be used.
+    unusable: usize,
 }
 
 /// Why one operation over the files ended early.
@@ -76,12 +77,14 @@ enum RunError {
 }
 
 pub(crate) async fn run(args: RunArgs, json: bool, mut stop: StopSignal) -> Result<(), Failure> {
+    args.check()?;
     if let Some(work) = program::Work::new(&args, json)? {
-        return run_alone(&args, stop, async |node| work.run(node, json).await).await;
+        let work = async |node: &NodeKernel| work.run(node, json).await;
+        return run_alone(&args, json, stop, work).await;
     }
     if let Some(product) = matmul::Product::new(&args, json)? {
-        let work = async |node: &NodeKernel| product.run(node, json).await.map(|()| 0);
-        return run_alone(&args, stop, work).await;
+        let work = async |node: &NodeKernel| product.run(node, json).await;
+        return run_alone(&args, json, stop, work).await;
     }
     let operations = operations(&args)?;
     if json && args.out.is_none() && operations.iter().any(writes_bytes) {
@@ -91,7 +94,7 @@ pub(crate) async fn run(args: RunArgs, json: bool, mut stop: StopSignal) -> Resu
     }
     let (inputs, unusable) = input::open_all(&args.files);
     for input in &unusable {
-        print_unusable(input, json)?;
+        print_unusable(input, "file", json)?;
     }
     if inputs.is_empty() {
         return Err(Failure::usage("none of the files can be used").told());
@@ -115,29 +118,21 @@ pub(crate) async fn run(args: RunArgs, json: bool, mut stop: StopSignal) -> Resu
     plan.progress.clear();
     let reasons = explain(&node, &search);
     node.stop().await;
-    let Some(outcome) = outcome else {
-        output::note("interrupted: the node has been stopped, nothing is left running");
-        return Ok(());
-    };
+    let outcome = outcome.ok_or_else(interrupted)?;
     let report = outcome?;
     report.print(json, &reasons)?;
     match report.failure() {
         Some(failure) => Err(failure.told()),
-        None if unusable.is_empty() => Ok(()),
-        None => Err(Failure::usage(format!(
-            "{} of {} files could not be used",
-            unusable.len(),
-            args.files.len()
-        ))
-        .told()),
+        None => all_usable(unusable.len(), args.files.len()),
     }
 }
 
-/// Runs what is no operation over files. It gives how many tasks have failed.
+/// Runs what is no operation over files.
 async fn run_alone(
     args: &RunArgs,
+    json: bool,
     mut stop: StopSignal,
-    work: impl AsyncFnOnce(&NodeKernel) -> Result<usize, WorkError>,
+    work: impl AsyncFnOnce(&NodeKernel) -> Result<Done, WorkError>,
 ) -> Result<(), Failure> {
     let search = RefCell::new(Search::new(&args.meet, args.patience));
     let progress = Progress::new(0, false, true);
@@ -153,21 +148,35 @@ async fn run_alone(
     };
     let reasons = explain(&node, &search);
     node.stop().await;
-    match outcome {
-        None => {
-            output::note("interrupted: the node has been stopped, nothing is left running");
-            Ok(())
+    let done = match outcome.ok_or_else(interrupted)? {
+        Ok(done) => done,
+        Err(WorkError::Alone(error)) => {
+            return Err(Failure::run(
+                [vec![error.to_string()], reasons].concat().join("\n  "),
+            ));
         }
-        Some(Err(WorkError::Alone(error))) => Err(Failure::run(
-            [vec![error.to_string()], reasons].concat().join("\n  "),
-        )),
-        Some(Err(WorkError::Failed(failure))) => Err(failure),
-        Some(Err(WorkError::Unwanted)) => Ok(()),
-        Some(Ok(0)) => Ok(()),
-        Some(Ok(failed)) => {
-            let failed = output::count(failed as u64, "task");
-            Err(Failure::run(format!("{failed} failed")).told())
-        }
+        Err(WorkError::Failed(failure)) => return Err(failure),
+        Err(WorkError::Unwanted) => return Ok(()),
+    };
+    if !json {
+        done.shares.print(done.seconds, done.verified, &reasons);
+    }
+    if done.failed > 0 {
+        let failed = output::count(done.failed as u64, "task");
+        return Err(Failure::run(format!("{failed} failed")).told());
+    }
+    all_usable(done.unusable, args.program.input.len())
+}
+
+fn interrupted() -> Failure {
+    Failure::run("interrupted: the node has been stopped, nothing is left running")
+}
+
+/// Fails if there were files that could not be used. That has been said of each of them.
+fn all_usable(unusable: usize, of: usize) -> Result<(), Failure> {
+    match unusable {
+        0 => Ok(()),
+        _ => Err(Failure::usage(format!("{unusable} of {of} files could not be used")).told()),
     }
 }
 
@@ -198,8 +207,8 @@ async fn work(
     plan.sink.flush().await.map_err(Failure::run)?;
     let mut report = Report::new(begun.elapsed().as_secs_f64());
     plan.progress.clear();
-    for (files, parts) in done {
-        report.add(files, &parts);
+    for (files, shares) in done {
+        report.add(files, &shares);
     }
     if verify {
         reference::verify(&mut report).await;
@@ -257,15 +266,11 @@ async fn run_operation(
     node: &NodeKernel,
     plan: &Arc<Plan>,
     operation: Operation,
-) -> Result<(FileResults, Parts), RunError> {
+) -> Result<(FileResults, Shares), RunError> {
     let (sender, mut results) = node.submit(operation.into())?.split();
     plan.progress.watch(results.watch());
     let files = over_files(plan, operation, sender, &mut results).await?;
-    let parts = Parts {
-        by_host: results.shares(),
-        via: results.via(),
-    };
-    Ok((files, parts))
+    Ok((files, Shares::of(&results)))
 }
 
 async fn over_files(
@@ -332,12 +337,13 @@ fn operations(args: &RunArgs) -> Result<Vec<Operation>, Failure> {
     Ok(operations)
 }
 
-fn print_unusable(input: &Unusable, json: bool) -> Result<(), Failure> {
+/// Says of a file that it cannot be used; the others may be.
+fn print_unusable(input: &Unusable, field: &'static str, json: bool) -> Result<(), Failure> {
     output::note(&format!("{}: {}", output::name(&input.path), input.error));
     if json {
         output::json(&JsonFailure {
             file: Some(output::json_name(&input.path)),
-            field: Some("file"),
+            field: Some(field),
             error: &input.error,
         })?;
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use peercompute_proto::limits::MAX_TASK_VALUE;
 use peercompute_swarm::limits::MAX_TASK_INPUT;
 
 use crate::output;
@@ -55,6 +56,45 @@ pub(crate) fn task(text: &str) -> Result<usize, String> {
         })
 }
 
+/// Parses how long a task's result may be.
+pub(crate) fn value(text: &str) -> Result<u64, String> {
+    match some(text)? {
+        size if size > MAX_TASK_VALUE as u64 => Err(format!(
+            "`{text}` is too much; the result of a task has {} at most",
+            output::bytes(MAX_TASK_VALUE as u64)
+        )),
+        size => Ok(size),
+    }
+}
+
+/// Parses `50` or `50%`, 0 to 100.
+pub(crate) fn percent(text: &str) -> Result<u8, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).trim_end();
+    let number: i64 = number
+        .parse()
+        .map_err(|_| format!("`{text}` is no number of per cent; write for example 50"))?;
+    u8::try_from(number)
+        .ok()
+        .filter(|percent| *percent <= 100)
+        .ok_or_else(|| format!("{number} is not in 0..=100"))
+}
+
+/// Parses an amount of fuel: a whole number, written out.
+pub(crate) fn fuel(text: &str) -> Result<u64, String> {
+    if let Ok(number) = text.parse::<i128>() {
+        return u64::try_from(number)
+            .ok()
+            .filter(|fuel| *fuel > 0)
+            .ok_or_else(|| format!("{number} is not in 1..={}", u64::MAX));
+    }
+    let whole = |number: &f64| number.fract() == 0.0 && (1.0..u64::MAX as f64).contains(number);
+    let example = match text.parse::<f64>().ok().filter(whole) {
+        Some(number) => format!("write {}", number as u64),
+        None => "write for example 1000000000".to_owned(),
+    };
+    Err(format!("`{text}` is no whole number; {example}"))
+}
+
 /// Parses `2s`, `500ms` or `1m 30s`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|_| {
@@ -70,18 +110,25 @@ pub(crate) fn some_time(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Workgroups in one dimension at most: what every device takes.
+const MAX_GROUPS: u32 = 65_535;
+
 /// Parses `64`, `64,8` or `64,8,2`: numbers of workgroups.
 pub(crate) fn groups(text: &str) -> Result<[u32; 3], String> {
     let mut groups = [1; 3];
     let parts: Vec<&str> = text.split(',').collect();
-    let refused =
-        || format!("`{text}` is not one to three numbers above 0; write for example 64,8");
+    let refused = || {
+        format!(
+            "`{text}` is not one to three numbers from 1 to {MAX_GROUPS}; write for example 64,8"
+        )
+    };
     if parts.len() > groups.len() {
         return Err(refused());
     }
     for (group, part) in groups.iter_mut().zip(parts) {
         let number = part.trim().parse().ok();
-        *group = number.filter(|number| *number > 0).ok_or_else(refused)?;
+        let number = number.filter(|number| (1..=MAX_GROUPS).contains(number));
+        *group = number.ok_or_else(refused)?;
     }
     Ok(groups)
 }
@@ -121,6 +168,37 @@ mod tests {
         assert_eq!(task("0B"), Ok(0));
         assert!(some("0B").is_err());
         assert_eq!(some("1B"), Ok(1));
+    }
+
+    #[test]
+    fn results_and_workgroups_have_a_maximum_that_is_named() {
+        assert_eq!(value("8MiB"), Ok(8 << 20));
+        let refused = value("8388609B").unwrap_err();
+        assert!(refused.contains("8.0 MiB at most"), "{refused}");
+        assert_eq!(groups("65535,2"), Ok([65_535, 2, 1]));
+        assert!(groups("65536").unwrap_err().contains("to 65535"));
+        assert!(groups("1,1,1,1").is_err() && groups("0").is_err());
+    }
+
+    #[test]
+    fn per_cent_may_have_their_sign() {
+        assert_eq!(percent("50"), Ok(50));
+        assert_eq!(percent("50%"), Ok(50));
+        assert!(percent("101%").unwrap_err().contains("101 is not in"));
+        assert!(percent("-1").unwrap_err().contains("-1 is not in"));
+        assert!(percent("half").unwrap_err().contains("write for example"));
+    }
+
+    #[test]
+    fn fuel_is_written_out() {
+        assert_eq!(fuel("1000"), Ok(1000));
+        assert!(fuel("1e9").unwrap_err().ends_with("write 1000000000"));
+        for none in ["0", "-1", "99999999999999999999"] {
+            assert!(fuel(none).unwrap_err().contains("is not in 1..="), "{none}");
+        }
+        for none in ["much", "1.5", "nan", "1e30"] {
+            assert!(fuel(none).unwrap_err().contains("for example"), "{none}");
+        }
     }
 
     #[test]

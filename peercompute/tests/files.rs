@@ -78,7 +78,7 @@ fn an_earlier_output_stays_when_the_run_is_interrupted() {
     let running = spawn(&strs(&args));
     let _connection = silent.accept().unwrap();
     interrupt(&running);
-    let finished = finish(running).expect(0);
+    let finished = finish(running).expect(1);
     assert!(
         finished.stderr.contains("interrupted"),
         "{}",

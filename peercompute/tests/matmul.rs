@@ -58,7 +58,16 @@ fn a_product_has_the_same_bits_here_and_on_other_nodes() {
     );
     let expected = fs::read(expected).unwrap();
     let args = ["run", "--op", "matmul", &a, &b];
-    assert_eq!(run(&args).expect(0).stdout, expected);
+    let here = run(&args).expect(0);
+    assert_eq!(here.stdout, expected);
+    for part in [
+        ", all verified",
+        "  local  ",
+        "no other node took part",
+        "nobody was named",
+    ] {
+        assert!(here.stderr.contains(part), "{part}: {}", here.stderr);
+    }
 
     let out = dir.path().join("out");
     fs::create_dir(&out).unwrap();
@@ -81,6 +90,8 @@ fn a_product_has_the_same_bits_here_and_on_other_nodes() {
         expected
     );
     assert_eq!(names(&out), ["product.npy"]);
+    assert_eq!(report["local_fallback"], false);
+    assert_eq!(report["by_node"][&node.peer]["tasks"], report["tasks"]);
     assert_eq!(node.interrupt(), 0);
 }
 

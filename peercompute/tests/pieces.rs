@@ -119,7 +119,7 @@ fn the_pieces_of_an_input_come_out_as_one_in_their_order() {
     assert_eq!(reports.len(), 2);
     assert_eq!(reports[0]["input"], a);
     assert_eq!(reports[0]["tasks"], 101);
-    assert_eq!(reports[0]["by_node"]["local"], 101);
+    assert_eq!(reports[0]["by_node"]["local"]["tasks"], 101);
     assert_eq!(reports[0]["bytes"], 100_001);
     assert_eq!(
         fs::read(reports[0]["output"].as_str().unwrap()).unwrap(),
@@ -140,9 +140,28 @@ fn lines_are_not_torn_if_they_are_not_to_be() {
     let lines = [&args[..], &["--split", "lines"]].concat();
     assert_eq!(run(&lines).expect(0).text(), text);
     fs::write(&a, "?1\n?22\n?555555\n").unwrap();
-    let ran = run(&lines).expect(2);
-    assert!(ran.stderr.contains("begins at byte 7 "), "{}", ran.stderr);
-    assert!(ran.stderr.contains(&a), "{}", ran.stderr);
+    let b = put(dir.path(), "b", "?1\n");
+    let out = dir.path().join("out");
+    fs::create_dir(&out).unwrap();
+    let more = [b.as_str(), "--json", "--out", out.to_str().unwrap()];
+    let ran = run(&[&lines[..5], &["--input", &a], &more[..], &lines[7..]].concat()).expect(2);
+    let told: Vec<serde_json::Value> = ran
+        .text()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(told.len(), 2, "{}", ran.text());
+    assert_eq!(told[0]["file"], a);
+    let error = told[0]["error"].as_str().unwrap();
+    assert!(
+        error.contains("begins at byte 7 ") && !error.contains(&a),
+        "{error}"
+    );
+    assert_eq!(told[1]["input"], b);
+    assert_eq!(common::names(&out), ["b.out"]);
+    let join = module(dir.path(), "join.wasm", JOIN);
+    let reduced = run(&[&lines[..], &["--reduce", &join]].concat()).expect(2);
+    assert!(reduced.stderr.contains(&a), "{}", reduced.stderr);
 }
 
 #[test]
@@ -242,6 +261,9 @@ fn results_are_combined_in_their_order() {
     // 7 of them, one of which combines the rest of 21; these are combined by one more.
     assert_eq!(report["reductions"], 8);
     assert_eq!(report["bytes"], 40_500);
+    assert_eq!(report["by_node"]["local"]["tasks"], 413);
+    assert_eq!(report["local_fallback"], true);
+    assert!(report["seconds"].as_f64() > Some(0.0), "{report}");
     assert_eq!(fs::read(report["output"].as_str().unwrap()).unwrap(), all);
 }
 
@@ -255,6 +277,16 @@ fn nothing_is_reduced_where_a_task_fails_or_results_grow_too_long() {
     let ran = run(&[&args[..], &["4B", "--fuel", "100000", "--input", &bad]].concat()).expect(1);
     assert_eq!(ran.text(), "");
     assert!(ran.stderr.contains("nothing is reduced"), "{}", ran.stderr);
+    let out = dir.path().to_str().unwrap();
+    let told = [
+        "4B", "--fuel", "100000", "--json", "--out", out, "--input", &bad,
+    ];
+    let told = run(&[&args[..], &told].concat()).expect(1).json();
+    assert_eq!(
+        (&told["file"], &told["field"]),
+        (&bad.as_str().into(), &"input".into())
+    );
+    assert!(!told["error"].as_str().unwrap().contains(&bad), "{told}");
     let long = letters(dir.path(), "long", 12 << 20);
     let ran = run(&[
         &args[..],

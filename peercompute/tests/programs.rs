@@ -43,8 +43,73 @@ fn a_module_runs_here_and_its_output_comes_in_the_order_of_the_inputs() {
     let (a, b) = (put(dir.path(), "a", "one "), put(dir.path(), "b", "two"));
     let ran = run(&["run", "--wasm", &wasm, "--input", &a, &b, "--input", &a]).expect(0);
     assert_eq!(ran.text(), "one twoone ");
-    assert_eq!(ran.stderr, "");
+    assert!(
+        ran.stderr.starts_with("3 tasks, 11 B in "),
+        "{}",
+        ran.stderr
+    );
+    assert!(ran.stderr.contains("nobody was named"), "{}", ran.stderr);
     assert_eq!(run(&["run", "--wasm", &wasm]).expect(0).text(), "");
+}
+
+#[test]
+fn a_run_that_found_only_nodes_that_lend_nothing_says_so_and_who_ran_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let wasm = module(dir.path(), ECHO);
+    let a = put(dir.path(), "a", "one");
+    let idle = Running::node(&["--throttle", "0"]);
+    let meet = ["--patience", "500ms", "--peer", idle.address()];
+    let args = ["run", "--wasm", &wasm, "--input", &a];
+    for (more, tasks) in [
+        (&[][..], "1 task, 3 B in "),
+        // The echo of one result is that with its length in front.
+        (&["--reduce", &wasm], "2 tasks, 10 B in "),
+    ] {
+        let ran = run(&[&args[..], more, &meet].concat()).expect(0);
+        for part in [
+            tasks,
+            "  local  ",
+            "no other node took part",
+            "1 node is connected and lends nothing now; `peercompute resume`",
+        ] {
+            assert!(ran.stderr.contains(part), "{part}: {}", ran.stderr);
+        }
+    }
+    let out = dir.path().to_str().unwrap();
+    let told = run(&[&args[..], &meet, &["--json", "--out", out]].concat()).expect(0);
+    assert_eq!(told.json()["node"], "local");
+    assert_eq!(told.json()["local_fallback"], true);
+    let share = &told.json()["by_node"]["local"];
+    assert_eq!((&share["tasks"], &share["bytes"]), (&1.into(), &3.into()));
+    let alone = run(&[&args[..], &meet, &["--no-local"]].concat()).expect(1);
+    assert!(
+        alone.stderr.contains("lends nothing now"),
+        "{}",
+        alone.stderr
+    );
+    assert_eq!(idle.interrupt(), 0);
+}
+
+#[test]
+fn why_a_task_failed_is_told_to_programs_in_one_word() {
+    let dir = tempfile::tempdir().unwrap();
+    let wasm = module(dir.path(), ECHO);
+    let (good, bad) = (put(dir.path(), "good", "fine"), put(dir.path(), "bad", "!"));
+    let out = dir.path().to_str().unwrap();
+    let cases: [(&str, &str, &str, &str); 3] = [
+        (&bad, "--fuel", "100000", "fuel"),
+        (&bad, "--deadline", "200ms", "deadline"),
+        (&good, "--max-output", "3B", "output"),
+    ];
+    for (input, limit, value, word) in cases {
+        let args = [
+            "run", "--json", "--wasm", &wasm, "--out", out, "--input", input,
+        ];
+        let told = run(&[&args[..], &[limit, value]].concat()).expect(1).json();
+        assert_eq!(told["reason"], word, "{told}");
+        let micros = told["seconds"].as_f64().unwrap() * 1e6;
+        assert!((micros - micros.round()).abs() < 1e-3, "{told}");
+    }
 }
 
 #[test]

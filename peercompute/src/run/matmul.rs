@@ -13,9 +13,10 @@ use peercompute_kernel::{JobResults, JobSender, NewTask, NodeKernel};
 use serde::Serialize;
 
 use super::{
-    CHUNK,
+    CHUNK, Done,
     npy::{self, Matrix},
-    program::{Target, WorkError, check_directory, ids, is_one_of, job_failure},
+    program::{STANDARD_INPUT, Target, WorkError, check_directory, ids, is_one_of, job_failure},
+    shares::{JsonShares, Shares},
 };
 use crate::{cli::RunArgs, failure::Failure, output};
 
@@ -42,6 +43,8 @@ struct ProductReport {
     tasks: usize,
     seconds: f64,
     verified: Option<bool>,
+    #[serde(flatten)]
+    shares: JsonShares,
 }
 
 impl Product {
@@ -55,6 +58,20 @@ impl Product {
                 "--op matmul takes two files, A.npy B.npy, and goes with no other --op",
             ));
         };
+        if args.events {
+            return Err(Failure::usage(
+                "--events: matmul tells no progress; leave it out",
+            ));
+        }
+        if args
+            .files
+            .iter()
+            .any(|file| file.as_os_str() == STANDARD_INPUT)
+        {
+            return Err(Failure::usage(
+                "matmul reads files, not standard input; write it to a file first",
+            ));
+        }
         if args.imm.is_some() {
             return Err(Failure::usage(
                 "--imm: matmul takes no immediate; leave it out",
@@ -100,13 +117,15 @@ impl Product {
     }
 
     /// Computes and writes it.
-    pub(super) async fn run(self, node: &NodeKernel, json: bool) -> Result<(), WorkError> {
+    pub(super) async fn run(self, node: &NodeKernel, json: bool) -> Result<Done, WorkError> {
         let tasks = self.tiles.borrow().len();
         let begun = Instant::now();
+        let mut shares = Shares::default();
         if tasks > 0 {
             let job = node.submit(Matmul.into()).map_err(Failure::run)?;
             let (sender, results) = job.split();
-            futures::future::try_join(self.feed(sender), self.collect(results)).await?;
+            ((), shares) =
+                futures::future::try_join(self.feed(sender), self.collect(results)).await?;
         }
         let seconds = begun.elapsed().as_secs_f64();
         let numbers = self.tiles.into_inner().finish().map_err(Failure::run)?;
@@ -140,18 +159,21 @@ impl Product {
                 inner,
                 columns,
                 tasks,
-                seconds,
+                seconds: output::seconds(seconds),
                 verified,
+                shares: shares.to_json(),
             })?;
         } else if let Some(path) = written {
             let place = output::name(&path);
-            let tasks = output::count(tasks as u64, "task");
-            let checked = if verified.is_some() { ", verified" } else { "" };
-            output::line(&format!(
-                "{place}  {rows} x {columns}  {tasks} in {seconds:.2} s{checked}"
-            ))?;
+            output::line(&format!("{place}  {rows} x {columns}"))?;
         }
-        Ok(())
+        Ok(Done {
+            shares,
+            seconds,
+            verified,
+            failed: 0,
+            unusable: 0,
+        })
     }
 
     async fn feed(&self, mut sender: JobSender) -> Result<(), WorkError> {
@@ -173,7 +195,7 @@ impl Product {
         Ok(())
     }
 
-    async fn collect(&self, mut results: JobResults) -> Result<(), WorkError> {
+    async fn collect(&self, mut results: JobResults) -> Result<Shares, WorkError> {
         let mut batch = Vec::new();
         while results.next_batch(&mut batch).await.map_err(job_failure)? {
             for outcome in batch.drain(..) {
@@ -185,13 +207,15 @@ impl Product {
                 put.map_err(Failure::run)?;
             }
         }
-        Ok(())
+        Ok(Shares::of(&results))
     }
 }
 
 fn load(path: &Path) -> Result<Matrix, Failure> {
     npy::load(path).map_err(|error| {
-        Failure::usage(format!("{}: {error}", output::name(path))).about(path, "file")
+        Failure::usage(error)
+            .at(output::name(path))
+            .about(path, "file")
     })
 }
 

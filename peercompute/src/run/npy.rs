@@ -126,8 +126,8 @@ fn shape(header: &str) -> Result<(usize, usize), String> {
     match *dimensions.as_slice() {
         [rows, columns] => Ok((rows, columns)),
         _ => Err(format!(
-            "has {} dimensions and no 2; save it with .reshape(rows, columns)",
-            dimensions.len()
+            "has {}, not 2; save it with .reshape(rows, columns)",
+            output::count(dimensions.len() as u64, "dimension")
         )),
     }
 }

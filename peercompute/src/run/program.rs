@@ -2,6 +2,7 @@
 
 mod cut;
 mod map;
+mod outputs;
 mod reduce;
 mod target;
 
@@ -10,6 +11,7 @@ use std::{
     fs::{self, File, Metadata},
     io::Read as _,
     path::{Path, PathBuf},
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -24,10 +26,15 @@ use tokio::sync::mpsc;
 
 use self::{
     cut::{Cut, CutError},
-    map::{Outputs, Taker},
+    map::Taker,
+    outputs::Outputs,
     reduce::{ReduceReport, Reducer},
 };
-use super::input::FileId;
+use super::{
+    Done,
+    input::{FileId, Unusable},
+    print_unusable,
+};
 use crate::{
     cli::{ProgramArgs, RunArgs, Split},
     failure::Failure,
@@ -36,7 +43,7 @@ use crate::{
 pub(super) use target::Target;
 
 /// What is read from standard input is named so.
-const STANDARD_INPUT: &str = "-";
+pub(super) const STANDARD_INPUT: &str = "-";
 
 /// What all tasks run, and what they work on.
 pub(super) struct Work {
@@ -44,6 +51,8 @@ pub(super) struct Work {
     program: Bytes,
     /// One without a name if none was given.
     inputs: Vec<PathBuf>,
+    /// Inputs that were given and are not among them.
+    unusable: usize,
     cut: Cut,
     reducer: Option<Reducer>,
     out: Option<PathBuf>,
@@ -73,7 +82,8 @@ impl Work {
             (Some(chunk), Split::Bytes) => Cut::Bytes(chunk),
             (Some(chunk), Split::Lines) => Cut::Lines(chunk),
         };
-        check_inputs(&given.input, cut)?;
+        let inputs = usable_inputs(given, cut, json)?;
+        let unusable = given.input.len() - inputs.len();
         let limits = limits(given);
         let reducer = given.reduce.as_ref().map(|path| {
             let (program, spec) = module(path, "reduce")?;
@@ -88,11 +98,11 @@ impl Work {
         });
         let reducer = reducer.transpose()?;
         if let Some(out) = args.out.as_deref() {
-            check_names(&given.input, out, reducer.is_some())?;
+            check_names(&inputs, out, reducer.is_some())?;
         }
-        let inputs = match given.input.as_slice() {
+        let inputs = match inputs.as_slice() {
             [] => vec![PathBuf::new()],
-            inputs => inputs.to_vec(),
+            _ => inputs,
         };
         Ok(Some(Self {
             spec: TaskSpec {
@@ -101,20 +111,28 @@ impl Work {
             },
             program,
             inputs,
+            unusable,
             cut,
             reducer,
             out: args.out.clone(),
         }))
     }
 
-    /// Runs all tasks. Gives how many have failed.
-    pub(super) async fn run(&self, node: &NodeKernel, json: bool) -> Result<usize, WorkError> {
+    /// Runs all tasks.
+    pub(super) async fn run(&self, node: &NodeKernel, json: bool) -> Result<Done, WorkError> {
+        let begun = Instant::now();
         let (sender, results) = submit(node, &self.program, &self.spec)?;
         let Some(reducer) = &self.reducer else {
             let mut outputs = Outputs::new(self, json);
             let mut taker = Taker::Outputs(&mut outputs);
-            map::run(self, sender, results, &mut taker).await?;
-            return Ok(outputs.failed());
+            let (_, shares) = map::run(self, sender, results, &mut taker).await?;
+            return Ok(Done {
+                shares,
+                seconds: begun.elapsed().as_secs_f64(),
+                verified: None,
+                failed: outputs.failed(),
+                unusable: self.unusable + outputs.unusable(),
+            });
         };
         let (reduce_sender, reduce_results) = submit(node, &reducer.program, &reducer.spec)?;
         let (parts, all_parts) = mpsc::channel(reduce::PARTS);
@@ -124,7 +142,10 @@ impl Work {
             map::run(self, sender, results, &mut taker).await
         };
         let reduce = reduce::run(reducer, reduce_sender, reduce_results, all_parts);
-        let (tasks, (value, reductions)) = futures::future::try_join(map, reduce).await?;
+        let ((tasks, mut shares), (value, reductions, more)) =
+            futures::future::try_join(map, reduce).await?;
+        shares.add(&more);
+        let seconds = begun.elapsed().as_secs_f64();
         let bytes = value.len();
         let mut target = Target::new(self.out.as_deref(), reduce::NAME.as_ref()).await?;
         target.append(value).await?;
@@ -135,13 +156,32 @@ impl Work {
                 bytes,
                 tasks,
                 reductions,
+                seconds: output::seconds(seconds),
+                shares: shares.to_json(),
             })?;
         }
-        Ok(0)
+        Ok(Done {
+            shares,
+            seconds,
+            verified: None,
+            failed: 0,
+            unusable: 0,
+        })
     }
 
     fn inputs(&self) -> &[PathBuf] {
         &self.inputs
+    }
+
+    /// The file that an input is, if it is named.
+    fn path(&self, input: usize) -> Option<&Path> {
+        let path = self.inputs()[input].as_path();
+        (!path.as_os_str().is_empty()).then_some(path)
+    }
+
+    /// What people call it.
+    fn name(&self, input: usize) -> Option<String> {
+        self.path(input).map(output::name)
     }
 }
 
@@ -201,6 +241,11 @@ fn module(path: &Path, field: &'static str) -> Result<(Bytes, Program), Failure>
 fn shader(path: &Path, given: &ProgramArgs) -> Result<(Bytes, Program), Failure> {
     let refused = |error: String| unusable(path, "wgsl", &error);
     let shader = read(path, MAX_SHADER).map_err(refused)?;
+    if shader.starts_with(b"\0asm") {
+        return Err(refused(
+            "is a WebAssembly module; did you mean --wasm?".to_owned(),
+        ));
+    }
     let text = std::str::from_utf8(&shader)
         .map_err(|error| refused(format!("is no text in UTF-8: {error}")))?;
     wgsl::check(text, &given.entry, &WgslLimits::new())
@@ -236,18 +281,38 @@ fn out_name(input: Option<&Path>) -> PathBuf {
     name.into()
 }
 
-/// Whether the inputs can be read, and that before the first of them is: the last one may come after hours.
-fn check_inputs(inputs: &[PathBuf], cut: Cut) -> Result<(), Failure> {
+/// The inputs that can be read, and that before the first of them is: the last one may come after hours. The others do not keep them from being worked on, unless all are to
+/// be combined into one.
+fn usable_inputs(given: &ProgramArgs, cut: Cut, json: bool) -> Result<Vec<PathBuf>, Failure> {
     let is_stdin = |input: &PathBuf| input.as_os_str() == STANDARD_INPUT;
-    if inputs.iter().filter(|input| is_stdin(input)).count() > 1 {
+    if given.input.iter().filter(|input| is_stdin(input)).count() > 1 {
         return Err(Failure::usage("--input -: standard input is there once"));
     }
-    for input in inputs.iter().filter(|input| !is_stdin(input)) {
-        let (_, metadata) =
-            regular_file(input).map_err(|error| unusable(input, "input", &error))?;
-        if cut == Cut::Whole && metadata.len() > MAX_TASK_INPUT as u64 {
-            return Err(unusable(input, "input", &CutError::TooLong.to_string()));
+    let mut inputs = Vec::new();
+    for input in &given.input {
+        let checked = match is_stdin(input) {
+            true => Ok(()),
+            false => check_input(input, cut),
+        };
+        match checked {
+            Ok(()) => inputs.push(input.clone()),
+            Err(error) if given.reduce.is_some() => return Err(unusable(input, "input", &error)),
+            Err(error) => {
+                let path = input.clone();
+                print_unusable(&Unusable { path, error }, "input", json)?;
+            }
         }
+    }
+    if inputs.is_empty() && !given.input.is_empty() {
+        return Err(Failure::usage("none of the inputs can be used").told());
+    }
+    Ok(inputs)
+}
+
+fn check_input(input: &Path, cut: Cut) -> Result<(), String> {
+    let (_, metadata) = regular_file(input)?;
+    if cut == Cut::Whole && metadata.len() > MAX_TASK_INPUT as u64 {
+        return Err(CutError::TooLong.to_string());
     }
     Ok(())
 }
@@ -289,10 +354,10 @@ fn check_names(inputs: &[PathBuf], out: &Path, is_reduced: bool) -> Result<(), F
         let target = out.join(&name);
         if is_one_of(&target, &ids) {
             return Err(Failure::usage(format!(
-                "{}: its output would go to {}, which is an input and would be lost; choose another --out",
-                output::name(input),
+                "its output would go to {}, which is an input and would be lost; choose another --out",
                 output::name(&target)
             ))
+            .at(output::name(input))
             .about(input, "out"));
         }
         if names.insert(name, input).is_some() && !is_reduced {
@@ -307,7 +372,9 @@ fn check_names(inputs: &[PathBuf], out: &Path, is_reduced: bool) -> Result<(), F
 }
 
 fn unusable(path: &Path, field: &'static str, error: &str) -> Failure {
-    Failure::usage(format!("--{field} {}: {error}", output::name(path))).about(path, field)
+    Failure::usage(error)
+        .at(format_args!("--{field} {}", output::name(path)))
+        .about(path, field)
 }
 
 /// Reads a file that may not be longer than `most` bytes.

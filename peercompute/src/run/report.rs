@@ -1,13 +1,15 @@
 //! What a run has to say at its end.
 
-use std::{borrow::Cow, collections::BTreeMap, path::PathBuf};
+use std::{borrow::Cow, path::PathBuf};
 
 use peercompute_compute::{Digest, Operation};
-use peercompute_kernel::{Host, HostShare};
-use peercompute_net::{Path, PeerId};
 use serde::Serialize;
 
-use super::{Parts, input::Input, reference::Summary};
+use super::{
+    input::Input,
+    reference::Summary,
+    shares::{JsonShares, Shares},
+};
 use crate::{failure::Failure, output};
 
 /// One operation over one file.
@@ -28,8 +30,7 @@ pub(super) struct FileResult {
 pub(super) struct Report {
     pub(super) files: Vec<FileResult>,
     seconds: f64,
-    by_host: BTreeMap<Host, HostShare>,
-    via: BTreeMap<PeerId, u64>,
+    shares: Shares,
 }
 
 #[derive(Serialize)]
@@ -38,21 +39,9 @@ struct JsonReport<'a> {
     bytes: u64,
     seconds: f64,
     verified: Option<bool>,
-    local_fallback: bool,
-    by_node: BTreeMap<String, JsonShare>,
-    /// The tasks whose results made more than one hop, by the neighbour through which they came.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    via: BTreeMap<String, u64>,
+    #[serde(flatten)]
+    shares: JsonShares,
     results: Vec<JsonResult<'a>>,
-}
-
-#[derive(Serialize)]
-struct JsonShare {
-    tasks: u64,
-    bytes: u64,
-    path: &'static str,
-    /// Hops that its results made: 1 straight, 0 here.
-    hops: u32,
 }
 
 #[derive(Serialize)]
@@ -104,23 +93,13 @@ impl Report {
         Self {
             files: Vec::new(),
             seconds,
-            by_host: BTreeMap::new(),
-            via: BTreeMap::new(),
+            shares: Shares::default(),
         }
     }
 
-    pub(super) fn add(&mut self, files: Vec<FileResult>, parts: &Parts) {
+    pub(super) fn add(&mut self, files: Vec<FileResult>, shares: &Shares) {
         self.files.extend(files);
-        for (neighbour, tasks) in &parts.via {
-            *self.via.entry(*neighbour).or_default() += tasks;
-        }
-        for (host, share) in &parts.by_host {
-            let sum = self.by_host.entry(*host).or_default();
-            sum.tasks += share.tasks;
-            sum.bytes += share.bytes;
-            sum.path = share.path;
-            sum.hops = share.hops;
-        }
+        self.shares.add(shares);
     }
 
     /// Why the run as a whole has failed, if it has.
@@ -159,12 +138,6 @@ impl Report {
             .try_fold(true, |all, file| Some(all & file.verified?))
     }
 
-    fn sums(&self) -> (u64, u64) {
-        self.by_host.values().fold((0, 0), |(tasks, bytes), share| {
-            (tasks + share.tasks, bytes + share.bytes)
-        })
-    }
-
     /// Prints it. `reasons` say why no other node took part, if none did.
     pub(super) fn print(&self, json: bool, reasons: &[String]) -> Result<(), Failure> {
         if json {
@@ -175,31 +148,13 @@ impl Report {
     }
 
     fn to_json(&self) -> impl Serialize + '_ {
-        let (tasks, bytes) = self.sums();
+        let (tasks, bytes) = self.shares.sums();
         JsonReport {
             tasks,
             bytes,
-            seconds: self.seconds,
+            seconds: output::seconds(self.seconds),
             verified: self.verified(),
-            local_fallback: self.by_host.contains_key(&Host::Local),
-            by_node: self
-                .by_host
-                .iter()
-                .map(|(host, share)| {
-                    let share = JsonShare {
-                        tasks: share.tasks,
-                        bytes: share.bytes,
-                        path: path_name(share),
-                        hops: share.hops,
-                    };
-                    (host.to_string(), share)
-                })
-                .collect(),
-            via: self
-                .via
-                .iter()
-                .map(|(neighbour, tasks)| (neighbour.to_string(), *tasks))
-                .collect(),
+            shares: self.shares.to_json(),
             results: self
                 .files
                 .iter()
@@ -241,54 +196,7 @@ impl Report {
                 ));
             }
         }
-        let (tasks, bytes) = self.sums();
-        output::note(&format!(
-            "{}, {} in {:.2} s, {}/s{}",
-            output::count(tasks, "task"),
-            output::bytes(bytes),
-            self.seconds,
-            output::bytes((bytes as f64 / self.seconds.max(1e-9)) as u64),
-            match self.verified() {
-                Some(true) => ", all verified",
-                Some(false) => ", NOT verified",
-                None => ", not verified",
-            }
-        ));
-        for (host, share) in &self.by_host {
-            output::note(&format!(
-                "  {:<52}  {:<7}  {:>8} tasks  {:>10}",
-                host.to_string(),
-                path_name(share),
-                share.tasks,
-                output::bytes(share.bytes)
-            ));
-        }
-        if !self.via.is_empty() {
-            output::note("of these by way of neighbours:");
-        }
-        for (neighbour, tasks) in &self.via {
-            output::note(&format!(
-                "  {:<52}  {tasks:>17} tasks",
-                neighbour.to_string()
-            ));
-        }
-        if self.by_host.contains_key(&Host::Local) {
-            output::note(
-                "no other node took part, or the last one had gone: tasks ran on this machine",
-            );
-            for reason in reasons {
-                output::note(&format!("  {reason}"));
-            }
-        }
+        self.shares.print(self.seconds, self.verified(), reasons);
         Ok(())
-    }
-}
-
-fn path_name(share: &HostShare) -> &'static str {
-    match share.path {
-        _ if share.hops > 1 => "via",
-        None => "local",
-        Some(Path::Relayed) => "relayed",
-        Some(_) => "direct",
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use peercompute_net::{Multiaddr, NetworkEvent, PeerInfo, RendezvousError};
 
-use crate::cli::MeetArgs;
+use crate::{cli::MeetArgs, output};
 
 /// Peers that are named one by one; further ones are counted.
 const NAMED: usize = 5;
@@ -106,6 +106,7 @@ impl Search {
             }
         }
         let reached = peers.iter().filter(|peer| is_reached_lender(peer)).count();
+        let idle = peers.iter().filter(|peer| is_idle(peer)).count();
         let unreached: Vec<_> = peers
             .iter()
             .filter(|peer| lends(peer) && peer.path.is_none())
@@ -120,7 +121,15 @@ impl Search {
             reasons.push(format!("so are {} more", unreached.len() - NAMED));
         }
         let heard = self.lan || self.sources.iter().any(|(_, s)| *s == Standing::Listed);
-        if heard && reached == 0 && unreached.is_empty() {
+        if idle > 0 {
+            let are = if idle == 1 { "is" } else { "are" };
+            let lend = if idle == 1 { "lends" } else { "lend" };
+            reasons.push(format!(
+                "{} {are} connected and {lend} nothing now; `peercompute resume` or `peercompute throttle` there changes that",
+                output::count(idle as u64, "node")
+            ));
+        }
+        if heard && reached == 0 && idle == 0 && unreached.is_empty() {
             reasons.push(format!(
                 "nobody lends a machine in {}; check --room and --game, and that a node runs there",
                 self.room
@@ -128,7 +137,7 @@ impl Search {
         }
         if reached > 0 {
             reasons.push(format!(
-                "of the nodes that are connected, {reached} could take tasks and did not, or no longer; they may be paused"
+                "of the nodes that are connected, {reached} could take tasks and did not, or no longer"
             ));
         }
         reasons
@@ -138,6 +147,11 @@ impl Search {
 /// Whether tasks could be given to a peer.
 pub(super) fn is_reached_lender(peer: &PeerInfo) -> bool {
     lends(peer) && peer.path.is_some()
+}
+
+/// Whether a peer that is connected runs the tasks of others, only not now: it is paused, or lends 0 per cent. A submitter has no cores to tell of.
+fn is_idle(peer: &PeerInfo) -> bool {
+    peer.path.is_some() && !lends(peer) && peer.presence.capabilities.cores > 0
 }
 
 fn lends(peer: &PeerInfo) -> bool {

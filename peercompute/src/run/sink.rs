@@ -182,10 +182,10 @@ fn check_target(
 ) -> Result<Option<Permissions>, Failure> {
     let refused = |why: &str| {
         Failure::usage(format!(
-            "{}: its output would go to {}, {why}; choose another --out",
-            output::name(&input.path),
+            "its output would go to {}, {why}; choose another --out",
             output::name(target)
         ))
+        .at(output::name(&input.path))
         .about(&input.path, OUT)
     };
     let there = match fs::metadata(target) {

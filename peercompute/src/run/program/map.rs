@@ -2,26 +2,18 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::{BTreeMap, VecDeque},
-    path::Path,
+    collections::VecDeque,
 };
 
 use bytes::Bytes;
-use peercompute_kernel::{Host, JobResults, JobSender, NewTask, Outcome};
-use serde::Serialize;
+use peercompute_kernel::{JobResults, JobSender, NewTask, Outcome};
 use tokio::sync::{Notify, mpsc};
 
-use super::{
-    Work, WorkError,
-    cut::{self, Cut},
-    job_failure, out_name,
-    target::Target,
-    unusable,
-};
+use super::{Work, WorkError, cut, job_failure, outputs::Outputs, unusable};
 use crate::{
     failure::Failure,
     output,
-    run::{order::Order, window::Window},
+    run::{order::Order, shares::Shares, window::Window},
 };
 
 /// Where results go.
@@ -44,19 +36,28 @@ struct Flow {
 }
 
 /// What is to be done with results, in order.
-#[derive(Clone, Copy)]
 enum Step {
-    Task { input: usize, bytes: usize },
-    End { input: usize },
+    Task {
+        input: usize,
+        bytes: usize,
+    },
+    /// The rest of the input cannot be read.
+    Unusable {
+        input: usize,
+        error: String,
+    },
+    End {
+        input: usize,
+    },
 }
 
-/// Runs all tasks, and gives how many there were.
+/// Runs all tasks, and gives how many there were and who has done them.
 pub(super) async fn run(
     work: &Work,
     sender: JobSender,
     results: JobResults,
     taker: &mut Taker<'_, '_>,
-) -> Result<u64, WorkError> {
+) -> Result<(u64, Shares), WorkError> {
     let flow = Flow {
         window: Window::default(),
         order: RefCell::new(Order::new(0)),
@@ -65,8 +66,10 @@ pub(super) async fn run(
         failed: RefCell::default(),
         tasks: Cell::new(0),
     };
-    futures::future::try_join(flow.feed(work, sender), flow.collect(work, results, taker)).await?;
-    Ok(flow.tasks.get())
+    let ((), shares) =
+        futures::future::try_join(flow.feed(work, sender), flow.collect(work, results, taker))
+            .await?;
+    Ok((flow.tasks.get(), shares))
 }
 
 impl Flow {
@@ -75,7 +78,14 @@ impl Flow {
             let path = &work.inputs()[input];
             let mut pieces = cut::pieces(path, work.cut);
             while let Some(piece) = pieces.recv().await {
-                let piece = piece.map_err(|error| unusable(path, "input", &error))?;
+                let piece = match piece {
+                    Ok(piece) => piece,
+                    Err(error) => {
+                        let step = Step::Unusable { input, error };
+                        self.steps.borrow_mut().push_back(step);
+                        break;
+                    }
+                };
                 let bytes = piece.len();
                 self.window.enter().await;
                 if self.failed.borrow().contains(&input) {
@@ -108,7 +118,7 @@ impl Flow {
         work: &Work,
         mut results: JobResults,
         taker: &mut Taker<'_, '_>,
-    ) -> Result<(), WorkError> {
+    ) -> Result<Shares, WorkError> {
         let mut batch = Vec::new();
         let mut more = true;
         while more {
@@ -132,13 +142,14 @@ impl Flow {
                     }
                     (Step::End { input }, _) => {
                         self.failed.borrow_mut().retain(|failed| *failed != input);
-                        taker.end(input)?;
+                        taker.end(input, &results)?;
                     }
+                    (Step::Unusable { input, error }, _) => taker.unusable(work, input, error)?,
                     (Step::Task { .. }, None) => unreachable!("a task is done with its outcome"),
                 }
             }
         }
-        Ok(())
+        Ok(Shares::of(&results))
     }
 
     /// The next step, if it can be done.
@@ -146,7 +157,7 @@ impl Flow {
         let mut steps = self.steps.borrow_mut();
         let outcome = match steps.front()? {
             Step::Task { .. } => Some(self.order.borrow_mut().pop()?),
-            Step::End { .. } => None,
+            Step::Unusable { .. } | Step::End { .. } => None,
         };
         Some((steps.pop_front()?, outcome))
     }
@@ -171,167 +182,29 @@ impl Taker<'_, '_> {
                 // Who combines them says itself why it has ended.
                 Ok(value) => Ok(parts.send(value).await.is_ok()),
                 Err(failure) => {
-                    let name = work.name(input);
-                    let about = name.map(|name| format!("{name}: ")).unwrap_or_default();
                     let message = &failure.message;
-                    Err(
-                        Failure::run(format!("{about}{message}; nothing is reduced without it"))
-                            .into(),
-                    )
+                    let failure = Failure::run(format!("{message}; nothing is reduced without it"));
+                    Err(match work.path(input) {
+                        Some(path) => failure.at(output::name(path)).about(path, "input"),
+                        None => failure,
+                    }
+                    .into())
                 }
             },
         }
     }
 
-    fn end(&mut self, input: usize) -> Result<(), WorkError> {
+    fn unusable(&mut self, work: &Work, input: usize, error: String) -> Result<(), WorkError> {
         match self {
-            Self::Outputs(outputs) => outputs.end(input),
+            Self::Outputs(outputs) => outputs.unusable_rest(input, error),
+            Self::Parts(_) => Err(unusable(&work.inputs()[input], "input", &error).into()),
+        }
+    }
+
+    fn end(&mut self, input: usize, results: &JobResults) -> Result<(), WorkError> {
+        match self {
+            Self::Outputs(outputs) => outputs.end(input, results),
             Self::Parts(_) => Ok(()),
         }
-    }
-}
-
-/// Each input's results, one behind the other.
-pub(super) struct Outputs<'a> {
-    work: &'a Work,
-    json: bool,
-    /// The input whose results come at present.
-    current: Current,
-    failed: usize,
-}
-
-#[derive(Default)]
-struct Current {
-    target: Option<Target>,
-    /// Bytes of input whose results were taken.
-    read: u64,
-    written: u64,
-    tasks: u64,
-    seconds: f64,
-    by_node: BTreeMap<String, u64>,
-    failure: Option<(String, String)>,
-}
-
-/// One input as programs are told of it.
-#[derive(Serialize)]
-struct InputReport<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    input: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    output: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bytes: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tasks: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    node: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    by_node: Option<&'a BTreeMap<String, u64>>,
-    seconds: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<&'a str>,
-}
-
-impl<'a> Outputs<'a> {
-    pub(super) fn new(work: &'a Work, json: bool) -> Self {
-        Self {
-            work,
-            json,
-            current: Current::default(),
-            failed: 0,
-        }
-    }
-
-    /// How many tasks have failed; of an input in pieces one at most counts.
-    pub(super) fn failed(&self) -> usize {
-        self.failed
-    }
-
-    async fn take(
-        &mut self,
-        input: usize,
-        bytes: usize,
-        outcome: Outcome,
-    ) -> Result<bool, WorkError> {
-        let current = &mut self.current;
-        if current.failure.is_some() {
-            return Ok(false);
-        }
-        let from = current.read;
-        current.read += bytes as u64;
-        current.tasks += 1;
-        current.seconds += outcome.run.as_secs_f64();
-        if let Some(host) = outcome.host.as_ref().map(Host::to_string) {
-            *current.by_node.entry(host).or_default() += 1;
-        }
-        match outcome.result {
-            Ok(value) => {
-                if current.target.is_none() {
-                    let name = out_name(self.work.path(input));
-                    current.target = Some(Target::new(self.work.out.as_deref(), &name).await?);
-                }
-                current.written += value.len() as u64;
-                let target = current.target.as_mut().expect("it was made above");
-                target.append(value).await?;
-                Ok(true)
-            }
-            Err(failure) => {
-                let place = match self.work.cut {
-                    Cut::Whole => String::new(),
-                    _ => format!("the {bytes} bytes from byte {from}: "),
-                };
-                let message = format!("{place}{}", failure.message);
-                let about = self.work.name(input).map(|name| format!("{name}: "));
-                output::note(&format!("error: {}{message}", about.unwrap_or_default()));
-                // What was written so far is no output.
-                current.target = None;
-                current.failure = Some((failure.reason.to_string(), message));
-                self.failed += 1;
-                Ok(false)
-            }
-        }
-    }
-
-    fn end(&mut self, input: usize) -> Result<(), WorkError> {
-        let current = std::mem::take(&mut self.current);
-        let written = current.target.map(Target::finish).transpose()?.flatten();
-        if !self.json {
-            return Ok(());
-        }
-        let is_whole = self.work.cut == Cut::Whole;
-        let failure = current.failure.as_ref();
-        let name = self.work.path(input).map(output::json_name);
-        let by_node = &current.by_node;
-        output::json(&InputReport {
-            input: name.as_deref(),
-            output: written.map(|path: std::path::PathBuf| output::json_name(&path).into_owned()),
-            bytes: failure.is_none().then_some(current.written),
-            tasks: (!is_whole).then_some(current.tasks),
-            node: by_node
-                .keys()
-                .next()
-                .filter(|_| is_whole)
-                .map(String::as_str),
-            by_node: (!is_whole).then_some(by_node),
-            seconds: current.seconds,
-            reason: failure.map(|(reason, _)| reason.as_str()),
-            error: failure.map(|(_, message)| message.as_str()),
-        })?;
-        Ok(())
-    }
-}
-
-impl Work {
-    /// The file that an input is, if it is named.
-    fn path(&self, input: usize) -> Option<&Path> {
-        let path = self.inputs()[input].as_path();
-        (!path.as_os_str().is_empty()).then_some(path)
-    }
-
-    /// What people call it.
-    fn name(&self, input: usize) -> Option<String> {
-        self.path(input).map(output::name)
     }
 }

@@ -10,7 +10,11 @@ use serde::Serialize;
 use tokio::sync::{Notify, mpsc};
 
 use super::{WorkError, job_failure};
-use crate::{failure::Failure, output};
+use crate::{
+    failure::Failure,
+    output,
+    run::shares::{JsonShares, Shares},
+};
 
 /// Results that were handed over and not looked at.
 pub(super) const PARTS: usize = 64;
@@ -34,6 +38,10 @@ pub(super) struct ReduceReport {
     pub(super) tasks: u64,
     /// Tasks that combined them.
     pub(super) reductions: u64,
+    pub(super) seconds: f64,
+    /// Who has done both.
+    #[serde(flatten)]
+    pub(super) shares: JsonShares,
 }
 
 struct Tree<'a> {
@@ -43,24 +51,25 @@ struct Tree<'a> {
     given: Notify,
 }
 
-/// Combines everything that `parts` gives. Says how many tasks that took, too.
+/// Combines everything that `parts` gives. Says how many tasks that took, too, and who has done them.
 pub(super) async fn run(
     reducer: &Reducer,
     sender: JobSender,
     results: JobResults,
     parts: mpsc::Receiver<Bytes>,
-) -> Result<(Bytes, u64), WorkError> {
+) -> Result<(Bytes, u64, Shares), WorkError> {
     let tree = Tree {
         reducer,
         reduction: RefCell::default(),
         given: Notify::new(),
     };
-    futures::future::try_join(tree.feed(sender, parts), tree.collect(results)).await?;
+    let ((), shares) =
+        futures::future::try_join(tree.feed(sender, parts), tree.collect(results)).await?;
     let reduction = tree.reduction.into_inner();
     let result = reduction.result().cloned();
     // Only a job that has ended has no result, and that has been said.
     let result = result.ok_or_else(|| Failure::run("the reduction has ended without a result"))?;
-    Ok((result, reduction.tasks()))
+    Ok((result, reduction.tasks(), shares))
 }
 
 impl Tree<'_> {
@@ -112,7 +121,7 @@ impl Tree<'_> {
         Some(task.input)
     }
 
-    async fn collect(&self, mut results: JobResults) -> Result<(), WorkError> {
+    async fn collect(&self, mut results: JobResults) -> Result<Shares, WorkError> {
         let mut batch = Vec::new();
         while results.next_batch(&mut batch).await.map_err(job_failure)? {
             for outcome in batch.drain(..) {
@@ -127,7 +136,7 @@ impl Tree<'_> {
             }
             self.given.notify_one();
         }
-        Ok(())
+        Ok(Shares::of(&results))
     }
 
     fn failure(&self, error: ReduceError) -> WorkError {
@@ -135,7 +144,10 @@ impl Tree<'_> {
     }
 
     fn about(&self, message: &str) -> WorkError {
-        let name = output::name(&self.reducer.path);
-        Failure::run(format!("--reduce {name}: {message}")).into()
+        let path = &self.reducer.path;
+        Failure::run(message)
+            .at(format_args!("--reduce {}", output::name(path)))
+            .about(path, "reduce")
+            .into()
     }
 }
