@@ -217,7 +217,10 @@ async fn request(args: ControlArgs, request: Request, json: bool) -> Result<(), 
     match response {
         Response::Error { error } => Err(Failure::run(error)),
         Response::Status(status) if json => output::json(&status),
-        Response::Status(status) => output::line(&status.to_text()),
+        Response::Status(status) if matches!(request, Request::Status) => {
+            output::line(&status.to_text())
+        }
+        Response::Status(status) => output::line(&status.change()),
     }
 }
 
@@ -258,7 +261,9 @@ fn nobody_there(name: &str, error: &std::io::Error) -> Failure {
 fn check_path(path: &Path) -> Result<(), Failure> {
     let refused = |why: String| {
         let name = output::name(path);
-        Failure::usage(format!("--control {name}: {why}")).about(path, "control")
+        Failure::usage(why)
+            .at(format_args!("--control {name}"))
+            .about(path, "control")
     };
     let length = path.as_os_str().len();
     if length > MAX_PATH {

@@ -4,7 +4,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Stdio,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use peercompute_compute::{GpuProfile, Profile};
@@ -31,6 +31,9 @@ pub(crate) struct Probe {
     ops_score: u64,
     /// Of the first GPU that is no software; 0 where there is none.
     gpu_f32_ops_per_s: f64,
+    /// Seconds since 1970; 0 where that is not known.
+    #[serde(default)]
+    measured_at_unix_s: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -59,8 +62,8 @@ impl From<GpuProfile> for GpuProbe {
 pub(crate) async fn probe(args: ProbeArgs, json: bool) -> Result<(), Failure> {
     let path = path();
     let known = path.as_deref().filter(|_| !args.again).and_then(read);
-    let (probe, fresh) = match known {
-        Some(probe) => (probe, false),
+    let probe = match known {
+        Some(probe) => probe,
         None => {
             let measured = tokio::task::spawn_blocking(Profile::measure).await;
             let profile = measured.map_err(Failure::run)?;
@@ -68,16 +71,14 @@ pub(crate) async fn probe(args: ProbeArgs, json: bool) -> Result<(), Failure> {
             if let Some(path) = &path {
                 write(path, &probe);
             }
-            (probe, true)
+            probe
         }
     };
     if json {
         return output::json(&probe);
     }
     output::line(&probe.text())?;
-    if !fresh {
-        output::note("measured earlier; --again measures anew");
-    }
+    output::note(&probe.origin(path.as_deref()));
     Ok(())
 }
 
@@ -149,7 +150,24 @@ impl Probe {
             memory_bytes_per_s: scores.memory.round(),
             ops_score: scores.wasm as u64,
             gpu_f32_ops_per_s: scores.gpu.round(),
+            measured_at_unix_s: SystemTime::now()
+                .duration_since(SystemTime::UNIX_EPOCH)
+                .map_or(0, |since| since.as_secs()),
         }
+    }
+
+    /// When it was measured, and where it is kept, if it is.
+    fn origin(&self, path: Option<&Path>) -> String {
+        let when = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(self.measured_at_unix_s));
+        let when = match when.filter(|_| self.measured_at_unix_s > 0) {
+            Some(when) => format!("measured {}", humantime::format_rfc3339_seconds(when)),
+            None => "measured earlier".to_owned(),
+        };
+        let kept = path.filter(|path| path.exists()).map_or_else(
+            || "not kept".to_owned(),
+            |path| format!("kept in {}", output::name(path)),
+        );
+        format!("{when}, {kept}; --again measures anew")
     }
 
     fn text(&self) -> String {
@@ -173,31 +191,39 @@ impl Probe {
                 output::bytes(gpu.max_buffer_bytes)
             ));
         }
-        lines.extend([
-            String::new(),
-            format!(
-                "integer  {:>12} million steps of xorshift a second, one core",
-                millions(self.integer_steps_per_ms)
+        let mut scores = vec![
+            (
+                "integer",
+                millions(self.integer_steps_per_ms),
+                "steps of xorshift a second, one core",
             ),
-            format!(
-                "float    {:>12} million operations of 64 bits a second, one core",
-                millions(self.float_ops_per_ms)
+            (
+                "float",
+                millions(self.float_ops_per_ms),
+                "operations of 64 bits a second, one core",
             ),
-            format!(
-                "copying  {:>12} a second, one core",
-                output::bytes(self.memory_bytes_per_s as u64).to_string()
+            (
+                "copying",
+                format!("{:.0}", self.memory_bytes_per_s / 1e6),
+                "bytes a second, one core",
             ),
-            format!(
-                "wasm     {:>12} million operations a second, all cores",
-                millions(self.ops_score as f64)
+            (
+                "wasm",
+                millions(self.ops_score as f64),
+                "operations a second, all cores",
             ),
-        ]);
+        ];
         if self.gpu_f32_ops_per_s > 0.0 {
-            lines.push(format!(
-                "gpu      {:>12.0} million operations of 32 bits a second, multiplying matrices",
-                self.gpu_f32_ops_per_s / 1e6
-            ));
+            let operations = format!("{:.0}", self.gpu_f32_ops_per_s / 1e6);
+            let of = "operations of 32 bits a second, multiplying matrices";
+            scores.push(("gpu", operations, of));
         }
+        lines.push(String::new());
+        lines.extend(
+            scores
+                .iter()
+                .map(|(what, number, of)| format!("{what:<8} {number:>12} million {of}")),
+        );
         lines.join("\n")
     }
 }
@@ -232,6 +258,8 @@ fn write(path: &Path, probe: &Probe) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn probe() -> Probe {
@@ -245,6 +273,7 @@ mod tests {
             memory_bytes_per_s: 1e10,
             ops_score: 3_000_000,
             gpu_f32_ops_per_s: 0.0,
+            measured_at_unix_s: 1_700_000_000,
         }
     }
 
@@ -280,5 +309,17 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("gpu      none"), "{text}");
+        let scores = text.lines().filter(|line| line.contains(" million "));
+        let columns: BTreeSet<_> = scores.map(|line| line.find(" million ")).collect();
+        assert_eq!(columns.len(), 1, "{text}");
+    }
+
+    #[test]
+    fn the_text_says_when_it_was_measured_and_where_it_is_kept() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let origin = probe().origin(Some(file.path()));
+        assert!(origin.starts_with("measured 2023-11-14T"), "{origin}");
+        assert!(origin.contains(file.path().to_str().unwrap()), "{origin}");
+        assert!(probe().origin(None).contains("not kept"));
     }
 }

@@ -58,7 +58,7 @@ fn a_running_node_is_controlled_over_its_socket() {
     assert_eq!(status["throttle"], 100);
     assert_eq!(ask(&["pause"])["paused"], true);
     assert_eq!(ask(&["resume"])["paused"], false);
-    assert_eq!(ask(&["throttle", "40"])["throttle"], 40);
+    assert_eq!(ask(&["throttle", "40%"])["throttle"], 40);
     assert_eq!(ask(&["status"])["throttle"], 40);
 }
 
@@ -71,6 +71,26 @@ fn the_socket_is_its_owners_alone() {
         .permissions()
         .mode();
     assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn people_are_told_what_a_command_has_changed() {
+    let node = Running::node(&[]);
+    let say = |command: &[&str]| {
+        let told = run(&[command, &["--control", node.control()]].concat()).expect(0);
+        assert_eq!(told.text().lines().count(), 1, "{}", told.text());
+        told.text().trim_end().to_owned()
+    };
+    assert!(say(&["pause"]).starts_with("paused; 0 tasks"));
+    let resumed = say(&["resume"]);
+    assert!(
+        resumed.starts_with("lends 100 %: ") && resumed.contains("worker"),
+        "{resumed}"
+    );
+    assert_eq!(say(&["throttle", "0"]), "lends 0 %: no worker");
+    let status = run(&["status", "--control", node.control()]).expect(0);
+    let status = status.text();
+    assert!(status.contains("lends     0 %: no worker\n"), "{status}");
 }
 
 #[test]

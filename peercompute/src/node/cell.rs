@@ -153,16 +153,11 @@ impl JsonCell {
             ));
         }
         for neighbour in &self.neighbours {
-            let round_trip = neighbour.rtt_us.map_or_else(
-                || "not measured yet".to_owned(),
-                |us| format!("{:.1} ms", us as f64 / 1e3),
-            );
             lines.push(format!(
-                "  {}  {:<7}  round trip {round_trip}, up {}/s, down {}/s, kept: {}",
+                "  {}  {:<7}  {}, kept: {}",
                 short(&neighbour.peer_id),
                 neighbour.path.as_deref().unwrap_or_default(),
-                output::bytes(neighbour.up_bytes_per_s),
-                output::bytes(neighbour.down_bytes_per_s),
+                neighbour.measured(),
                 neighbour.kept_for_people()
             ));
         }
@@ -192,6 +187,23 @@ impl JsonNeighbour {
             probed_down_bytes_per_s: neighbour.probed.map(|(_, down)| down as u64),
             credit: neighbour.credit,
         }
+    }
+
+    /// What is known of the link, for people.
+    fn measured(&self) -> String {
+        let Some(us) = self.rtt_us else {
+            return "not measured".to_owned();
+        };
+        let rate = |rate| match rate {
+            0 => "not measured".to_owned(),
+            rate => format!("{}/s", output::bytes(rate)),
+        };
+        format!(
+            "round trip {:.1} ms, up {}, down {}",
+            us as f64 / 1e3,
+            rate(self.up_bytes_per_s),
+            rate(self.down_bytes_per_s)
+        )
     }
 
     /// Why the link is kept, with how long that holds where it ends by itself.

@@ -16,6 +16,12 @@ pub(crate) struct JsonStatus {
     uptime_seconds: u64,
     paused: bool,
     throttle: u8,
+    /// Tasks that it runs at once at this throttle.
+    #[serde(default)]
+    workers: usize,
+    /// The part of its time that each worker may work.
+    #[serde(default = "whole")]
+    duty: f64,
     #[serde(default)]
     machine: JsonMachine,
     sessions: usize,
@@ -99,6 +105,8 @@ impl JsonStatus {
             uptime_seconds: status.uptime.as_secs(),
             paused: status.paused,
             throttle: status.throttle.as_percent(),
+            workers: status.workers,
+            duty: (status.duty * 1e3).round() / 1e3,
             machine: status.machine.into(),
             sessions: status.sessions,
             tasks: JsonTasks {
@@ -126,6 +134,38 @@ impl JsonStatus {
         }
     }
 
+    /// What it lends, for people.
+    fn lent(&self) -> String {
+        let workers = match self.workers {
+            0 => "no worker".to_owned(),
+            workers => output::count(workers as u64, "worker"),
+        };
+        let each = if self.workers > 1 { " each" } else { "" };
+        let time = match (self.duty * 100.0).round() {
+            _ if self.workers == 0 => String::new(),
+            100.0.. => String::new(),
+            percent => format!(", {percent} % of its time{each}"),
+        };
+        let paused = if self.paused {
+            "; paused: it starts no task"
+        } else {
+            ""
+        };
+        format!("{} %: {workers}{time}{paused}", self.throttle)
+    }
+
+    /// What `pause`, `resume` or `throttle` has changed, for people.
+    pub(crate) fn change(&self) -> String {
+        if self.paused {
+            let running = output::count(self.tasks.running, "task");
+            format!(
+                "paused; {running} that it has begun go on; `peercompute resume` ends the pause"
+            )
+        } else {
+            format!("lends {}", self.lent())
+        }
+    }
+
     /// For people.
     pub(crate) fn to_text(&self) -> String {
         let uptime = humantime::format_duration(Duration::from_secs(self.uptime_seconds));
@@ -134,8 +174,7 @@ impl JsonStatus {
         let addresses = self.addresses.iter();
         lines.extend(addresses.map(|address| format!("address   {address}")));
         lines.push(format!("up        {uptime}"));
-        let paused = if self.paused { ", paused" } else { "" };
-        lines.push(format!("lends     {} %{paused}", self.throttle));
+        lines.push(format!("lends     {}", self.lent()));
         let machine = self.machine.to_text();
         if !machine.is_empty() {
             lines.push(format!("machine   {machine}"));
@@ -175,6 +214,11 @@ impl JsonStatus {
         }
         lines.join("\n")
     }
+}
+
+/// What nodes that do not say it lend of a worker's time.
+fn whole() -> f64 {
+    1.0
 }
 
 /// How many of a peer id's last letters tell it apart from others. The first ones are the same in all.
