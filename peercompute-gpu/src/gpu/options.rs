@@ -152,20 +152,23 @@ impl GpuOptions {
     }
 
     fn wanted(&self) -> String {
-        let mut text = match self.backend {
-            BackendChoice::Any => String::from("is there"),
-            backend => format!("is there behind {backend:?}"),
-        };
+        let mut parts = Vec::new();
+        match self.backend {
+            BackendChoice::Any => {}
+            backend => parts.push(format!("behind {backend:?}")),
+        }
         if let Some(name) = &self.name {
-            text += &format!(" with {name:?} in its name");
+            parts.push(format!("with {name:?} in its name"));
         }
         if let Some(index) = self.index {
-            text += &format!(" with the number {index}");
+            parts.push(format!("with the number {index}"));
         }
         if !self.software && self.name.is_none() && self.index.is_none() {
-            text += " that is hardware";
+            parts.push("that is hardware".to_owned());
         }
-        text
+        format!("is there {}", parts.join(", "))
+            .trim_end()
+            .to_owned()
     }
 }
 
@@ -323,7 +326,8 @@ fn no_adapter(options: &GpuOptions, found: &[AdapterSummary]) -> GpuError {
         remedy: if found.is_empty() {
             REMEDY
         } else {
-            "Choose one of those by name or index, or allow software with `GpuOptions::with_software` (PEERCOMPUTE_SOFTWARE_GPU=1 for the program `peercompute`)"
+            "Set PEERCOMPUTE_SOFTWARE_GPU=1 to have the program `peercompute` take one that is software; in a program of your own, choose one of those by name or index, \
+             or allow software with `GpuOptions::with_software`"
         },
     }
 }
@@ -350,6 +354,34 @@ mod tests {
         );
         assert!(
             text.contains("nstall") || text.contains("browser"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn all_that_was_wanted_is_named_and_the_remedy_for_software_comes_first() {
+        let options = GpuOptions::new().with_name("Radeon").with_index(3);
+        let text = no_adapter(&options, &[]).to_string();
+        assert!(
+            text.starts_with("no GPU is there with \"Radeon\" in its name, with the number 3; "),
+            "{text}"
+        );
+        let software = AdapterSummary {
+            name: "llvmpipe".to_owned(),
+            backend: "vulkan".to_owned(),
+            driver: String::new(),
+            software: true,
+            max_binding: 0,
+            max_workgroup_memory: 0,
+            max_workgroup_invocations: 0,
+            timestamps: false,
+            half: false,
+        };
+        let text = no_adapter(&GpuOptions::new(), &[software]).to_string();
+        assert!(
+            text.starts_with(
+                "no GPU is there that is hardware; found: llvmpipe (vulkan, software). Set PEERCOMPUTE_SOFTWARE_GPU=1 "
+            ),
             "{text}"
         );
     }
