@@ -403,10 +403,8 @@ impl Exchange {
                     input,
                 });
             }
-            if !self.bench.has_room() {
-                return None;
-            }
-            let waits = self.jobs.values_mut().filter(|job| !job.ready.is_empty());
+            let bench = &self.bench;
+            let waits = self.jobs.values_mut().filter(|job| bench.takes(job));
             let job = waits.min_by(|a, b| a.spent.total_cmp(&b.spent))?;
             let (begun, load) = job.ready.pop_front()?;
             let (id, max_value) = (job.id, job.max_value());
@@ -418,8 +416,7 @@ impl Exchange {
 
     /// Whether [`poll_task`](Self::poll_task) would give a task.
     pub fn has_task(&self) -> bool {
-        self.bench.hands_out()
-            || (self.bench.has_room() && self.jobs.values().any(|job| !job.ready.is_empty()))
+        self.bench.hands_out() || self.jobs.values().any(|job| self.bench.takes(job))
     }
 
     /// A running task whose job has gone: stop it if that is possible. It is to be taken back all the same.

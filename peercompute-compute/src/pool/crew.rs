@@ -141,7 +141,7 @@ impl Crew {
         let (mut bytes, mut alike) = (0usize, true);
         for work in batch.iter() {
             bytes = bytes.saturating_add(work.input_len());
-            alike &= work.priority() == batch[0].priority();
+            alike &= work.flow() == batch[0].flow();
         }
         client.reserve(tasks, bytes)?;
         let mut state = self.lock();
@@ -393,7 +393,7 @@ impl Crew {
 }
 
 impl State {
-    /// Puts `batch`, for which there is room, into the queue. `alike` tells whether all of it has the same priority.
+    /// Puts `batch`, for which there is room, into the queue. `alike` tells whether all of it is of the same group and priority.
     fn accept(
         &mut self,
         client: &Arc<Client>,
@@ -402,12 +402,12 @@ impl State {
         clock: &Runtime,
     ) {
         let mut batch = batch.drain(..);
-        while let Some(priority) = batch.as_slice().first().map(Work::priority) {
+        while let Some(flow) = batch.as_slice().first().map(Work::flow) {
             let rest = batch.as_slice();
             let count = if alike {
                 rest.len()
             } else {
-                let same = rest.iter().take_while(|work| work.priority() == priority);
+                let same = rest.iter().take_while(|work| work.flow() == flow);
                 same.count()
             };
             let submitted = &mut self.submitted;
@@ -419,9 +419,13 @@ impl State {
                     number: *submitted,
                 }
             });
-            let client = client.id;
-            self.queue
-                .push_all(FlowKey { client, priority }, tasks, || clock.now());
+            let (group, priority) = flow;
+            let flow = FlowKey {
+                client: client.id,
+                group,
+                priority,
+            };
+            self.queue.push_all(flow, tasks, || clock.now());
         }
     }
 

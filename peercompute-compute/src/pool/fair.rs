@@ -1,6 +1,6 @@
 //! The waiting work, bounded in tasks and in bytes, and who is served next.
 //!
-//! The tasks of one client at one priority are a flow, first in, first out. The next task comes from the flow that was served least, its time divided by its weight (start-time fair
+//! The tasks of one client, or of one group of its tasks, at one priority are a flow, first in, first out. The next task comes from the flow that was served least, its time divided by its weight (start-time fair
 //! queueing, Goyal, Vin and Cheng 1996, with several servers). What is taken is charged at once at what the flow's tasks have taken of late, again while it runs longer than that, and put right when
 //! it ends. A flow that begins to wait starts with what those that wait have had, so that it neither makes up for its absence nor stands behind what the others
 //! will have; what it had beyond that before is remembered for a while.

@@ -23,6 +23,7 @@ pub struct Work {
     input: TaskInput,
     limits: Limits,
     priority: Priority,
+    group: u64,
     /// What [`Program::is_brief`] says; asked on the submitter's thread, where its panic is the submitter's.
     brief: bool,
 }
@@ -38,6 +39,7 @@ impl Work {
             input,
             limits: Limits::none(),
             priority: Priority::default(),
+            group: 0,
             brief,
         }
     }
@@ -48,7 +50,13 @@ impl Work {
         Self { limits, ..self }
     }
 
-    /// The same at this priority. Order is kept among tasks of the same client and priority only.
+    /// The same in this group of its client's tasks, 0 otherwise. Groups share the workers' time as clients do: they are for a client that has tasks of several others.
+    #[must_use]
+    pub fn with_group(self, group: u64) -> Self {
+        Self { group, ..self }
+    }
+
+    /// The same at this priority. Order is kept among tasks of the same client, group and priority only.
     #[must_use]
     pub fn with_priority(self, priority: Priority) -> Self {
         Self { priority, ..self }
@@ -62,6 +70,11 @@ impl Work {
     /// How much its client wants it.
     pub const fn priority(&self) -> Priority {
         self.priority
+    }
+
+    /// What its client sets it apart by.
+    pub(super) const fn flow(&self) -> (u64, Priority) {
+        (self.group, self.priority)
     }
 
     /// The length of its input in bytes, which is what it takes of the bounds in bytes.
@@ -114,6 +127,7 @@ impl Item for Queued {
     fn flow(&self) -> FlowKey {
         FlowKey {
             client: self.client.id,
+            group: self.work.group,
             priority: self.work.priority,
         }
     }
@@ -148,6 +162,7 @@ impl Queued {
                     input,
                     limits,
                     priority: _,
+                    group: _,
                     brief: _,
                 },
             client,

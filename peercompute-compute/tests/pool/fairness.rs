@@ -65,6 +65,23 @@ fn a_client_that_comes_late_is_served_before_the_rest_of_ten_thousand_tasks_of_o
 }
 
 #[test]
+fn groups_of_one_client_share_as_clients_do() {
+    let pool = pool(1);
+    let gate = gate();
+    let (program, journal) = journal();
+    let (client, mut completions) = pool.client();
+    let many = (1..=1000).map(|tag| entry(&program, tag).with_group(1));
+    submit(&client, [gate.work(0)].into_iter().chain(many));
+    gate.wait();
+    submit(&client, [entry(&program, LATE).with_group(2)]);
+    gate.open();
+    collect(&mut completions, 1002);
+    let journal = journal.lock().expect("nobody panics");
+    let before = journal.iter().position(|&tag| tag == LATE);
+    assert!(before.is_some_and(|before| before <= 1), "{before:?}");
+}
+
+#[test]
 fn a_late_client_waits_for_no_more_than_one_shelf_of_brief_tasks() {
     let pool = pool(1);
     let gate = gate();

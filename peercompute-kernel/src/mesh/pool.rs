@@ -81,6 +81,7 @@ impl State {
             let own = self.jobs.contains_key(&job);
             let work = Work::new(ticket.as_u64(), program.clone(), input)
                 .with_limits(*limits)
+                .with_group(u64::from(job.as_u32()))
                 .with_priority(priority(own));
             self.batch.push(work);
         }

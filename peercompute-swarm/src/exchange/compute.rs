@@ -12,7 +12,7 @@ use peercompute_proto::{
     v1,
 };
 
-use super::store::Parcel;
+use super::{job::Job, store::Parcel};
 use crate::{Failure, FailureReason, JobId, Ticket};
 
 /// Bytes that a result costs beside its value, at most.
@@ -83,6 +83,11 @@ impl Bench {
     /// Whether another bundle may begin.
     pub(super) fn has_room(&self) -> bool {
         self.running.len() < (self.workers * AHEAD) as usize
+    }
+
+    /// Whether a bundle of the job may begin, if one is there: as long as there is room, and one of each job in any case, so that nobody waits behind all that another has here.
+    pub(super) fn takes(&self, job: &Job) -> bool {
+        !job.ready.is_empty() && (self.has_room() || self.of(job.id).next().is_none())
     }
 
     /// Whether there is a next task of the bundle that is being handed out.

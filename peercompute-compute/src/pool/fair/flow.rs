@@ -28,10 +28,11 @@ pub(super) const IDLE_FLOWS: usize = 256;
 /// How many tasks the memory of a remembered flow may be for.
 const IDLE_TASKS: usize = 16;
 
-/// Names a flow: the tasks of one client at one priority.
+/// Names a flow: the tasks of one group of one client at one priority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::pool) struct FlowKey {
     pub(in crate::pool) client: u64,
+    pub(in crate::pool) group: u64,
     pub(in crate::pool) priority: Priority,
 }
 
@@ -320,11 +321,17 @@ impl<T: Item> Flows<T> {
             .is_some_and(|flow| !flow.waiting.is_empty())
     }
 
-    pub(super) fn of_client(&self, client: u64) -> impl Iterator<Item = FlowKey> + use<T> {
-        let key = |priority| FlowKey { client, priority };
-        let keys =
-            PRIORITIES.map(|priority| Some(key(priority)).filter(|key| self.all.contains_key(key)));
-        keys.into_iter().rev().flatten()
+    /// Those of a client, the higher priorities first.
+    pub(super) fn of_client(&self, client: u64) -> Vec<FlowKey> {
+        let first = FlowKey {
+            client,
+            group: 0,
+            priority: Priority::Low,
+        };
+        let flows = self.all.range(first..).map(|(key, _)| *key);
+        let mut flows: Vec<_> = flows.take_while(|key| key.client == client).collect();
+        flows.sort_by_key(|key| Reverse(key.priority));
+        flows
     }
 
     pub(super) fn clients(&self) -> Vec<u64> {

@@ -35,7 +35,11 @@ impl Item for Task {
 }
 
 fn flow(client: u64, priority: Priority) -> FlowKey {
-    FlowKey { client, priority }
+    FlowKey {
+        client,
+        group: 0,
+        priority,
+    }
 }
 
 fn normal(client: u64) -> FlowKey {
