@@ -95,6 +95,15 @@ impl WasmExecutor {
         nan::canonicalise(module, engine::features()).map(drop)
     }
 
+    /// Bytes of memory that `module` begins with: a job that grants less does not run it.
+    ///
+    /// # Errors
+    ///
+    /// [`ModuleError`], where it cannot be told because the module cannot run here.
+    pub fn initial_memory(module: &[u8]) -> Result<u64, ModuleError> {
+        check::check(module).map(|shape| shape.memory)
+    }
+
     /// Where it finds the bytes of modules.
     pub fn store(&self) -> &ProgramStore {
         &self.0.store

@@ -63,6 +63,8 @@ pub struct WorkerStatus {
     pub expired: usize,
     /// Until when it gets no leases.
     pub aside_until: Option<Duration>,
+    /// Whether it was offered a job of which it has said nothing yet: it may be fetching or compiling the program.
+    pub considers: bool,
 }
 
 /// The submitter's side of the task life cycle: any number of jobs, any number of workers, each at the other end of a stream.
@@ -345,6 +347,8 @@ impl Submitter {
             leased: peer.leases.len(),
             expired: peer.expired.len(),
             aside_until: peer.aside.map(|aside| aside.until),
+            considers: peer.handshake.received
+                && peer.claims.values().any(peers::Claim::is_considered),
         })
     }
 

@@ -79,7 +79,6 @@ pub(crate) async fn node(args: NodeArgs, json: bool, mut stop: StopSignal) -> Re
         () = know_machine(&node) => Ok(()),
         () = stop.next() => Ok(()),
     };
-    probe::remember(node.machine());
     let done = node.status().tasks.done;
     if !json && outcome.is_ok() {
         output::note("stopping; tasks that are not done go back to their submitters");

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::Read as _,
     path::{Path, PathBuf},
     process::Stdio,
     time::{Duration, SystemTime},
@@ -12,6 +13,9 @@ use peercompute_kernel::Machine;
 use serde::{Deserialize, Serialize};
 
 use crate::{cache, cli::ProbeArgs, failure::Failure, output};
+
+/// Bytes of a file that may hold what was measured earlier.
+const MOST_KEPT: u64 = 64 * 1024;
 
 /// How long a node waits for what it is told of its machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -115,16 +119,6 @@ pub(crate) async fn measure_apart() -> Option<Probe> {
             tracing::info!(limit = ?PATIENCE, "measuring the machine took too long");
             None
         }
-    }
-}
-
-/// Keeps what a node has learnt while it worked.
-pub(crate) fn remember(machine: Machine) {
-    let Some(path) = path() else { return };
-    let Some(probe) = read(&path) else { return };
-    if machine.ops_score != 0 && machine.ops_score != probe.ops_score {
-        let ops_score = machine.ops_score;
-        write(&path, &Probe { ops_score, ..probe });
     }
 }
 
@@ -235,8 +229,14 @@ fn millions(per_ms: f64) -> String {
 
 /// What was measured earlier by the same version on as many cores. Anything else is measured anew.
 fn read(path: &Path) -> Option<Probe> {
-    let text = fs::read_to_string(path).ok()?;
-    let probe: Probe = serde_json::from_str(&text).ok()?;
+    // Before it is opened, which for a pipe that nobody writes to would never end.
+    if !fs::metadata(path).ok()?.is_file() {
+        return None;
+    }
+    let mut text = Vec::new();
+    let file = fs::File::open(path).ok()?;
+    file.take(MOST_KEPT).read_to_end(&mut text).ok()?;
+    let probe: Probe = serde_json::from_slice(&text).ok()?;
     let cores = std::thread::available_parallelism().ok()?.get();
     (probe.version == env!("CARGO_PKG_VERSION") && probe.cores == cores).then_some(probe)
 }

@@ -346,3 +346,36 @@ fn a_node_tells_others_what_its_machine_is() {
     let kept: serde_json::Value = serde_json::from_slice(&kept).unwrap();
     assert_eq!(kept["ops_score"].as_u64(), told());
 }
+
+#[test]
+fn a_module_that_begins_with_more_memory_than_it_is_given_is_not_started() {
+    let dir = tempfile::tempdir().unwrap();
+    let wasm = module(dir.path(), ECHO);
+    let ran = run(&["run", "--wasm", &wasm, "--memory", "64KiB"]).expect(2);
+    assert!(ran.stderr.contains("131072"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_shader_that_is_nested_deeply_is_refused_and_nothing_breaks() {
+    let dir = tempfile::tempdir().unwrap();
+    let nested = format!("{}1u{}", "(".repeat(5000), ")".repeat(5000));
+    let text = DOUBLE.replace("2u", &nested);
+    let shader = put(dir.path(), "nested.wgsl", text);
+    let ran = run(&["run", "--wgsl", &shader, "--output-bytes", "4B"]);
+    assert!(ran.status.code().is_some(), "{ran:?}");
+}
+
+#[test]
+fn a_profile_that_is_none_is_measured_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("peercompute")).unwrap();
+    common::named_pipe(&dir.path().join("peercompute"), "profile.json");
+    let child = command(&["probe", "--json"])
+        .env("XDG_CACHE_HOME", dir.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let probe = finish(child).expect(0).json();
+    assert!(probe["ops_score"].as_u64() > Some(0));
+}

@@ -97,6 +97,8 @@ impl MeshSupervisor {
                 served: self.mesh.is_served(),
                 search_done,
                 trying: candidates > 0 || (search_done && self.searches_on()),
+                // Who makes a program ready counts for one who has it.
+                considering: false,
             };
             let until = match alone.look(now(&self.runtime), sight) {
                 Verdict::Fine => None,

@@ -5,6 +5,9 @@ use std::time::Duration;
 /// How long a job waits for another node when the last one has gone, unless its patience is shorter.
 pub(crate) const GRACE: Duration = Duration::from_secs(2);
 
+/// How long to wait for a node that was offered a job and may be making its program ready, if patience is shorter: about what that takes at most.
+pub(crate) const CONSIDERATION: Duration = Duration::from_secs(45);
+
 /// What is known of the others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sight {
@@ -16,6 +19,8 @@ pub(crate) struct Sight {
     pub(crate) search_done: bool,
     /// There are nodes, relays or bootstrap nodes of which it is not yet known whether they can be reached, or that are tried again.
     pub(crate) trying: bool,
+    /// Some node that lends its machine was offered a job and has said nothing of it yet.
+    pub(crate) considering: bool,
 }
 
 /// Follows how long the node has been alone with a job.
@@ -65,6 +70,11 @@ impl Alone {
             Duration::ZERO
         } else {
             self.patience
+        };
+        let wait = if sight.considering {
+            wait.max(CONSIDERATION)
+        } else {
+            wait
         };
         let until = since.saturating_add(wait);
         if until <= now {
@@ -128,6 +138,31 @@ mod tests {
             alone.look(SECOND, trying),
             Verdict::WaitUntil(SECOND + PATIENCE)
         );
+    }
+
+    #[test]
+    fn a_node_that_makes_the_program_ready_is_waited_for_longer_than_patience_lasts() {
+        let mut alone = Alone::new(PATIENCE);
+        let considering = Sight {
+            search_done: true,
+            trying: true,
+            considering: true,
+            ..searching()
+        };
+        assert_eq!(
+            alone.look(SECOND, considering),
+            Verdict::WaitUntil(SECOND + CONSIDERATION)
+        );
+        // It has refused.
+        let trying = Sight {
+            considering: false,
+            ..considering
+        };
+        assert_eq!(alone.look(20 * SECOND, trying), Verdict::GiveUp);
+        let mut alone = Alone::new(PATIENCE);
+        alone.look(SECOND, considering);
+        let late = SECOND + CONSIDERATION;
+        assert_eq!(alone.look(late, considering), Verdict::GiveUp);
     }
 
     #[test]

@@ -149,6 +149,16 @@ impl Engine {
         state.jobs.keys().all(|job| usable(*job))
     }
 
+    /// Whether this host was offered a job of which it has said nothing yet.
+    pub(crate) fn is_considering(&self, host: Host) -> bool {
+        let state = self.lock();
+        let mut links = state.links.iter().filter(|(_, link)| link.host == host);
+        links.any(|(worker, _)| {
+            let status = state.core.worker_status(*worker);
+            status.is_some_and(|status| status.considers)
+        })
+    }
+
     /// Waits until links or jobs come or go. Cancel safe; take the future before looking at the state.
     pub(crate) fn changed(&self) -> impl Future<Output = ()> + '_ {
         self.changed.notified()

@@ -67,6 +67,7 @@ impl Supervisor {
                 trying: candidates > 0
                     || links.to.contains(&Host::Local)
                     || (search_done && self.searches_on()),
+                considering: !served && self.is_considered(&links),
             };
             let verdict = alone.look(now(&self.runtime), sight);
             let until = match verdict {
@@ -99,6 +100,20 @@ impl Supervisor {
         readiness.is_some_and(|readiness| readiness.lost.iter().any(|(_, why)| why.is_passing()))
     }
 
+    /// Whether somebody who lends his machine, or this node itself, may be making a job's program ready.
+    fn is_considered(&self, links: &Links) -> bool {
+        let lends = |host: &Host| match (host, &self.net) {
+            (Host::Peer(id), Some(net)) => net
+                .peers()
+                .iter()
+                .any(|peer| peer.presence.peer == *id && peer.presence.capabilities.workers > 0),
+            (Host::Peer(_), None) => false,
+            (Host::Local, _) => true,
+        };
+        let mut hosts = links.to.iter();
+        hosts.any(|host| self.engine.is_considering(*host) && lends(host))
+    }
+
     /// Starts links to the peers that run tasks and have none. Returns how many peers may yet turn out to be reachable, and when to look again.
     fn link_peers(&self, links: &mut Links) -> (usize, Option<Duration>) {
         let Some(net) = &self.net else {
@@ -107,7 +122,11 @@ impl Supervisor {
         let now = now(&self.runtime);
         let (mut candidates, mut retry) = (0, None::<Duration>);
         for peer in net.peers() {
-            if peer.presence.capabilities.workers == 0 {
+            let told = peer.presence.capabilities;
+            if told.workers == 0 {
+                // It may be paused for a moment.
+                let may_lend = told.cores > 0 && (peer.path.is_some() || peer.is_being_dialled);
+                candidates += usize::from(may_lend);
                 continue;
             }
             let id = peer.presence.peer;

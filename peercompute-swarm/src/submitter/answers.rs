@@ -89,6 +89,7 @@ impl Submitter {
             .get_mut(&id)
             .expect("open_at has looked");
         let usable = claim.is_usable();
+        claim.heard = true;
         claim.window = frame.window.min(self.config.max_window);
         claim.window_bytes = frame.window_bytes.min(self.config.max_window_bytes);
         if claim.is_usable() != usable {

@@ -65,6 +65,8 @@ pub(super) struct Claim {
     /// Tasks that may be leased and not answered at once.
     pub(super) window: u32,
     pub(super) window_bytes: u64,
+    /// The worker has said something of the job.
+    pub(super) heard: bool,
     /// Under lease.
     pub(super) held: u32,
     pub(super) held_bytes: u64,
@@ -97,6 +99,10 @@ impl Claim {
 
     pub(super) fn is_usable(&self) -> bool {
         self.state == ClaimState::Open && self.window > 0
+    }
+
+    pub(super) fn is_considered(&self) -> bool {
+        self.state == ClaimState::Open && !self.heard
     }
 
     /// Whether the worker holds more than its window, so that a refusal is due to a change of the window.

@@ -15,7 +15,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use peercompute_compute::{ProgramHash, WasmExecutor};
+use peercompute_compute::{DEFAULT_MEMORY, ModuleError, ProgramHash, WasmExecutor};
 use peercompute_gpu::wgsl::{self, WgslLimits};
 use peercompute_kernel::{JobError, JobResults, JobSender, NodeKernel};
 use peercompute_proto::{
@@ -74,7 +74,7 @@ impl Work {
         }
         args.out.as_deref().map_or(Ok(()), check_directory)?;
         let (program, program_spec) = match field {
-            "wasm" => module(path, field)?,
+            "wasm" => module(path, field, given.memory)?,
             _ => shader(path, given)?,
         };
         let cut = match (args.chunk, given.split) {
@@ -86,7 +86,7 @@ impl Work {
         let unusable = given.input.len() - inputs.len();
         let limits = limits(given);
         let reducer = given.reduce.as_ref().map(|path| {
-            let (program, spec) = module(path, "reduce")?;
+            let (program, spec) = module(path, "reduce", given.memory)?;
             Ok(Reducer {
                 path: path.clone(),
                 program,
@@ -229,12 +229,38 @@ pub(super) fn job_failure(error: JobError) -> WorkError {
     }
 }
 
-/// A module that the front door of those who run modules lets in.
-fn module(path: &Path, field: &'static str) -> Result<(Bytes, Program), Failure> {
+/// A module that the front door of those who run modules lets in, and for which that much memory is enough to begin with.
+fn module(
+    path: &Path,
+    field: &'static str,
+    memory: Option<u64>,
+) -> Result<(Bytes, Program), Failure> {
     let module = read(path, MAX_MODULE).map_err(|error| unusable(path, field, &error))?;
-    WasmExecutor::check(&module).map_err(|error| unusable(path, field, &error.to_string()))?;
+    let refused = |error: ModuleError| unusable(path, field, &error.to_string());
+    WasmExecutor::check(&module).map_err(refused)?;
+    let needed = WasmExecutor::initial_memory(&module).map_err(refused)?;
+    let limit = memory.unwrap_or(DEFAULT_MEMORY);
+    if needed > limit {
+        return Err(refused(ModuleError::MemoryTooSmall { needed, limit }));
+    }
     let spec = ProgramHash::of(&module).wasm(module.len() as u64);
     Ok((module, spec))
+}
+
+/// The stack for looking at a shader: one may be nested deeply.
+const SHADER_STACK: usize = 64 << 20;
+
+fn check_shader(text: &str, entry: &str) -> Result<(), String> {
+    std::thread::scope(|scope| {
+        let check = || wgsl::check(text, entry, &WgslLimits::new()).map(drop);
+        let thread = std::thread::Builder::new().stack_size(SHADER_STACK);
+        let checked = thread.spawn_scoped(scope, check);
+        let checked = checked.map_err(|error| format!("cannot be looked at: {error}"))?;
+        match checked.join() {
+            Ok(checked) => checked.map_err(|error| error.to_string()),
+            Err(_) => Err("cannot be looked at: the compiler panicked on it".to_owned()),
+        }
+    })
 }
 
 /// A shader that the front door of those who run shaders lets in.
@@ -248,8 +274,7 @@ fn shader(path: &Path, given: &ProgramArgs) -> Result<(Bytes, Program), Failure>
     }
     let text = std::str::from_utf8(&shader)
         .map_err(|error| refused(format!("is no text in UTF-8: {error}")))?;
-    wgsl::check(text, &given.entry, &WgslLimits::new())
-        .map_err(|error| refused(error.to_string()))?;
+    check_shader(text, &given.entry).map_err(refused)?;
     let uniforms = match &given.uniforms {
         Some(path) => read(path, peercompute_proto::limits::MAX_UNIFORMS)
             .map_err(|error| unusable(path, "uniforms", &error))?,
