@@ -278,7 +278,8 @@ impl SwarmTask {
             return;
         }
         let options = DialOpts::peer_id(peer)
-            .condition(PeerCondition::NotDialing)
+            // Hole punching may be dialling at this moment, in the role of who is dialled: that comes to nothing where the other end is reachable and does not dial in turn.
+            .condition(PeerCondition::Always)
             .addresses(addresses)
             .allocate_new_port()
             .build();
