@@ -106,6 +106,12 @@ pub enum TaskError {
         /// What is wrong with it, and the remedy.
         reason: String,
     },
+    /// What it runs on was busy with others for as long as it may run.
+    #[error("the device was busy with others for {waited:?}; ask another node, or later")]
+    DeviceBusy {
+        /// How long it was waited for.
+        waited: Duration,
+    },
     /// It spent all its fuel. It does so on every native worker that grants as much.
     #[error(
         "the program spent its fuel of {limit}; give it more fuel or less input, or look for a loop that does not end"
@@ -183,7 +189,9 @@ impl TaskError {
             Self::OutOfFuel { .. } => v1::TaskFailureReason::Fuel,
             Self::OutOfMemory { .. } => v1::TaskFailureReason::Memory,
             Self::GaveUp { .. } => v1::TaskFailureReason::GaveUp,
-            Self::TooManyAbandoned { .. } => v1::TaskFailureReason::Refused,
+            Self::TooManyAbandoned { .. } | Self::DeviceBusy { .. } => {
+                v1::TaskFailureReason::Refused
+            }
             Self::AbiViolated { .. }
             | Self::StackOverflow { .. }
             | Self::Trapped { .. }

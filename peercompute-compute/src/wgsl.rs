@@ -107,9 +107,8 @@ impl Program for Shader {
 
 fn task_error(error: SandboxError) -> TaskError {
     match error {
-        SandboxError::Deadline { limit } | SandboxError::Busy { limit } => {
-            TaskError::DeadlineExceeded { limit }
-        }
+        SandboxError::Deadline { limit } => TaskError::DeadlineExceeded { limit },
+        SandboxError::Busy { limit } => TaskError::DeviceBusy { waited: limit },
         SandboxError::Cancelled => TaskError::Cancelled,
         SandboxError::Refused { message } => TaskError::Refused {
             program: "the WGSL shader of this job".to_owned(),

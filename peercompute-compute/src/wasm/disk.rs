@@ -7,7 +7,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use wasmtime::{Engine, Module};
@@ -21,6 +21,9 @@ const MAX_FILE: u64 = 512 << 20;
 const KEY_FILE: &str = "key";
 const KEY: usize = 32;
 const MAC: usize = 32;
+
+/// A part of a file that is older than this was left by a program that ended in the middle of it.
+const LEFT: Duration = Duration::from_secs(24 * 3600);
 
 /// Files of machine code end so.
 const ENDING: &str = "native";
@@ -99,6 +102,8 @@ impl Disk {
                 let about = entry.metadata()?;
                 let written = about.modified().unwrap_or(SystemTime::UNIX_EPOCH);
                 files.push((written, about.len(), path));
+            } else if path.extension().is_some() && is_left(&entry.metadata()?) {
+                let _ = fs::remove_file(path);
             }
         }
         let mut total: u64 = files.iter().map(|(_, size, _)| size).sum();
@@ -125,6 +130,11 @@ impl Disk {
         hasher.update(code);
         hasher.finalize()
     }
+}
+
+fn is_left(about: &fs::Metadata) -> bool {
+    let age = about.modified().ok().and_then(|at| at.elapsed().ok());
+    about.is_file() && age.is_some_and(|age| age > LEFT)
 }
 
 /// Names the version of the engine, its settings and what it found of the processor.

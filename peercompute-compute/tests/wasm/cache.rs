@@ -137,6 +137,23 @@ fn a_link_to_a_directory_is_refused() {
 }
 
 #[test]
+fn parts_of_files_that_a_killed_program_left_are_removed() {
+    let (_temporary, folder) = folder();
+    let executor = cached(&folder);
+    let part = |name: &str, age: u64| {
+        let path = folder.join(name);
+        let file = fs::File::create(&path).expect("it can be made");
+        let then = std::time::SystemTime::now() - std::time::Duration::from_secs(age);
+        file.set_modified(then).expect("it is ours");
+        path
+    };
+    let old = part("module.0123456789abcdef", 100_000);
+    let new = part("module.fedcba9876543210", 10);
+    works(&executor);
+    assert!(!old.exists() && new.exists() && folder.join("key").exists());
+}
+
+#[test]
 fn whoever_can_do_without_a_directory_does() {
     let (temporary, _) = folder();
     let folder = temporary.path().join("file");
