@@ -60,10 +60,18 @@ struct Weight<'a> {
     sum: u64,
     /// Operators so far.
     now: u64,
-    /// For each open block how many values a branch to it takes, and if it is a loop, when it began.
-    open: Vec<(u64, Option<u64>)>,
+    open: Vec<Open>,
+    /// When each open loop began, the outermost first.
+    loops: Vec<u64>,
     /// When each variable was changed last, 0 for never.
     changed: Vec<u64>,
+}
+
+/// A block whose end has not come.
+struct Open {
+    /// How many values a branch to it takes.
+    taken: u64,
+    is_loop: bool,
 }
 
 impl Weight<'_> {
@@ -73,16 +81,25 @@ impl Weight<'_> {
             Operator::Block { blockty } | Operator::If { blockty } => {
                 let (taken, given) = self.arity(blockty);
                 self.block(taken + given);
-                self.open.push((given, None));
+                self.open.push(Open {
+                    taken: given,
+                    is_loop: false,
+                });
             }
             Operator::Loop { blockty } => {
                 let (taken, given) = self.arity(blockty);
                 self.block(taken + given);
-                self.open.push((taken, Some(self.now)));
+                self.open.push(Open {
+                    taken,
+                    is_loop: true,
+                });
+                self.loops.push(self.now);
             }
             Operator::Else => self.block(0),
             Operator::End => {
-                self.open.pop();
+                if self.open.pop().is_some_and(|open| open.is_loop) {
+                    self.loops.pop();
+                }
             }
             Operator::Br { relative_depth } | Operator::BrIf { relative_depth } => {
                 self.branch(*relative_depth);
@@ -116,7 +133,7 @@ impl Weight<'_> {
 
     fn branch(&mut self, depth: u32) {
         let target = self.open.len().checked_sub(depth as usize + 1);
-        let values = target.map_or(0, |target| self.open[target].0);
+        let values = target.map_or(0, |target| self.open[target].taken);
         self.add(1 + HANDED_ON * values);
     }
 
@@ -125,8 +142,9 @@ impl Weight<'_> {
         let Some(last) = self.changed.get_mut(index as usize) else {
             return;
         };
-        let begun = self.open.iter().rev().filter_map(|(_, begun)| *begun);
-        let loops = begun.take_while(|begun| *begun > *last).count();
+        // A search, not a walk: blocks may be nested a hundred thousand deep, with as many changes in the innermost.
+        let before = self.loops.partition_point(|begun| *begun <= *last);
+        let loops = self.loops.len() - before;
         *last = self.now;
         self.add(HANDED_ON * loops as u64);
     }
@@ -148,5 +166,74 @@ impl Weight<'_> {
                 })
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wasmparser::BinaryReader;
+
+    use super::*;
+
+    const BLOCK: u8 = 0x02;
+    const LOOP: u8 = 0x03;
+    const EMPTY: u8 = 0x40;
+    const END: u8 = 0x0b;
+
+    /// The body of a function with so many loops, and so many blocks inside the innermost of them, where its one variable is changed again and again.
+    fn body(loops: usize, blocks: usize, changes: usize) -> Vec<u8> {
+        let mut body = vec![0];
+        body.extend([LOOP, EMPTY].repeat(loops));
+        body.extend([BLOCK, EMPTY].repeat(blocks));
+        // i32.const 0, as many local.tee 0, drop.
+        body.extend([0x41, 0]);
+        body.extend([0x22, 0].repeat(changes));
+        body.push(0x1a);
+        body.extend(vec![END; blocks + loops + 1]);
+        body
+    }
+
+    fn add(weights: &mut Weights, body: &[u8]) -> Result<(), ModuleError> {
+        let body = FunctionBody::new(BinaryReader::new(body, 0));
+        weights.add(&body, 1, &[], &[])
+    }
+
+    #[test]
+    fn a_change_weighs_for_each_loop_around_it_that_has_begun_since_the_last() {
+        for (loops, blocks, changes, handed_on) in
+            [(0, 5, 3, 0), (3, 5, 0, 0), (3, 5, 1, 3), (3, 5, 100, 3)]
+        {
+            let mut weights = Weights::default();
+            add(&mut weights, &body(loops, blocks, changes)).expect("it is light");
+            let expected = (loops + blocks) as u64 + HANDED_ON * handed_on;
+            assert_eq!(weights.all, expected, "{loops} {blocks} {changes}");
+        }
+    }
+
+    #[test]
+    fn a_loop_that_has_ended_weighs_no_more() {
+        // Two loops in one, one after the other, each with a change in it, and one behind them: 2, 1 and 0 loops since the last.
+        let inner = [LOOP, EMPTY, 0x41, 0, 0x21, 0, END];
+        let body = [
+            &[0, LOOP, EMPTY][..],
+            &inner,
+            &inner,
+            &[0x41, 0, 0x21, 0, END, END],
+        ]
+        .concat();
+        let mut weights = Weights::default();
+        add(&mut weights, &body).expect("it is light");
+        assert_eq!(weights.all, 3 + HANDED_ON * 3);
+    }
+
+    #[test]
+    fn functions_of_deeply_nested_blocks_with_many_changes_are_weighed_like_others() {
+        // As long as functions may be, and as many of them as a module has room for.
+        let body = body(1, 50_000, 50_000);
+        let mut weights = Weights::default();
+        for _ in 0..64 {
+            add(&mut weights, &body).expect("it is light");
+        }
+        assert_eq!(weights.all, 64 * (50_001 + HANDED_ON));
     }
 }
