@@ -47,11 +47,10 @@ impl From<&Capabilities> for Machine {
 }
 
 impl Machine {
-    pub(crate) fn capabilities(self, workers: usize, cores: usize) -> Capabilities {
-        let number = |number| u32::try_from(number).unwrap_or(u32::MAX);
+    pub(crate) fn capabilities(self, workers: u32, cores: usize) -> Capabilities {
         Capabilities {
-            workers: number(workers),
-            cores: number(cores),
+            workers,
+            cores: u32::try_from(cores).unwrap_or(u32::MAX),
             memory_bytes: self.memory_bytes,
             gpu: self.gpu,
             ops_score: self.ops_score,

@@ -16,7 +16,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use peercompute_compute::{Limits, PoolClient, Program, Work};
+use peercompute_compute::{PoolClient, Work};
 use peercompute_net::{Path, PeerId};
 use peercompute_proto::v1::{StreamBinding, TaskSpec};
 use peercompute_rt::Runtime;
@@ -38,7 +38,7 @@ use crate::{
     clock::now,
     error::{JobError, PushError, SubmitError},
     programs::Wanted,
-    serve::{Preparations, Workshop},
+    serve::{Preparations, Runnable, Workshop},
     submit::{Desk, Host, Job, JobShared, Outcome, Way},
 };
 
@@ -65,7 +65,7 @@ struct State {
     links: BTreeMap<NeighbourId, Link>,
     next_link: u64,
     jobs: BTreeMap<JobId, Arc<JobShared>>,
-    programs: HashMap<JobId, (Arc<dyn Program>, Limits)>,
+    programs: HashMap<JobId, Runnable>,
     /// Jobs of others whose programs come by their hash.
     wanted: HashMap<JobId, Wanted>,
     /// Once there was something to compute.
@@ -226,12 +226,12 @@ impl Mesh {
         is_new
     }
 
-    /// Follows the workshop: what it says of the machine is what neighbours to come are told, so many bundles are computed at a time as it has workers, no bundle of others is begun while it is paused, and what the pool has not begun goes back.
+    /// Follows the workshop: what it says of the machine is what neighbours to come are told, and as many bundles are computed at a time as it has workers. No bundle of others is begun while
+    /// it is paused, and what the pool has not begun goes back.
     pub(crate) fn follow_workshop(&self) {
         let halted = self.workshop.is_halted();
         let capabilities = self.workshop.capabilities();
-        let (workers, duty) = self.workshop.workers();
-        let workers = u32::try_from(workers).unwrap_or(u32::MAX);
+        let (workers, duty) = self.workshop.lends();
         self.step(|state, now| {
             state.core.set_machine(now, capabilities, workers, duty);
             state.core.set_paused(now, halted);

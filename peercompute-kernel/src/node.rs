@@ -82,6 +82,9 @@ impl NodeKernel {
             let peer = peer_bytes(transport.local_peer());
             let mut config = ExchangeConfig::new(parts.binding.clone(), peer);
             config.serves = parts.serves;
+            // Its rank is what it lends now.
+            (config.workers, config.duty) = workshop.lends();
+            config.capabilities = workshop.capabilities();
             Mesh::new(
                 parts.runtime.clone(),
                 config,
@@ -157,19 +160,17 @@ impl NodeKernel {
         let net = Arc::new(NetworkManager::start(runtime, transport, config).await?);
         let mut state = self.state();
         state.net = Some(net.clone());
-        // What was learnt of the machine in the meantime.
-        net.set_capabilities(self.workshop.capabilities());
         self.programs.set_network(Some(net.clone()));
-        let keep_machine = keep_machine(
-            self.parts.runtime.clone(),
-            self.workshop.clone(),
-            self.mesh.clone(),
-            net.clone(),
-        );
+        let announcer = Announcer {
+            workshop: self.workshop.clone(),
+            mesh: self.mesh.clone(),
+            net: net.clone(),
+        };
+        // What has changed while it started; it may lend nothing from the start.
+        announcer.announce();
+        let keep_machine = announcer.keep_machine(self.parts.runtime.clone());
         state.tasks.push(self.parts.runtime.spawn(keep_machine));
         if let Some(mesh) = &self.mesh {
-            // It may lend nothing from the start.
-            mesh.follow_workshop();
             let supervisor = MeshSupervisor {
                 runtime: self.parts.runtime.clone(),
                 mesh: mesh.clone(),
@@ -246,19 +247,19 @@ impl NodeKernel {
     /// Tells the others this of the machine from now on.
     pub fn set_machine(&self, machine: Machine) {
         self.workshop.set_machine(machine);
-        self.follow_workshop();
+        self.announce();
     }
 
     /// Starts no more tasks and claims none, until [`resume`](Self::resume). What runs goes on to its end; what waits goes back to its submitters.
     pub fn pause(&self) {
         self.workshop.set_paused(true);
-        self.follow_workshop();
+        self.announce();
     }
 
     /// Ends a pause.
     pub fn resume(&self) {
         self.workshop.set_paused(false);
-        self.follow_workshop();
+        self.announce();
     }
 
     /// Changes the share of the machine that the node lends. None at all is like a [`pause`](Self::pause).
@@ -268,16 +269,21 @@ impl NodeKernel {
     /// [`SpawnError`] when the system refuses a thread.
     pub fn set_throttle(&self, throttle: Throttle) -> Result<(), SpawnError> {
         let outcome = self.workshop.set_throttle(throttle);
-        self.follow_workshop();
+        self.announce();
         outcome
     }
 
-    fn follow_workshop(&self) {
-        if let Some(mesh) = &self.mesh {
-            mesh.follow_workshop();
-        }
-        if let Some(net) = &self.state().net {
-            net.set_capabilities(self.workshop.capabilities());
+    /// Has the others learn what has changed in the workshop; a node that does not run yet tells them when it does.
+    fn announce(&self) {
+        let net = self.state().net.clone();
+        if let Some(net) = net {
+            let (workshop, mesh) = (self.workshop.clone(), self.mesh.clone());
+            Announcer {
+                workshop,
+                mesh,
+                net,
+            }
+            .announce();
         }
     }
 
@@ -289,7 +295,7 @@ impl NodeKernel {
         };
         let now = self.parts.runtime.now();
         let stats = self.workshop.stats().unwrap_or_default();
-        let (workers, duty) = self.workshop.workers();
+        let (workers, duty) = self.workshop.lends();
         NodeStatus {
             peer: self
                 .parts
@@ -388,20 +394,28 @@ fn peer_status(peer: peercompute_net::PeerInfo) -> PeerStatus {
     }
 }
 
-/// Tells the others when tasks have taught the node something of its machine.
-async fn keep_machine(
-    runtime: Runtime,
+/// Tells the others what the node lends.
+struct Announcer {
     workshop: Arc<Workshop>,
     mesh: Option<Arc<Mesh>>,
     net: Arc<NetworkManager>,
-) {
-    loop {
-        runtime.sleep(REFRESH).await;
-        if workshop.refresh_machine() {
-            if let Some(mesh) = &mesh {
-                mesh.follow_workshop();
+}
+
+impl Announcer {
+    fn announce(&self) {
+        if let Some(mesh) = &self.mesh {
+            mesh.follow_workshop();
+        }
+        self.net.set_capabilities(self.workshop.capabilities());
+    }
+
+    /// Announces what tasks teach the node of its machine.
+    async fn keep_machine(self, runtime: Runtime) {
+        loop {
+            runtime.sleep(REFRESH).await;
+            if self.workshop.refresh_machine() {
+                self.announce();
             }
-            net.set_capabilities(workshop.capabilities());
         }
     }
 }

@@ -5,12 +5,14 @@ mod session;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use bytes::Bytes;
 use peercompute_compute::{
-    Executors, Pool, PoolConfig, PoolStats, Priority, SpawnError, TaskError, Throttle,
+    Executors, Limits, Pool, PoolConfig, PoolStats, Priority, Program, SpawnError, TaskError,
+    TaskInput, Throttle, Work,
 };
 use peercompute_proto::v1::{Capabilities, StreamBinding};
 use peercompute_rt::Runtime;
-use peercompute_swarm::{Failure, WorkerConfig};
+use peercompute_swarm::{Failure, Ticket, WINDOW};
 
 pub(crate) use prepare::{Preparations, Prepared, Preparing};
 use session::Session;
@@ -148,8 +150,7 @@ impl Workshop {
         if state.paused || self.throttle_in(state) == Throttle::NONE {
             0
         } else {
-            // The state is locked, so that nothing else may be asked of the workshop.
-            WorkerConfig::new(self.binding.clone(), Capabilities::default()).window
+            WINDOW
         }
     }
 
@@ -190,23 +191,23 @@ impl Workshop {
         let workers = if state.paused {
             0
         } else {
-            self.workers_in(&state).0
+            self.lends_in(&state).0
         };
         state.machine.capabilities(workers, self.config.cores())
     }
 
-    /// How many workers there are, and for which part of their time they work.
-    pub(crate) fn workers(&self) -> (usize, f64) {
-        self.workers_in(&self.state())
+    /// How many workers there are at this throttle, and for which part of their time they work.
+    pub(crate) fn lends(&self) -> (u32, f64) {
+        self.lends_in(&self.state())
     }
 
-    fn workers_in(&self, state: &State) -> (usize, f64) {
+    fn lends_in(&self, state: &State) -> (u32, f64) {
         let config = self.config.clone().with_throttle(self.throttle_in(state));
         let workers = match self.cooperative {
             true => config.workers().min(1),
             false => config.workers(),
         };
-        (workers, config.duty())
+        (u32::try_from(workers).unwrap_or(u32::MAX), config.duty())
     }
 
     /// Stops the pool; what was leased to this node and has not run goes back to its submitters.
@@ -228,13 +229,25 @@ impl Workshop {
     }
 }
 
-/// A node's own tasks go before those of others.
-pub(crate) const fn priority(own: bool) -> Priority {
-    if own {
-        Priority::High
-    } else {
-        Priority::Normal
-    }
+/// A job's program as its tasks run it.
+pub(crate) type Runnable = (Arc<dyn Program>, Limits);
+
+/// A task as the pool takes it. A node's own tasks go before those of others.
+pub(crate) fn work(
+    ticket: Ticket,
+    (program, limits): &Runnable,
+    state: Option<u64>,
+    input: Bytes,
+    is_own: bool,
+) -> Work {
+    let input = TaskInput::new(input).with_state(state);
+    Work::new(ticket.as_u64(), program.clone(), input)
+        .with_limits(*limits)
+        .with_priority(if is_own {
+            Priority::High
+        } else {
+            Priority::Normal
+        })
 }
 
 pub(crate) fn failure(error: &TaskError) -> Failure {

@@ -36,7 +36,7 @@ pub struct NodeStatus {
     /// The share of the machine that it lends.
     pub throttle: Throttle,
     /// Tasks that it runs at once at this throttle.
-    pub workers: usize,
+    pub workers: u32,
     /// The part of its time that each of its workers may work, above 0 and at most 1.
     pub duty: f64,
     /// Whether it starts no tasks at the moment.

@@ -53,4 +53,4 @@ pub use submitter::{
     SubmitterEvent, UnknownJob, WorkerStatus,
 };
 pub use violation::ProtocolViolation;
-pub use worker::{Assignment, Worker, WorkerConfig, WorkerEvent};
+pub use worker::{Assignment, WINDOW, Worker, WorkerConfig, WorkerEvent};

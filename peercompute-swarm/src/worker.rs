@@ -14,7 +14,7 @@ use std::{
 use bytes::Bytes;
 use peercompute_proto::v1;
 
-pub use config::WorkerConfig;
+pub use config::{WINDOW, WorkerConfig};
 
 use crate::{
     Failure, FailureReason, JobId, Ticket,

@@ -2,11 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use peercompute_compute::{Completion, TaskInput, Work};
+use peercompute_compute::Completion;
 use peercompute_swarm::{Failure, FailureReason, FlowAssignment, Ticket};
 
 use super::{Mesh, State};
-use crate::serve::{failure, priority};
+use crate::serve::{failure, work};
 
 /// How often a mesh that found the pool full looks again.
 pub(super) const RETRY: Duration = Duration::from_millis(5);
@@ -69,7 +69,7 @@ impl State {
                 input,
                 ..
             } = assignment;
-            let Some((program, limits)) = self.programs.get(&job) else {
+            let Some(program) = self.programs.get(&job) else {
                 let failure = Failure::new(FailureReason::Unsupported, "the job has no program");
                 self.core
                     .handle_done(now, ticket, Err(failure), Duration::ZERO);
@@ -77,13 +77,9 @@ impl State {
                 continue;
             };
             room.bytes = room.bytes.saturating_sub(input.len());
-            let input = TaskInput::new(input).with_state(start);
-            let own = self.jobs.contains_key(&job);
-            let work = Work::new(ticket.as_u64(), program.clone(), input)
-                .with_limits(*limits)
-                .with_group(u64::from(job.as_u32()))
-                .with_priority(priority(own));
-            self.batch.push(work);
+            let is_own = self.jobs.contains_key(&job);
+            let work = work(ticket, program, start, input, is_own);
+            self.batch.push(work.with_group(job.as_u32().into()));
         }
         let full = !self.batch.is_empty() && client.submit(&mut self.batch).is_err();
         self.stalled = full || self.core.has_task();

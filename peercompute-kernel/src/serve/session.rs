@@ -7,14 +7,14 @@ use std::{
 };
 
 use futures::future::select_all;
-use peercompute_compute::{Completion, Completions, Limits, PoolClient, Program, TaskInput, Work};
+use peercompute_compute::{Completion, Completions, Limits, PoolClient, Work};
 use peercompute_net::PeerId;
 use peercompute_proto::v1::TaskSpec;
 use peercompute_rt::BoxFuture;
 use peercompute_swarm::{Assignment, JobId, Ticket, Worker, WorkerConfig, WorkerEvent};
 use tokio::sync::Notify;
 
-use super::{Preparations, Prepared, Preparing, Workshop, failure, priority};
+use super::{Preparations, Prepared, Preparing, Runnable, Workshop, failure, work};
 use crate::{
     clock::now,
     error::LinkError,
@@ -37,7 +37,7 @@ pub(super) struct Session {
 
 struct SessionState {
     core: Worker,
-    programs: HashMap<JobId, (Arc<dyn Program>, Limits)>,
+    programs: HashMap<JobId, Runnable>,
     /// Kept between steps for its memory.
     batch: Vec<Work>,
     /// The pool had no room; there may be some without a completion of this stream telling of it.
@@ -266,15 +266,14 @@ impl Session {
                 input,
                 ..
             } = assignment;
-            let Some((program, limits)) = state.programs.get(&job) else {
+            let Some(program) = state.programs.get(&job) else {
                 continue;
             };
             room.bytes = room.bytes.saturating_sub(input.len());
-            let input = TaskInput::new(input).with_state(start);
-            let work = Work::new(ticket.as_u64(), program.clone(), input)
-                .with_limits(*limits)
-                .with_priority(priority(self.submitter.is_none()));
-            state.batch.push(work);
+            let is_own = self.submitter.is_none();
+            state
+                .batch
+                .push(work(ticket, program, start, input, is_own));
         }
         if !state.batch.is_empty() && self.client.submit(&mut state.batch).is_err() {
             // Other streams have taken the room meanwhile, or the pool is stopping and nothing matters any more.

@@ -102,16 +102,10 @@ impl Supervisor {
 
     /// Whether somebody who lends his machine, or this node itself, may be making a job's program ready.
     fn is_considered(&self, links: &Links) -> bool {
-        let lends = |host: &Host| match (host, &self.net) {
-            (Host::Peer(id), Some(net)) => net
-                .peers()
-                .iter()
-                .any(|peer| peer.presence.peer == *id && peer.presence.capabilities.workers > 0),
-            (Host::Peer(_), None) => false,
-            (Host::Local, _) => true,
-        };
-        let mut hosts = links.to.iter();
-        hosts.any(|host| self.engine.is_considering(*host) && lends(host))
+        let considers = |host| links.to.contains(&host) && self.engine.is_considering(host);
+        let peers = self.net.iter().flat_map(|net| net.peers());
+        let mut lenders = peers.filter(|peer| peer.presence.capabilities.workers > 0);
+        considers(Host::Local) || lenders.any(|peer| considers(Host::Peer(peer.presence.peer)))
     }
 
     /// Starts links to the peers that run tasks and have none. Returns how many peers may yet turn out to be reachable, and when to look again.

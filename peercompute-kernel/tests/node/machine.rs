@@ -1,9 +1,9 @@
 //! What nodes tell each other of their machines.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use peercompute_compute::{PoolConfig, Throttle};
-use peercompute_kernel::{Machine, NodeKernel, PeerStatus, Topology};
+use peercompute_kernel::{Leader, Machine, NodeBuilder, NodeKernel, PeerStatus, Topology};
 
 #[cfg(feature = "wasm")]
 use super::when_alone;
@@ -100,17 +100,48 @@ fn a_node_that_runs_nothing_for_others_tells_nothing() {
     });
 }
 
+/// A node with threads: the workers of a pool without them are one at most.
+fn with_cores(world: &World, name: &str, cores: usize) -> NodeBuilder {
+    NodeKernel::builder()
+        .room("test", "room")
+        .topology(world.topology)
+        .transport(Arc::new(world.network.transport(name)))
+        .listen("/memory/0".parse().unwrap())
+        .pool(PoolConfig::new().with_cores(cores))
+}
+
+#[test]
+fn the_node_that_lends_more_leads() {
+    for (seed, cores) in [(505, [2, 9]), (506, [9, 2])] {
+        let world = World::of(Topology::Hierarchy, seed);
+        world.run(async {
+            let mut nodes: Vec<NodeKernel> = Vec::new();
+            for (name, cores) in ["first", "second"].into_iter().zip(cores) {
+                let mut builder = with_cores(&world, name, cores);
+                if let Some(first) = nodes.first() {
+                    builder = builder.peer(first.status().addresses[0].clone());
+                }
+                let node = builder.build(world.runtime.clone()).unwrap();
+                node.start().await.unwrap();
+                nodes.push(node);
+            }
+            world.runtime.sleep(Duration::from_secs(30)).await;
+            for (node, cores) in nodes.iter().zip(cores) {
+                let leads = node.status().mesh.unwrap().leader == Some(Leader::This);
+                assert_eq!(leads, cores == 9, "{cores} of {seed}");
+            }
+            for node in nodes {
+                node.stop().await;
+            }
+        });
+    }
+}
+
 #[test]
 fn a_paused_node_has_no_workers_and_a_throttle_takes_some_away() {
     let world = World::new(502);
     world.run(async {
-        // On threads: the workers of a pool without them are one at most.
-        let transport = std::sync::Arc::new(world.network.transport("worker"));
-        let worker = NodeKernel::builder()
-            .room("test", "room")
-            .transport(transport)
-            .listen("/memory/0".parse().unwrap())
-            .pool(PoolConfig::new().with_cores(9))
+        let worker = with_cores(&world, "worker", 9)
             .build(world.runtime.clone())
             .unwrap();
         worker.start().await.unwrap();

@@ -13,6 +13,7 @@ use peercompute_kernel::{
 };
 use peercompute_net::{
     FrameWriter, Multiaddr, NetworkConfig, NetworkManager, Transport as _, frames,
+    memory::{Bandwidth, LinkConfig},
 };
 use peercompute_proto::{
     Scope,
@@ -23,7 +24,7 @@ use peercompute_proto::{
     },
 };
 
-use super::{World, never, tasks, when_alone};
+use super::{PATIENCE, World, never, tasks, when_alone};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -166,6 +167,25 @@ fn a_program_reaches_those_whom_only_others_reach() {
         let hash = ProgramHash::of(&program);
         assert!(store.bytes(&hash).is_some() && passed.bytes(&hash).is_some());
     });
+}
+
+#[test]
+fn a_worker_that_fetches_for_longer_than_patience_is_waited_for() {
+    for topology in [Topology::Distributed, Topology::Emergent] {
+        let world = World::of(topology, 411);
+        let slow = Bandwidth::bytes_per_second(100_000);
+        let link = LinkConfig::default().with_latency(Duration::from_millis(5));
+        world.network.set_default_link(link.with_bandwidth(slow));
+        world.run(async {
+            let (_worker, _, address) = worker(&world, "worker").await;
+            let node = submitter(&world, &[address], when_alone()).await;
+            let program = program(2 << 20);
+            let begun = world.runtime.now();
+            assert_eq!(run(&node, &program, 10).await, Ok(10));
+            assert!(world.runtime.now() - begun > 2 * PATIENCE);
+            assert_eq!(node.status().tasks.done, 0, "{topology}: it ran here");
+        });
+    }
 }
 
 #[test]

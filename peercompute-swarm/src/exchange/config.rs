@@ -78,7 +78,7 @@ impl ExchangeConfig {
 }
 
 /// A part of the time that is above 0.
-pub(super) fn duty(duty: f64) -> f64 {
+fn duty(duty: f64) -> f64 {
     /// Less than any throttle leaves.
     const LEAST: f64 = 1e-3;
     if duty.is_nan() {

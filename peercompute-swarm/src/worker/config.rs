@@ -2,6 +2,9 @@ use peercompute_proto::v1::{Capabilities, StreamBinding};
 
 use crate::limits::MAX_TASK_INPUT;
 
+/// Tasks of one job that a worker holds at once unless its settings say otherwise.
+pub const WINDOW: u32 = 1024;
+
 /// The settings of a [`Worker`](crate::Worker). Start from [`new`](Self::new) and change what should differ.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -10,7 +13,7 @@ pub struct WorkerConfig {
     pub binding: StreamBinding,
     /// What the hello says of this machine.
     pub capabilities: Capabilities,
-    /// Tasks of one job that it holds at once, running or not. Default 1024; 0 starts paused. Has to cover the work of one round trip.
+    /// Tasks of one job that it holds at once, running or not. Default [`WINDOW`]; 0 starts paused. Has to cover the work of one round trip.
     pub window: u32,
     /// Bytes of input of one job's tasks that it holds at once; one task alone may be larger. Default 16 MiB.
     pub window_bytes: u64,
@@ -30,7 +33,7 @@ impl WorkerConfig {
         Self {
             binding,
             capabilities,
-            window: 1024,
+            window: WINDOW,
             window_bytes: 16 * 1024 * 1024,
             max_jobs: 64,
             max_stream_bytes: 64 * 1024 * 1024,

@@ -222,7 +222,7 @@ pub(crate) struct RunArgs {
 
     /// How long to look for nodes before running locally.
     ///
-    /// As long is waited for another one after the last has gone.
+    /// As long is waited for another one after the last has gone. A node that is fetching or compiling the program is waited for at least 45 s.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = units::duration)]
     pub(crate) patience: Duration,
 

@@ -18,7 +18,7 @@ pub(crate) struct JsonStatus {
     throttle: u8,
     /// Tasks that it runs at once at this throttle.
     #[serde(default)]
-    workers: usize,
+    workers: u32,
     /// The part of its time that each worker may work.
     #[serde(default = "whole")]
     duty: f64,
@@ -138,7 +138,7 @@ impl JsonStatus {
     fn lent(&self) -> String {
         let workers = match self.workers {
             0 => "no worker".to_owned(),
-            workers => output::count(workers as u64, "worker"),
+            workers => output::count(workers.into(), "worker"),
         };
         let each = if self.workers > 1 { " each" } else { "" };
         let time = match (self.duty * 100.0).round() {
