@@ -55,7 +55,8 @@ struct InputReport<'a> {
     node: Option<String>,
     #[serde(flatten)]
     shares: JsonShares,
-    seconds: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seconds: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -162,7 +163,7 @@ impl<'a> Outputs<'a> {
             tasks: (!is_whole).then_some(current.tasks),
             node: current.host.filter(|_| is_whole).map(|it| it.to_string()),
             shares: shares.to_json(),
-            seconds: output::seconds(current.seconds),
+            seconds: failure.is_none().then(|| output::seconds(current.seconds)),
             reason: failure.map(|(reason, _)| *reason),
             error: failure.map(|(_, message)| message.as_str()),
         })?;
