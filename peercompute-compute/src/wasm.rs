@@ -87,21 +87,15 @@ impl WasmExecutor {
     /// Looks whether `module` can run here, as far as that can be told without compiling it: what is wrong with a module is wrong everywhere, so whoever hands it to others knows first. Takes
     /// milliseconds.
     ///
+    /// Gives how many bytes of memory it begins with: a job that grants less does not run it.
+    ///
     /// # Errors
     ///
     /// [`ModuleError`], which says what is wrong with it.
-    pub fn check(module: &[u8]) -> Result<(), ModuleError> {
-        check::check(module)?;
-        nan::canonicalise(module, engine::features()).map(drop)
-    }
-
-    /// Bytes of memory that `module` begins with: a job that grants less does not run it.
-    ///
-    /// # Errors
-    ///
-    /// [`ModuleError`], where it cannot be told because the module cannot run here.
-    pub fn initial_memory(module: &[u8]) -> Result<u64, ModuleError> {
-        check::check(module).map(|shape| shape.memory)
+    pub fn check(module: &[u8]) -> Result<u64, ModuleError> {
+        let shape = check::check(module)?;
+        nan::canonicalise(module, engine::features())?;
+        Ok(shape.memory)
     }
 
     /// Where it finds the bytes of modules.

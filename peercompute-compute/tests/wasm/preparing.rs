@@ -54,6 +54,13 @@ fn many_who_ask_for_the_same_module_at_once_all_get_it() {
 }
 
 #[test]
+fn a_check_tells_how_much_memory_a_module_begins_with() {
+    assert_eq!(WasmExecutor::check(&corpus("echo")), Ok(1 << 16));
+    let most = WasmExecutor::check(&corpus("memory_from_the_start"));
+    assert_eq!(most, Ok(2 << 30));
+}
+
+#[test]
 fn executors_prepare_each_kind_of_program_apart() {
     let wasm = executor();
     let wasm_spec = spec(&wasm, &corpus("echo"), Limits::none());

@@ -237,8 +237,7 @@ fn module(
 ) -> Result<(Bytes, Program), Failure> {
     let module = read(path, MAX_MODULE).map_err(|error| unusable(path, field, &error))?;
     let refused = |error: ModuleError| unusable(path, field, &error.to_string());
-    WasmExecutor::check(&module).map_err(refused)?;
-    let needed = WasmExecutor::initial_memory(&module).map_err(refused)?;
+    let needed = WasmExecutor::check(&module).map_err(refused)?;
     let limit = memory.unwrap_or(DEFAULT_MEMORY);
     if needed > limit {
         return Err(refused(ModuleError::MemoryTooSmall { needed, limit }));
