@@ -94,6 +94,8 @@ impl WasmExecutor {
     /// [`ModuleError`], which says what is wrong with it.
     pub fn check(module: &[u8]) -> Result<u64, ModuleError> {
         let shape = check::check(module)?;
+        // Of functions without arithmetic nobody else looks at the code before the compiler.
+        check::validate(module, engine::features())?;
         nan::canonicalise(module, engine::features())?;
         Ok(shape.memory)
     }

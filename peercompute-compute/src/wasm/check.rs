@@ -1,7 +1,8 @@
 //! The front door: what is looked at before a module reaches the compiler.
 
 use wasmparser::{
-    Encoding, ExternalKind, FuncType, FunctionBody, Operator, Parser, Payload, ValType,
+    Encoding, ExternalKind, FuncType, FunctionBody, Operator, Parser, Payload, ValType, Validator,
+    WasmFeatures,
 };
 
 use peercompute_proto::limits::MAX_MODULE;
@@ -56,6 +57,13 @@ pub(super) fn check(module: &[u8]) -> Result<Shape, ModuleError> {
         memory: seen.finish()?,
         size: module.len() as u64,
     })
+}
+
+/// Looks whether all of `module` is valid, its code too, as the compiler does.
+pub(super) fn validate(module: &[u8], features: WasmFeatures) -> Result<(), ModuleError> {
+    let mut validator = Validator::new_with_features(features);
+    validator.validate_all(module).map_err(invalid)?;
+    Ok(())
 }
 
 /// Whether a module of this length is looked at.

@@ -19,9 +19,9 @@ const RESERVATION: u64 = 4 << 30;
 /// Bytes of what the engine itself keeps of an instance.
 const INSTANCE_BYTES: usize = 2 << 20;
 
-/// WebAssembly 2.0, which browsers run, too. Nothing that leaves a result to the machine: no threads, no relaxed SIMD.
+/// WebAssembly 2.0, which browsers run, too, but for references to what the host has: it gives none. Nothing that leaves a result to the machine: no threads, no relaxed SIMD.
 pub(super) fn features() -> WasmFeatures {
-    WasmFeatures::WASM2
+    WasmFeatures::WASM2.difference(WasmFeatures::GC_TYPES)
 }
 
 pub(super) fn start(config: &WasmConfig) -> Result<Engine, WasmError> {

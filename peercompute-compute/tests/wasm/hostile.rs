@@ -178,6 +178,32 @@ fn each_module_of_the_corpus_ends_with_its_error_and_the_next_task_runs() {
 }
 
 #[test]
+fn a_check_comes_to_the_same_as_preparing_does() {
+    let executor = executor();
+    for name in names() {
+        let module = corpus(&name);
+        let checked = WasmExecutor::check(&module);
+        let prepared = prepare(&executor, &module, limits()).map(drop);
+        match prepared {
+            Ok(()) => assert!(checked.is_ok(), "{name}: {checked:?}"),
+            // The limit is the job's.
+            Err(Unsupported::Module(ModuleError::MemoryTooSmall { needed, .. })) => {
+                assert_eq!(checked, Ok(needed), "{name}");
+            }
+            // Who says what is invalid says it in its own words.
+            Err(Unsupported::Module(ModuleError::Invalid { .. })) => assert!(
+                matches!(checked, Err(ModuleError::Invalid { .. })),
+                "{name}: {checked:?}"
+            ),
+            Err(error) => {
+                let checked = checked.map_err(Unsupported::Module);
+                assert_eq!(checked, Err(error), "{name}");
+            }
+        }
+    }
+}
+
+#[test]
 fn without_fuel_to_speak_of_the_deadline_ends_what_does_not_end() {
     let executor = executor();
     let limit = Duration::from_millis(30);
