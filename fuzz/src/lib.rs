@@ -58,6 +58,7 @@ targets! {
         presence: Presence,
         clock_sync: ClockSync,
         node_metrics: NodeMetrics,
+        realtime_frame: RealtimeFrame,
         cell_frame: CellFrame,
         link_frame: LinkFrame,
         flow_frame: FlowFrame,
@@ -76,6 +77,8 @@ targets! {
         task_stream = stream::<v1::TaskFrame>,
         /// Cuts a stream of rendezvous frames, as [`task_stream`] does.
         rendezvous_stream = stream::<v1::RendezvousFrame>,
+        /// Cuts a stream of the frames between schedulers, as [`task_stream`] does.
+        realtime_stream = stream::<v1::RealtimeFrame>,
         /// Cuts a stream of the cellular automaton's frames, as [`task_stream`] does.
         cell_stream = stream::<v1::CellFrame>,
         /// Cuts a stream of the frames between peers that choose their links, as [`task_stream`] does.

@@ -219,6 +219,9 @@ fn golden(target: Target) -> Vec<(String, Vec<u8>)> {
             ("rendezvous_stream", true) if message == "RendezvousFrame" => {
                 vectors.push((name, with_step(&bytes)));
             }
+            ("realtime_stream", true) if message == "RealtimeFrame" => {
+                vectors.push((name, with_step(&bytes)));
+            }
             ("cell_stream", true) if message == "CellFrame" => {
                 vectors.push((name, with_step(&bytes)));
             }

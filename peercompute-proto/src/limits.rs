@@ -34,6 +34,8 @@ pub const MAX_FLOW_CHUNK: usize = 64 * 1024;
 /// Bytes of a bundle of tasks or of results, [`FlowInputs`](crate::v1::FlowInputs) or [`FlowOutputs`](crate::v1::FlowOutputs): the largest input or value of one
 /// task, and as much again as a batch of small ones needs.
 pub const MAX_FLOW_BUNDLE: usize = 9 * 1024 * 1024;
+/// Bytes of a [`RealtimeFrame`](crate::v1::RealtimeFrame): one snapshot or batch of the largest size, and what stands beside it.
+pub const MAX_REALTIME_FRAME: usize = 1024 * 1024;
 /// Bytes of a [`RendezvousFrame`](crate::v1::RendezvousFrame). A list of members is cut by its bytes as well as by their number.
 pub const MAX_RENDEZVOUS_FRAME: usize = 256 * 1024;
 /// Bytes of a [`TaskFrame`](crate::v1::TaskFrame): the largest input of one task, and as much again as a batch of small ones needs.
@@ -106,6 +108,8 @@ pub const MAX_MEMBERS: usize = 256;
 pub const MAX_TASKS_PER_FRAME: usize = 4096;
 /// Events in one batch.
 pub const MAX_EVENTS: usize = 1024;
+/// Snapshots in a [`RealtimeFrame`](crate::v1::RealtimeFrame), and acknowledgements of such.
+pub const MAX_SNAPSHOTS: usize = 16;
 /// Event ids that one acknowledgement names beside the run that it acknowledges whole.
 pub const MAX_ACKED_EVENTS: usize = 1024;
 /// Commands in one batch.

@@ -52,6 +52,18 @@ rules! {
     EVENT_ACK: EventAck {
         ids = 2 Numbers(MAX_ACKED_EVENTS),
     }
+    SNAPSHOT_ACK: SnapshotAck {
+        provider = 1 Length(MAX_PROVIDER),
+    }
+    REALTIME_FRAME: RealtimeFrame {
+        binding = 1 One(&STREAM_BINDING),
+        snapshots = 7 Many(MAX_SNAPSHOTS, &SNAPSHOT),
+        snapshot_acks = 8 Many(MAX_SNAPSHOTS, &SNAPSHOT_ACK),
+        events = 9 One(&EVENT_BATCH),
+        event_ack = 10 One(&EVENT_ACK),
+        commands = 11 One(&COMMAND_BATCH),
+        clock = 12 One(&CLOCK_SYNC),
+    }
     COMMAND: Command {
         provider = 3 Length(MAX_PROVIDER),
     }

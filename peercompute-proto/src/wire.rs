@@ -102,6 +102,7 @@ wire! {
     Presence, limits::MAX_PRESENCE, tables::PRESENCE, Presence;
     ClockSync, limits::MAX_CLOCK_SYNC, tables::CLOCK_SYNC, ClockSync;
     NodeMetrics, limits::MAX_NODE_METRICS, tables::NODE_METRICS, NodeMetrics;
+    RealtimeFrame, limits::MAX_REALTIME_FRAME, tables::REALTIME_FRAME;
     CellFrame, limits::MAX_CELL_FRAME, tables::CELL_FRAME;
     LinkFrame, limits::MAX_LINK_FRAME, tables::LINK_FRAME;
     RendezvousFrame, limits::MAX_RENDEZVOUS_FRAME, tables::RENDEZVOUS_FRAME;

@@ -241,7 +241,7 @@ pub struct CommandBatch {
 /// Something that happened once.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Event {
-    /// Unique per sender while the sender lives; what receivers remove duplicates by.
+    /// Counts up from 1 per sender and receiver while the sender lives; what receivers remove duplicates by. 0 where the event is not reliable.
     #[prost(uint64, tag = "1")]
     pub id: u64,
     /// The application's name for it, such as "spawn" (at most 64 bytes of UTF-8).
@@ -252,7 +252,7 @@ pub struct Event {
     /// The receiver acknowledges it and the sender sends it again until then.
     #[prost(bool, tag = "4")]
     pub reliable: bool,
-    /// Delivered in the order of the sender's ids.
+    /// Delivered after all ordered ones of the sender that have lower ids, but for those that it has given up.
     #[prost(bool, tag = "5")]
     pub ordered: bool,
 }
@@ -262,6 +262,9 @@ pub struct EventBatch {
     /// At most 1024.
     #[prost(message, repeated, tag = "1")]
     pub events: ::prost::alloc::vec::Vec<Event>,
+    /// Every lower id is settled: acknowledged, or given up and not sent again.
+    #[prost(uint64, tag = "2")]
+    pub floor: u64,
 }
 /// Says which reliable events have arrived.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1099,6 +1102,77 @@ pub struct NodeMetrics {
     #[prost(message, repeated, tag = "9")]
     pub links: ::prost::alloc::vec::Vec<LinkMetrics>,
 }
+/// State as it is at one moment, of one provider; at most 1 MiB less 4 KiB.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Snapshot {
+    /// The provider's id (at most 64 bytes of UTF-8).
+    #[prost(string, tag = "1")]
+    pub provider: ::prost::alloc::string::String,
+    /// Counts up with every snapshot of this provider.
+    #[prost(uint64, tag = "2")]
+    pub version: u64,
+    /// The version that the payload is a delta against; absent for a full snapshot.
+    #[prost(uint64, optional, tag = "3")]
+    pub baseline: ::core::option::Option<u64>,
+    #[prost(bytes = "bytes", tag = "4")]
+    pub payload: ::prost::bytes::Bytes,
+    /// A hash of the state after the snapshot has been applied, for those who check.
+    #[prost(fixed64, optional, tag = "5")]
+    pub state_hash: ::core::option::Option<u64>,
+}
+/// What one peer's scheduler has to say to another's at one moment, at most 1 MiB. It may get lost, come twice or be overtaken, whatever carries it.
+///
+/// On streams (/peercompute/realtime/1) every frame is a length (varint) followed by that many bytes of one RealtimeFrame, and the first in each direction has the binding. The one who opened the stream
+/// has the lower peer id (as multihash bytes).
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RealtimeFrame {
+    /// As the first on every stream; absent elsewhere.
+    #[prost(message, optional, tag = "1")]
+    pub binding: ::core::option::Option<StreamBinding>,
+    /// Names the sender's present life: higher than in all its earlier ones, never 0. A receiver that sees a higher one than before forgets what it knew of the sender, and ignores lower ones.
+    #[prost(uint64, tag = "2")]
+    pub session: u64,
+    /// The receiver's session, as far as the sender has heard of it; 0 before that. What the frame acknowledges belongs to it.
+    #[prost(uint64, tag = "3")]
+    pub peer_session: u64,
+    /// Counts up from 1 with each frame from this sender to this receiver; what is missing was lost or is late.
+    #[prost(uint64, tag = "4")]
+    pub sequence: u64,
+    /// The sender's clock when it sent, in microseconds: the time of the snapshots in the frame.
+    #[prost(uint64, tag = "5")]
+    pub timestamp_us: u64,
+    /// The simulation tick of the sender at that time; 0 outside a ticked clock mode.
+    #[prost(uint64, tag = "6")]
+    pub tick: u64,
+    /// At most 16, of different providers.
+    #[prost(message, repeated, tag = "7")]
+    pub snapshots: ::prost::alloc::vec::Vec<Snapshot>,
+    /// At most 16, of different providers.
+    #[prost(message, repeated, tag = "8")]
+    pub snapshot_acks: ::prost::alloc::vec::Vec<SnapshotAck>,
+    #[prost(message, optional, tag = "9")]
+    pub events: ::core::option::Option<EventBatch>,
+    /// Says which reliable events of the receiver's have reached the sender's application.
+    #[prost(message, optional, tag = "10")]
+    pub event_ack: ::core::option::Option<EventAck>,
+    #[prost(message, optional, tag = "11")]
+    pub commands: ::core::option::Option<CommandBatch>,
+    #[prost(message, optional, tag = "12")]
+    pub clock: ::core::option::Option<ClockSync>,
+}
+/// Says which snapshot of a provider was received and applied last, so that later ones can be deltas against it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SnapshotAck {
+    /// The provider's id (at most 64 bytes of UTF-8).
+    #[prost(string, tag = "1")]
+    pub provider: ::prost::alloc::string::String,
+    /// Its highest version that was applied; 0 asks for a full snapshot.
+    #[prost(uint64, tag = "2")]
+    pub version: u64,
+    /// Which of the versions before it were applied: bit 0 for version - 1, up to 64 back.
+    #[prost(uint64, tag = "3")]
+    pub earlier: u64,
+}
 /// How to reach a relay, and how a relay listens. As JSON the names are in camelCase (relayHost), and ports may be numbers or strings.
 /// Texts have at most 2048 bytes.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1130,22 +1204,4 @@ pub struct RelayConfig {
     /// Full multiaddresses (at most 64 of at most 512 bytes); if there are any, they win over host and port.
     #[prost(string, repeated, tag = "12")]
     pub bootstrap_peers: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-}
-/// State as it is at one moment, of one provider; at most 1 MiB less 4 KiB.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Snapshot {
-    /// The provider's id (at most 64 bytes of UTF-8).
-    #[prost(string, tag = "1")]
-    pub provider: ::prost::alloc::string::String,
-    /// Counts up with every snapshot of this provider.
-    #[prost(uint64, tag = "2")]
-    pub version: u64,
-    /// The version that the payload is a delta against; absent for a full snapshot.
-    #[prost(uint64, optional, tag = "3")]
-    pub baseline: ::core::option::Option<u64>,
-    #[prost(bytes = "bytes", tag = "4")]
-    pub payload: ::prost::bytes::Bytes,
-    /// A hash of the state after the snapshot has been applied, for those who check.
-    #[prost(fixed64, optional, tag = "5")]
-    pub state_hash: ::core::option::Option<u64>,
 }

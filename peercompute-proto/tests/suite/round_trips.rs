@@ -103,6 +103,7 @@ every_message! {
     Presence presence;
     ClockSync clock_sync;
     NodeMetrics node_metrics;
+    RealtimeFrame realtime_frame;
     CellFrame cell_frame;
     LinkFrame link_frame;
     FlowFrame flow_frame;

@@ -97,11 +97,31 @@ pub(crate) fn visit(visitor: &mut impl Visitor) {
         "BlobMissing" v1::BlobMissing { blob: Some(blob_ref()) };
         "BlobMissing.empty" v1::BlobMissing::default();
     }
+    realtime(visitor);
     cells(visitor);
     links(visitor);
     flows(visitor);
     rendezvous(visitor);
     tasks(visitor);
+}
+
+fn realtime(visitor: &mut impl Visitor) {
+    visit! { visitor:
+        "RealtimeFrame" realtime_frame();
+        "RealtimeFrame.empty" v1::RealtimeFrame::default();
+        "RealtimeFrame.hello" v1::RealtimeFrame {
+            binding: Some(v1::StreamBinding::new(peercompute_proto::Scope::new("demo", "lobby").unwrap())),
+            session: 1_763_700_000_000,
+            clock: Some(v1::ClockSync { originate_us: 1, ..v1::ClockSync::default() }),
+            ..v1::RealtimeFrame::default()
+        };
+        "RealtimeFrame.snapshot" v1::RealtimeFrame {
+            sequence: 4,
+            timestamp_us: 1_763_700_000_000_000,
+            snapshots: vec![snapshot()],
+            ..v1::RealtimeFrame::default()
+        };
+    }
 }
 
 fn cells(visitor: &mut impl Visitor) {
@@ -452,6 +472,34 @@ fn event_batch() -> v1::EventBatch {
     };
     v1::EventBatch {
         events: vec![spawn, v1::Event::default()],
+        floor: 299,
+    }
+}
+
+fn realtime_frame() -> v1::RealtimeFrame {
+    v1::RealtimeFrame {
+        binding: None,
+        session: 1_763_700_000_000,
+        peer_session: 1_763_699_999_123,
+        sequence: 300,
+        timestamp_us: 1_763_700_000_000_000,
+        tick: 3600,
+        snapshots: vec![snapshot(), v1::Snapshot::default()],
+        snapshot_acks: vec![
+            v1::SnapshotAck {
+                provider: "terrain".to_owned(),
+                version: 16,
+                earlier: 0x8000_0000_0000_0001,
+            },
+            v1::SnapshotAck::default(),
+        ],
+        events: Some(event_batch()),
+        event_ack: Some(v1::EventAck {
+            through: 300,
+            ids: vec![302],
+        }),
+        commands: Some(command_batch()),
+        clock: Some(clock_sync()),
     }
 }
 

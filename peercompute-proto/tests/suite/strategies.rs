@@ -113,7 +113,45 @@ pub(crate) fn event_batch() -> impl Strategy<Value = v1::EventBatch> {
             reliable,
             ordered,
         });
-    vec(event, 0..8).prop_map(|events| v1::EventBatch { events })
+    (vec(event, 0..8), any::<u64>()).prop_map(|(events, floor)| v1::EventBatch { events, floor })
+}
+
+fn snapshot_ack() -> impl Strategy<Value = v1::SnapshotAck> {
+    (name(), any::<u64>(), any::<u64>()).prop_map(|(provider, version, earlier)| v1::SnapshotAck {
+        provider,
+        version,
+        earlier,
+    })
+}
+
+pub(crate) fn realtime_frame() -> impl Strategy<Value = v1::RealtimeFrame> {
+    (
+        of(stream_binding()),
+        (any::<u64>(), any::<u64>()),
+        (any::<u64>(), any::<u64>(), any::<u64>()),
+        vec(snapshot(), 0..=16),
+        vec(snapshot_ack(), 0..=16),
+        (of(event_batch()), of(event_ack())),
+        (of(command_batch()), of(clock_sync())),
+    )
+        .prop_map(
+            |(binding, sessions, counts, snapshots, snapshot_acks, events, rest)| {
+                v1::RealtimeFrame {
+                    binding,
+                    session: sessions.0,
+                    peer_session: sessions.1,
+                    sequence: counts.0,
+                    timestamp_us: counts.1,
+                    tick: counts.2,
+                    snapshots,
+                    snapshot_acks,
+                    events: events.0,
+                    event_ack: events.1,
+                    commands: rest.0,
+                    clock: rest.1,
+                }
+            },
+        )
 }
 
 pub(crate) fn event_ack() -> impl Strategy<Value = v1::EventAck> {

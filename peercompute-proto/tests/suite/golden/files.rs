@@ -148,6 +148,16 @@ const STREAMS: &[(&str, &str, &[&str])] = &[
         &["RendezvousFrame.members", "RendezvousFrame.refusal"],
     ),
     (
+        "realtime_peer",
+        "RealtimeFrame",
+        &[
+            "RealtimeFrame.hello",
+            "RealtimeFrame.snapshot",
+            "RealtimeFrame.empty",
+            "RealtimeFrame",
+        ],
+    ),
+    (
         "cell_neighbour",
         "CellFrame",
         &[
@@ -190,6 +200,7 @@ fn streams(folder: &mut Folder, messages: &BTreeMap<&'static str, Bytes>) {
     for (name, message, parts) in STREAMS {
         let bytes = match *message {
             "TaskFrame" => stream::<v1::TaskFrame>(messages, parts),
+            "RealtimeFrame" => stream::<v1::RealtimeFrame>(messages, parts),
             "CellFrame" => stream::<v1::CellFrame>(messages, parts),
             "LinkFrame" => stream::<v1::LinkFrame>(messages, parts),
             "BlobFrame" => stream::<v1::BlobFrame>(messages, parts),
