@@ -469,6 +469,7 @@ fn event_batch() -> v1::EventBatch {
         payload: Bytes::from_static(b"{\"x\":1}"),
         reliable: true,
         ordered: true,
+        after: 299,
     };
     v1::EventBatch {
         events: vec![spawn, v1::Event::default()],

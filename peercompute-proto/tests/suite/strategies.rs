@@ -105,13 +105,15 @@ pub(crate) fn event_batch() -> impl Strategy<Value = v1::EventBatch> {
         payload(),
         any::<bool>(),
         any::<bool>(),
+        any::<u64>(),
     )
-        .prop_map(|(id, r#type, payload, reliable, ordered)| v1::Event {
+        .prop_map(|(id, r#type, payload, reliable, ordered, after)| v1::Event {
             id,
             r#type,
             payload,
             reliable,
             ordered,
+            after,
         });
     (vec(event, 0..8), any::<u64>()).prop_map(|(events, floor)| v1::EventBatch { events, floor })
 }

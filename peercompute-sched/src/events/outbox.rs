@@ -1,0 +1,308 @@
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::Duration,
+};
+
+use peercompute_proto::v1;
+
+use super::{Body, Delivery, EventId, Outcome};
+use crate::limits::MAX_UNSETTLED;
+
+/// The events for one peer: which wait, which are under way, and when they are sent again.
+///
+/// On the wire reliable events are numbered for each receiver without gaps, from 1. Numbers are given at the first send, so those under way lie in a window.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    /// Never sent yet.
+    fresh: VecDeque<Body>,
+    /// Under way, by number from `floor` on; `None` once settled.
+    sent: VecDeque<Option<Sent>>,
+    /// The number of the first in `sent`, less one: those up to it are settled.
+    settled: u64,
+    /// When which number is due: to be sent again, or to be given up.
+    due: BTreeSet<(Duration, u64)>,
+    /// The latest ordered event that was sent and not given up.
+    last_ordered: u64,
+    bytes: usize,
+    live: usize,
+}
+
+#[derive(Debug)]
+struct Sent {
+    body: Body,
+    sends: u32,
+    /// `None` while it waits for the one before it, with its budget spent.
+    due: Option<Duration>,
+    after: u64,
+    /// It may be sent once beyond the budget.
+    is_extended: bool,
+}
+
+/// What became of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Settled {
+    pub(crate) id: EventId,
+    pub(crate) outcome: Outcome,
+}
+
+impl Outbox {
+    /// Events that wait or are under way.
+    pub(crate) fn len(&self) -> usize {
+        self.fresh.len() + self.live
+    }
+
+    /// Their bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(crate) fn push(&mut self, body: Body) {
+        self.bytes += body.size();
+        self.fresh.push_back(body);
+    }
+
+    /// When something is to be sent again or given up; those that were never sent are not meant.
+    pub(crate) fn next_due(&self) -> Option<Duration> {
+        self.due.first().map(|(due, _)| *due)
+    }
+
+    /// Whether something has never been sent and may be.
+    pub(crate) fn has_fresh(&self) -> bool {
+        self.fresh
+            .front()
+            .is_some_and(|body| body.delivery == Delivery::BestEffort || !self.is_window_full())
+    }
+
+    /// The lowest number that is not settled.
+    pub(crate) fn floor(&self) -> u64 {
+        self.settled + 1
+    }
+
+    fn is_window_full(&self) -> bool {
+        self.sent.len() as u64 >= MAX_UNSETTLED
+    }
+
+    fn at(&self, number: u64) -> Option<usize> {
+        let index = number.checked_sub(self.settled + 1)?;
+        usize::try_from(index).ok().filter(|at| *at < self.sent.len())
+    }
+
+    fn pending(&mut self, number: u64) -> Option<&mut Sent> {
+        let at = self.at(number)?;
+        self.sent[at].as_mut()
+    }
+
+    fn is_pending(&self, number: u64) -> bool {
+        self.at(number).is_some_and(|at| self.sent[at].is_some())
+    }
+
+    /// Fills `batch` with what is due at `now`, what was sent before first: `most` events and about `room` bytes at most, but one however large it is. Gives how many of them were sent before.
+    /// What is given up meanwhile is added to `settled`.
+    pub(crate) fn fill(
+        &mut self,
+        now: Duration,
+        rtt: Duration,
+        (most, room): (usize, usize),
+        batch: &mut Vec<v1::Event>,
+        settled: &mut Vec<Settled>,
+    ) -> usize {
+        self.expire(now, settled);
+        let begin = batch.len();
+        let mut left = room;
+        let mut fits = |size: usize, batch: &Vec<v1::Event>| {
+            let fits = batch.len() - begin < most && (size <= left || batch.len() == begin);
+            left = left.saturating_sub(size);
+            fits
+        };
+        while let Some(&(due, number)) = self.due.first()
+            && due <= now
+        {
+            let sent = self.pending(number).expect("what is due is pending");
+            if !fits(sent.body.size(), batch) {
+                return batch.len() - begin;
+            }
+            sent.sends = sent.sends.saturating_add(1);
+            let due = now + sent.body.retry.wait(sent.sends, rtt);
+            sent.due = Some(due);
+            batch.push(sent.to_wire(number));
+            self.due.pop_first();
+            self.due.insert((due, number));
+        }
+        let again = batch.len() - begin;
+        while self.has_fresh() {
+            if !fits(self.fresh[0].size(), batch) {
+                break;
+            }
+            let body = self.fresh.pop_front().expect("it was looked at");
+            batch.push(self.first_send(now, rtt, body));
+        }
+        again
+    }
+
+    fn first_send(&mut self, now: Duration, rtt: Duration, body: Body) -> v1::Event {
+        if body.delivery == Delivery::BestEffort {
+            self.bytes -= body.size();
+            return v1::Event {
+                r#type: body.event_type.to_string(),
+                payload: body.payload,
+                ..v1::Event::default()
+            };
+        }
+        let number = self.settled + 1 + self.sent.len() as u64;
+        let mut after = 0;
+        if body.delivery == Delivery::Ordered {
+            after = self.last_ordered;
+            self.last_ordered = number;
+        }
+        let due = now + body.retry.wait(1, rtt);
+        let sent = Sent {
+            sends: 1,
+            due: Some(due),
+            after,
+            is_extended: false,
+            body,
+        };
+        let event = sent.to_wire(number);
+        self.due.insert((due, number));
+        self.sent.push_back(Some(sent));
+        self.live += 1;
+        event
+    }
+
+    /// Gives up what was sent as often as its budget allows and not acknowledged in time. An ordered event waits for the one before it, and is sent once more then.
+    pub(crate) fn expire(&mut self, now: Duration, settled: &mut Vec<Settled>) {
+        // Those that may be sent again stay in the table, and are passed over once each.
+        let due: Vec<u64> = self
+            .due
+            .range(..=(now, u64::MAX))
+            .map(|(_, number)| *number)
+            .collect();
+        for number in due {
+            let Some(sent) = self.pending(number) else {
+                continue;
+            };
+            if !sent.is_spent() || sent.due.is_none_or(|due| due > now) {
+                continue;
+            }
+            let (is_extended, after) = (sent.is_extended, sent.after);
+            if !is_extended && self.is_pending(after) {
+                self.park(number);
+            } else {
+                self.settle(now, number, Outcome::Unknown, settled);
+            }
+        }
+    }
+
+    /// Takes an acknowledgement. Numbers that are not under way are passed over.
+    pub(crate) fn acknowledge(
+        &mut self,
+        now: Duration,
+        ack: &v1::EventAck,
+        settled: &mut Vec<Settled>,
+    ) {
+        let last = self.settled + self.sent.len() as u64;
+        for number in self.settled + 1..=ack.through.min(last) {
+            self.settle(now, number, Outcome::Acked, settled);
+        }
+        for number in &ack.ids {
+            self.settle(now, *number, Outcome::Acked, settled);
+        }
+    }
+
+    /// The peer has gone: nothing more will be known of any event.
+    pub(crate) fn abandon(&mut self, settled: &mut Vec<Settled>) {
+        let sent = self.sent.drain(..).flatten();
+        settled.extend(sent.map(|sent| Settled {
+            id: sent.body.id,
+            outcome: Outcome::Unknown,
+        }));
+        let fresh = self.fresh.drain(..);
+        let fresh = fresh.filter(|body| body.delivery != Delivery::BestEffort);
+        settled.extend(fresh.map(|body| Settled {
+            id: body.id,
+            outcome: Outcome::NotSent,
+        }));
+        *self = Self::default();
+    }
+
+    fn settle(
+        &mut self,
+        now: Duration,
+        number: u64,
+        outcome: Outcome,
+        settled: &mut Vec<Settled>,
+    ) {
+        let Some(sent) = self.at(number).and_then(|at| self.sent[at].take()) else {
+            return;
+        };
+        if let Some(due) = sent.due {
+            self.due.remove(&(due, number));
+        }
+        self.bytes -= sent.body.size();
+        self.live -= 1;
+        settled.push(Settled {
+            id: sent.body.id,
+            outcome,
+        });
+        if sent.body.delivery == Delivery::Ordered {
+            if outcome == Outcome::Unknown {
+                self.close_gap(number, sent.after);
+            }
+            self.unpark(now);
+        }
+        while let Some(None) = self.sent.front() {
+            self.sent.pop_front();
+            self.settled += 1;
+        }
+    }
+
+    /// Whoever came after `number`, which was given up, comes after the one before it now.
+    fn close_gap(&mut self, number: u64, before: u64) {
+        if self.last_ordered == number {
+            self.last_ordered = before;
+        }
+        let mut sent = self.sent.iter_mut().flatten();
+        if let Some(next) = sent.find(|sent| sent.after == number) {
+            next.after = before;
+        }
+    }
+
+    fn park(&mut self, number: u64) {
+        let sent = self.pending(number).expect("it was found to be pending");
+        let due = sent.due.take().expect("it was due");
+        self.due.remove(&(due, number));
+    }
+
+    /// Lets all that wait for an earlier one be sent once more.
+    fn unpark(&mut self, now: Duration) {
+        if self.due.len() == self.live {
+            return;
+        }
+        for (number, sent) in (self.settled + 1..).zip(&mut self.sent) {
+            if let Some(sent) = sent
+                && sent.due.is_none()
+            {
+                sent.due = Some(now);
+                sent.is_extended = true;
+                self.due.insert((now, number));
+            }
+        }
+    }
+}
+
+impl Sent {
+    fn is_spent(&self) -> bool {
+        self.sends >= self.body.retry.sends.max(1) + u32::from(self.is_extended)
+    }
+
+    fn to_wire(&self, number: u64) -> v1::Event {
+        v1::Event {
+            id: number,
+            r#type: self.body.event_type.to_string(),
+            payload: self.body.payload.clone(),
+            reliable: true,
+            ordered: self.body.delivery == Delivery::Ordered,
+            after: self.after,
+        }
+    }
+}

@@ -1,0 +1,329 @@
+mod commands;
+mod peer;
+mod providers;
+mod receive;
+mod transmit;
+mod turns;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use peercompute_proto::{limits::MAX_EVENT_TYPE, v1};
+
+use crate::{
+    Delivery, EventId, Outcome, Peer, PeerStats, Profile, ProviderId, RoomClock, SchedulerConfig,
+    SchedulerEvent, SendError, Traffic, Wanted,
+    events::{Body, Settled},
+    limits::{MAX_EVENT_PAYLOAD, MAX_PEERS},
+    rate::Cadence,
+};
+use commands::Commands;
+use peer::PeerState;
+use providers::Provider;
+
+/// Snapshots, events and commands between this peer and any number of others, over whatever carries frames between them.
+///
+/// Order of calls: after any other call, take [`poll_wanted`](Self::poll_wanted) and answer, take [`poll_event`](Self::poll_event), and send what [`poll_transmit`](Self::poll_transmit) gives, each until `None`;
+/// come back by [`poll_timeout`](Self::poll_timeout), or with every tick of a clock of your own.
+///
+/// `now` is the time since any fixed moment, the same for all calls, and does not go back.
+///
+/// What bounds it is named in [`limits`](crate::limits) and in the settings.
+#[derive(Debug)]
+pub struct Scheduler {
+    config: SchedulerConfig,
+    room: RoomClock,
+    anchor: Option<Peer>,
+    tick: u64,
+    peers: BTreeMap<Peer, PeerState>,
+    last_peer: u32,
+    providers: BTreeMap<ProviderId, Provider>,
+    last_provider: u32,
+    snapshots: Cadence,
+    event_turns: Cadence,
+    command_turns: Cadence,
+    next_look: Duration,
+    commands: Commands,
+    last_event: u64,
+    wanted: VecDeque<Wanted>,
+    happened: VecDeque<SchedulerEvent>,
+    /// Peers to whom there may be something to send.
+    ready: VecDeque<Peer>,
+    /// When each peer is to be looked at.
+    wakes: BTreeSet<(Duration, Peer)>,
+    /// What peers that were removed have sent and got.
+    gone: Traffic,
+    /// Kept between calls for its memory.
+    settled: Vec<Settled>,
+    frame: v1::RealtimeFrame,
+    buffer: BytesMut,
+}
+
+/// Whom an event is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Target {
+    /// Every peer there is now.
+    All,
+    /// One.
+    Peer(Peer),
+}
+
+impl Scheduler {
+    /// A scheduler without peers and providers.
+    pub fn new(now: Duration, config: SchedulerConfig) -> Self {
+        let profile = &config.profile;
+        Self {
+            room: RoomClock::new(config.origin),
+            anchor: None,
+            tick: 0,
+            peers: BTreeMap::new(),
+            last_peer: 0,
+            providers: BTreeMap::new(),
+            last_provider: 0,
+            snapshots: Cadence::new(profile.snapshots, now),
+            event_turns: Cadence::new(profile.events, now),
+            command_turns: Cadence::new(profile.commands, now),
+            next_look: now,
+            commands: Commands::default(),
+            last_event: 0,
+            wanted: VecDeque::new(),
+            happened: VecDeque::new(),
+            ready: VecDeque::new(),
+            wakes: BTreeSet::new(),
+            gone: Traffic::default(),
+            settled: Vec::new(),
+            frame: v1::RealtimeFrame::default(),
+            buffer: BytesMut::new(),
+            config,
+        }
+    }
+
+    /// Takes in a peer to which frames can be sent from now on. `None` if there are [`MAX_PEERS`] already.
+    pub fn add_peer(&mut self, now: Duration) -> Option<Peer> {
+        if self.peers.len() >= MAX_PEERS {
+            return None;
+        }
+        self.last_peer += 1;
+        let peer = Peer(self.last_peer);
+        let rate = self.config.profile.snapshots;
+        self.peers.insert(peer, PeerState::new(now, rate));
+        self.mark_ready(peer);
+        Some(peer)
+    }
+
+    /// Forgets a peer that has gone. What was under way to it is settled: as unknown, or as not sent.
+    pub fn remove_peer(&mut self, peer: Peer) {
+        let Some(mut state) = self.peers.remove(&peer) else {
+            return;
+        };
+        if self.anchor == Some(peer) {
+            self.anchor = None;
+        }
+        if let Some(wake) = state.wake {
+            self.wakes.remove(&(wake, peer));
+        }
+        state.outbox.abandon(&mut self.settled);
+        self.tell_settled(peer, &mut state.traffic);
+        self.gone.add(&state.traffic);
+    }
+
+    /// The peers there are now.
+    pub fn peers(&self) -> impl Iterator<Item = Peer> + '_ {
+        self.peers.keys().copied()
+    }
+
+    /// Sends an event to one peer or to all, in the way that the profile has for its type.
+    ///
+    /// To all means that what becomes of a reliable one is told for each of them: [`SchedulerEvent::EventSettled`], with [`Outcome::NotSent`] for those whose queue is full.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`]; nothing was queued then.
+    pub fn send_event(
+        &mut self,
+        to: Target,
+        event_type: &str,
+        payload: Bytes,
+    ) -> Result<EventId, SendError> {
+        let (delivery, _) = self.config.profile.policy(event_type);
+        self.send_event_by(to, event_type, payload, delivery)
+    }
+
+    /// As [`send_event`](Self::send_event), in this way whatever the profile says.
+    ///
+    /// # Errors
+    ///
+    /// As [`send_event`](Self::send_event).
+    pub fn send_event_by(
+        &mut self,
+        to: Target,
+        event_type: &str,
+        payload: Bytes,
+        delivery: Delivery,
+    ) -> Result<EventId, SendError> {
+        check_name(event_type, MAX_EVENT_TYPE)?;
+        check_payload(&payload)?;
+        let (_, retry) = self.config.profile.policy(event_type);
+        let body = Body {
+            id: EventId(self.last_event + 1),
+            event_type: Arc::from(event_type),
+            payload,
+            delivery,
+            retry,
+        };
+        match to {
+            Target::Peer(peer) => {
+                let state = self.peers.get_mut(&peer).ok_or(SendError::UnknownPeer)?;
+                if !state.has_room_for(&body, &self.config) {
+                    state.traffic.events_refused += 1;
+                    let queued = state.outbox.len();
+                    return Err(SendError::Full { queued });
+                }
+                state.outbox.push(body.clone());
+                self.mark_ready(peer);
+            }
+            Target::All => {
+                let peers: Vec<Peer> = self.peers.keys().copied().collect();
+                for peer in peers {
+                    self.send_to_one_of_all(peer, &body);
+                }
+            }
+        }
+        self.last_event = body.id.0;
+        Ok(body.id)
+    }
+
+    fn send_to_one_of_all(&mut self, peer: Peer, body: &Body) {
+        let Some(state) = self.peers.get_mut(&peer) else {
+            return;
+        };
+        if state.has_room_for(body, &self.config) {
+            state.outbox.push(body.clone());
+            self.mark_ready(peer);
+            return;
+        }
+        state.traffic.events_refused += 1;
+        if body.delivery != Delivery::BestEffort {
+            self.happened.push_back(SchedulerEvent::EventSettled {
+                event: body.id,
+                peer,
+                outcome: Outcome::NotSent,
+            });
+        }
+    }
+
+    /// What has happened, in order.
+    pub fn poll_event(&mut self) -> Option<SchedulerEvent> {
+        self.happened.pop_front()
+    }
+
+    /// What is asked for: a provider's state, or its commands.
+    pub fn poll_wanted(&mut self) -> Option<Wanted> {
+        self.wanted.pop_front()
+    }
+
+    /// Follows the clock of this peer from now on: the room's time is what it says. `None`: this end's own, as it has come to be.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::UnknownPeer`].
+    pub fn set_anchor(&mut self, now: Duration, anchor: Option<Peer>) -> Result<(), SendError> {
+        let estimate = match anchor {
+            Some(peer) => {
+                let state = self.peers.get(&peer).ok_or(SendError::UnknownPeer)?;
+                state.clock.estimate(now)
+            }
+            None => None,
+        };
+        self.anchor = anchor;
+        if let Some(estimate) = estimate {
+            self.room.follow(now, estimate);
+        }
+        Ok(())
+    }
+
+    /// The room's time.
+    pub fn room(&self) -> &RoomClock {
+        &self.room
+    }
+
+    /// The rates and policies that hold now.
+    pub fn profile(&self) -> &Profile {
+        &self.config.profile
+    }
+
+    /// Changes rates and policies from now on. Events that wait keep theirs.
+    pub fn set_profile(&mut self, now: Duration, profile: Profile) {
+        self.snapshots.set_rate(profile.snapshots, now);
+        self.event_turns.set_rate(profile.events, now);
+        self.command_turns.set_rate(profile.commands, now);
+        self.config.profile = profile;
+        let rate = self.config.profile.snapshots;
+        for state in self.peers.values_mut() {
+            state.reset_rate(now, rate);
+        }
+        let peers: Vec<Peer> = self.peers.keys().copied().collect();
+        peers.into_iter().for_each(|peer| self.mark_ready(peer));
+    }
+
+    /// How a peer's link does.
+    pub fn peer_stats(&self, peer: Peer) -> Option<PeerStats> {
+        self.peers.get(&peer).map(PeerState::stats)
+    }
+
+    /// What went to and came from all peers, those that were removed included.
+    pub fn stats(&self) -> Traffic {
+        let mut total = self.gone;
+        for state in self.peers.values() {
+            total.add(&state.stats().traffic);
+        }
+        total
+    }
+
+    fn mark_ready(&mut self, peer: Peer) {
+        if let Some(state) = self.peers.get_mut(&peer)
+            && !state.is_queued
+        {
+            state.is_queued = true;
+            self.ready.push_back(peer);
+        }
+    }
+
+    /// Hands out what `settled` holds, which belongs to `peer`.
+    fn tell_settled(&mut self, peer: Peer, traffic: &mut Traffic) {
+        for Settled { id, outcome } in self.settled.drain(..) {
+            match outcome {
+                Outcome::Acked => traffic.events_acked += 1,
+                Outcome::Unknown | Outcome::NotSent => traffic.events_unknown += 1,
+            }
+            self.happened.push_back(SchedulerEvent::EventSettled {
+                event: id,
+                peer,
+                outcome,
+            });
+        }
+    }
+}
+
+fn check_name(name: &str, most: usize) -> Result<(), SendError> {
+    if name.len() > most {
+        let name = name.to_owned();
+        return Err(SendError::Name { name, most });
+    }
+    Ok(())
+}
+
+fn check_payload(payload: &Bytes) -> Result<(), SendError> {
+    if payload.len() > MAX_EVENT_PAYLOAD {
+        return Err(SendError::TooLarge {
+            size: payload.len(),
+            most: MAX_EVENT_PAYLOAD,
+        });
+    }
+    Ok(())
+}

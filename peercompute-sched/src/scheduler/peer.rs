@@ -1,0 +1,184 @@
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::{
+    PeerStats, ProviderId, Rate, SchedulerConfig, Traffic,
+    adapt::{Conditions, RateControl},
+    clock::ClockFilter,
+    events::{Body, Inbox, Outbox},
+    window::SequenceWindow,
+};
+
+/// The least that is waited for the acknowledgement of a snapshot before the same is sent again.
+const LEAST_SNAPSHOT_WAIT: Duration = Duration::from_millis(200);
+
+/// Questions for the time that are answered at a time. Further ones are dropped.
+pub(super) const MAX_CLOCK_ANSWERS: usize = 4;
+
+#[derive(Debug)]
+pub(super) struct PeerState {
+    /// Its session; 0 before anything was heard.
+    pub(super) session: u64,
+    /// Frames sent.
+    pub(super) sequence: u64,
+    pub(super) received: SequenceWindow,
+    pub(super) outbox: Outbox,
+    pub(super) inbox: Inbox,
+    pub(super) commands: SequenceWindow,
+    pub(super) clock: ClockFilter,
+    /// Its questions for the time: what it said, and the room's time when it came.
+    pub(super) clock_answers: Vec<(u64, u64)>,
+    /// How far each provider's state has come there.
+    pub(super) lanes: BTreeMap<ProviderId, Lane>,
+    /// Its own states, as far as they have come here.
+    pub(super) states: BTreeMap<String, Received>,
+    /// A turn of the stream is there.
+    pub(super) is_snapshot_due: bool,
+    pub(super) are_events_due: bool,
+    pub(super) are_commands_due: bool,
+    pub(super) is_keepalive_due: bool,
+    pub(super) is_state_ack_due: bool,
+    /// The transport has no room.
+    pub(super) is_control_blocked: bool,
+    pub(super) are_snapshots_blocked: bool,
+    pub(super) is_queued: bool,
+    pub(super) wake: Option<Duration>,
+    pub(super) last_sent: Duration,
+    pub(super) last_received: Option<Duration>,
+    pub(super) traffic: Traffic,
+    control: RateControl,
+    credit: f64,
+    loss: f64,
+    looked: Traffic,
+}
+
+/// How far one provider's state has come at one peer.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Lane {
+    pub(super) sent: u64,
+    pub(super) sent_at: Duration,
+    pub(super) acked: u64,
+}
+
+/// How far one provider of a peer has come here.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Received {
+    pub(super) version: u64,
+    pub(super) earlier: u64,
+    pub(super) is_ack_due: bool,
+}
+
+impl PeerState {
+    pub(super) fn new(now: Duration, rate: Rate) -> Self {
+        Self {
+            session: 0,
+            sequence: 0,
+            received: SequenceWindow::default(),
+            outbox: Outbox::default(),
+            inbox: Inbox::default(),
+            commands: SequenceWindow::default(),
+            clock: ClockFilter::default(),
+            clock_answers: Vec::new(),
+            lanes: BTreeMap::new(),
+            states: BTreeMap::new(),
+            is_snapshot_due: true,
+            are_events_due: false,
+            are_commands_due: false,
+            is_keepalive_due: true,
+            is_state_ack_due: false,
+            is_control_blocked: false,
+            are_snapshots_blocked: false,
+            is_queued: false,
+            wake: None,
+            last_sent: now,
+            last_received: None,
+            traffic: Traffic::default(),
+            control: RateControl::new(rate, now),
+            credit: 0.0,
+            loss: 0.0,
+            looked: Traffic::default(),
+        }
+    }
+
+    pub(super) fn has_room_for(&self, body: &Body, config: &SchedulerConfig) -> bool {
+        let bytes = self.outbox.bytes();
+        self.outbox.len() < config.queued_events
+            && (bytes == 0 || bytes + body.size() <= config.queued_bytes)
+    }
+
+    pub(super) fn rtt(&self) -> Duration {
+        self.clock.rtt().unwrap_or_default()
+    }
+
+    /// How long the acknowledgement of a snapshot may take.
+    pub(super) fn snapshot_wait(&self) -> Duration {
+        (self.rtt() * 3 / 2 + self.clock.jitter() * 4).max(LEAST_SNAPSHOT_WAIT)
+    }
+
+    /// Takes part in a turn of the snapshots, if its own rate has it do so.
+    pub(super) fn snapshot_turn(&mut self, base: Rate) {
+        let share = self.control.rate().as_hertz() / base.as_hertz().max(1e-9);
+        self.credit = (self.credit + share).min(2.0);
+        if self.credit >= 1.0 - 1e-9 {
+            self.credit -= 1.0;
+            // A turn that the transport had no room for is not made up for.
+            self.traffic.snapshots_blocked += u64::from(self.are_snapshots_blocked);
+            self.is_snapshot_due = true;
+        }
+    }
+
+    pub(super) fn reset_rate(&mut self, now: Duration, rate: Rate) {
+        self.control = RateControl::new(rate, now);
+        self.credit = 0.0;
+    }
+
+    /// Looks how the link did in the last second.
+    pub(super) fn look(&mut self, now: Duration, config: &SchedulerConfig, peers: usize) {
+        let before = std::mem::replace(&mut self.looked, self.traffic);
+        let since = |count: fn(&Traffic) -> u64| (count(&self.traffic) - count(&before)) as f64;
+        let sent = since(|traffic| traffic.snapshots_sent);
+        let blocked = since(|traffic| traffic.snapshots_blocked);
+        if sent > 0.0 {
+            let acked = since(|traffic| traffic.snapshots_acked);
+            let lost = (1.0 - acked / sent).clamp(0.0, 1.0);
+            self.loss += (lost - self.loss) / 4.0;
+        }
+        let least = self.clock.least_rtt().unwrap_or_default();
+        let conditions = Conditions {
+            loss: self.loss,
+            delay: self.rtt().saturating_sub(least),
+            blocked: blocked / (blocked + sent).max(1.0),
+            peers,
+        };
+        let profile = &config.profile;
+        self.control
+            .look(now, profile.snapshots, &profile.adaptation, conditions);
+    }
+
+    /// Forgets all that belonged to an earlier life of the peer; what is under way to it stays in the outbox.
+    pub(super) fn restart(&mut self, session: u64) {
+        self.session = session;
+        self.received = SequenceWindow::default();
+        self.inbox = Inbox::default();
+        self.commands = SequenceWindow::default();
+        self.clock_answers.clear();
+        self.clock.forget_offsets();
+        self.lanes.clear();
+        self.states.clear();
+        self.is_snapshot_due = true;
+    }
+
+    pub(super) fn stats(&self) -> PeerStats {
+        let mut traffic = self.traffic;
+        traffic.frames_lost += self.received.counts().1;
+        PeerStats {
+            traffic,
+            rtt: self.clock.rtt(),
+            jitter: self.clock.jitter(),
+            loss: self.loss,
+            snapshot_hertz: self.control.rate().as_hertz(),
+            events_queued: self.outbox.len(),
+            last_received: self.last_received,
+            last_sent: (self.sequence > 0).then_some(self.last_sent),
+        }
+    }
+}
