@@ -127,9 +127,18 @@ mod tests {
     #[test]
     fn each_of_the_signs_lowers_the_rate_to_its_bound_and_calm_raises_it_again() {
         let bad = [
-            Conditions { loss: 0.2, ..fine() },
-            Conditions { blocked: 0.5, ..fine() },
-            Conditions { delay: Duration::from_secs(1), ..fine() },
+            Conditions {
+                loss: 0.2,
+                ..fine()
+            },
+            Conditions {
+                blocked: 0.5,
+                ..fine()
+            },
+            Conditions {
+                delay: Duration::from_secs(1),
+                ..fine()
+            },
         ];
         for bad in bad {
             let mut control = RateControl::new(Rate::of(20.0), Duration::ZERO);
@@ -142,7 +151,10 @@ mod tests {
 
     #[test]
     fn what_is_neither_good_nor_bad_changes_nothing() {
-        let between = Conditions { loss: 0.05, ..fine() };
+        let between = Conditions {
+            loss: 0.05,
+            ..fine()
+        };
         let mut control = RateControl::new(Rate::of(15.0), Duration::ZERO);
         run(&mut control, 0..100, between);
         assert_eq!(control.rate(), Rate::of(15.0));
@@ -150,7 +162,10 @@ mod tests {
 
     #[test]
     fn a_crowd_lowers_the_ceiling() {
-        let crowd = Conditions { peers: 48, ..fine() };
+        let crowd = Conditions {
+            peers: 48,
+            ..fine()
+        };
         let mut control = RateControl::new(Rate::of(20.0), Duration::ZERO);
         run(&mut control, 0..10, crowd);
         assert!((control.rate().as_hertz() - 20.0 * 32.0 / 48.0).abs() < 1e-9);

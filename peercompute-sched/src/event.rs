@@ -122,7 +122,9 @@ pub enum SendError {
         most: usize,
     },
     /// The payload is too large.
-    #[error("{size} bytes are more than the {most} that fit into a frame; send large things over a stream of their own")]
+    #[error(
+        "{size} bytes are more than the {most} that fit into a frame; send large things over a stream of their own"
+    )]
     TooLarge {
         /// Its size.
         size: usize,

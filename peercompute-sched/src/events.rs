@@ -53,8 +53,8 @@ pub struct RetryPolicy {
     /// The wait after the first send; each further one is twice as long, and none longer than [`MAX_BACKOFF`](crate::limits::MAX_BACKOFF). A link whose round trip takes longer than half of it is
     /// waited for twice its round trip. Default: 500 ms.
     pub first: Duration,
-    /// Sends in all, the first included. When the wait after the last is over the event is given up. Default: 5, at least 1. An ordered event that waited for one that was given up is sent
-    /// once more.
+    /// Sends in all, the first included. When the wait after the last is over the event is given up. Default: 5, at least 1. An ordered event that still waits for an earlier one when its budget
+    /// is spent begins it anew when that one is settled, once.
     pub sends: u32,
 }
 

@@ -24,6 +24,7 @@ use crate::{
 use commands::Commands;
 use peer::PeerState;
 use providers::Provider;
+pub use providers::{ProviderError, ProviderKind};
 
 /// Snapshots, events and commands between this peer and any number of others, over whatever carries frames between them.
 ///
@@ -43,11 +44,15 @@ pub struct Scheduler {
     last_peer: u32,
     providers: BTreeMap<ProviderId, Provider>,
     last_provider: u32,
+    /// The highest version that any provider's state has had.
+    versions_given: u64,
     snapshots: Cadence,
     event_turns: Cadence,
     command_turns: Cadence,
     next_look: Duration,
     commands: Commands,
+    /// The turn of the commands is there; those who give some may not have answered yet.
+    are_commands_wanted: bool,
     last_event: u64,
     wanted: VecDeque<Wanted>,
     happened: VecDeque<SchedulerEvent>,
@@ -85,11 +90,13 @@ impl Scheduler {
             last_peer: 0,
             providers: BTreeMap::new(),
             last_provider: 0,
+            versions_given: 0,
             snapshots: Cadence::new(profile.snapshots, now),
             event_turns: Cadence::new(profile.events, now),
             command_turns: Cadence::new(profile.commands, now),
             next_look: now,
             commands: Commands::default(),
+            are_commands_wanted: false,
             last_event: 0,
             wanted: VecDeque::new(),
             happened: VecDeque::new(),
@@ -128,8 +135,13 @@ impl Scheduler {
             self.wakes.remove(&(wake, peer));
         }
         state.outbox.abandon(&mut self.settled);
-        self.tell_settled(peer, &mut state.traffic);
-        self.gone.add(&state.traffic);
+        tell_settled(
+            &mut self.settled,
+            peer,
+            &mut state.traffic,
+            &mut self.happened,
+        );
+        self.gone.add(&state.stats().traffic);
     }
 
     /// The peers there are now.
@@ -295,18 +307,34 @@ impl Scheduler {
     }
 
     /// Hands out what `settled` holds, which belongs to `peer`.
-    fn tell_settled(&mut self, peer: Peer, traffic: &mut Traffic) {
-        for Settled { id, outcome } in self.settled.drain(..) {
-            match outcome {
-                Outcome::Acked => traffic.events_acked += 1,
-                Outcome::Unknown | Outcome::NotSent => traffic.events_unknown += 1,
-            }
-            self.happened.push_back(SchedulerEvent::EventSettled {
-                event: id,
+    fn flush_settled(&mut self, peer: Peer) {
+        if let Some(state) = self.peers.get_mut(&peer) {
+            tell_settled(
+                &mut self.settled,
                 peer,
-                outcome,
-            });
+                &mut state.traffic,
+                &mut self.happened,
+            );
         }
+    }
+}
+
+fn tell_settled(
+    settled: &mut Vec<Settled>,
+    peer: Peer,
+    traffic: &mut Traffic,
+    happened: &mut VecDeque<SchedulerEvent>,
+) {
+    for Settled { id, outcome } in settled.drain(..) {
+        match outcome {
+            Outcome::Acked => traffic.events_acked += 1,
+            Outcome::Unknown | Outcome::NotSent => traffic.events_unknown += 1,
+        }
+        happened.push_back(SchedulerEvent::EventSettled {
+            event: id,
+            peer,
+            outcome,
+        });
     }
 }
 

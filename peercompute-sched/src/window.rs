@@ -36,10 +36,18 @@ impl SequenceWindow {
             self.highest = number;
         } else {
             let ahead = number - self.highest;
-            let leaving = if ahead >= 64 { self.seen } else { self.seen >> (64 - ahead) };
+            let leaving = if ahead >= 64 {
+                self.seen
+            } else {
+                self.seen >> (64 - ahead)
+            };
             let missing = ahead - u64::from(leaving.count_ones());
             self.lost = self.lost.saturating_add(missing);
-            self.seen = if ahead >= 64 { 1 } else { self.seen << ahead | 1 };
+            self.seen = if ahead >= 64 {
+                1
+            } else {
+                self.seen << ahead | 1
+            };
             self.highest = number;
         }
         self.came += 1;
@@ -73,7 +81,7 @@ mod tests {
     fn what_leaves_the_window_and_never_came_is_lost() {
         // 2 to 9 leave it with 10 + 64, and 1 came.
         assert_eq!(taken(&[1, 10, 73]).1, (3, 8));
-        assert_eq!(taken(&[1, 1000]).1, (2, 936));
+        assert_eq!(taken(&[1, 1000]).1, (2, 935));
         assert_eq!(taken(&[1, 2, 3, 4]).1, (4, 0));
     }
 

@@ -215,6 +215,9 @@ pub struct ClockSync {
     /// The peer whose clock the sender follows (multihash bytes, at most 64); absent while it follows none.
     #[prost(bytes = "bytes", optional, tag = "5")]
     pub anchor: ::core::option::Option<::prost::bytes::Bytes>,
+    /// In an answer: the room's time less the sender's clock, as far as the sender knows it.
+    #[prost(sint64, tag = "6")]
+    pub room_us: i64,
 }
 /// What a player wants to do; the authority decides what comes of it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -252,9 +255,12 @@ pub struct Event {
     /// The receiver acknowledges it and the sender sends it again until then.
     #[prost(bool, tag = "4")]
     pub reliable: bool,
-    /// Delivered after all ordered ones of the sender that have lower ids, but for those that it has given up.
+    /// Delivered after those before it, one by one, but for those that the sender has given up.
     #[prost(bool, tag = "5")]
     pub ordered: bool,
+    /// The id of the ordered one before it that the sender has not given up; 0 where there is none, and where the event is not ordered.
+    #[prost(uint64, tag = "6")]
+    pub after: u64,
 }
 /// The events of one tick, at most 1 MiB less 4 KiB together.
 #[derive(Clone, PartialEq, ::prost::Message)]

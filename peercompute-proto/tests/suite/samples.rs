@@ -547,6 +547,7 @@ fn clock_sync() -> v1::ClockSync {
         transmit_us: Some(0),
         tick: 3600,
         anchor: Some(peer(0xa2)),
+        room_us: -1_500_000,
     }
 }
 

@@ -107,14 +107,16 @@ pub(crate) fn event_batch() -> impl Strategy<Value = v1::EventBatch> {
         any::<bool>(),
         any::<u64>(),
     )
-        .prop_map(|(id, r#type, payload, reliable, ordered, after)| v1::Event {
-            id,
-            r#type,
-            payload,
-            reliable,
-            ordered,
-            after,
-        });
+        .prop_map(
+            |(id, r#type, payload, reliable, ordered, after)| v1::Event {
+                id,
+                r#type,
+                payload,
+                reliable,
+                ordered,
+                after,
+            },
+        );
     (vec(event, 0..8), any::<u64>()).prop_map(|(events, floor)| v1::EventBatch { events, floor })
 }
 
@@ -218,14 +220,16 @@ pub(crate) fn clock_sync() -> impl Strategy<Value = v1::ClockSync> {
         of(any::<u64>()),
         any::<u64>(),
         of(peer()),
+        any::<i64>(),
     )
         .prop_map(
-            |(originate_us, receive_us, transmit_us, tick, anchor)| v1::ClockSync {
+            |(originate_us, receive_us, transmit_us, tick, anchor, room_us)| v1::ClockSync {
                 originate_us,
                 receive_us,
                 transmit_us,
                 tick,
                 anchor,
+                room_us,
             },
         )
 }

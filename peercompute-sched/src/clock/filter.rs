@@ -5,13 +5,10 @@ use peercompute_proto::v1;
 use crate::limits::MAX_CLOCK_EXCHANGES;
 
 /// Samples that are kept.
-const SAMPLES: usize = 32;
+const SAMPLES: usize = 48;
 
-/// A sample loses its worth with age: clocks may drift apart by so many parts in a million.
+/// A sample loses its worth with age: beyond the drift that is known, clocks may drift apart by so many parts in a million.
 const AGEING_PPM: f64 = 50.0;
-
-/// The best samples that an estimate is made of.
-const BEST: usize = 4;
 
 /// The drift is looked at over at least so much time.
 const DRIFT_SPAN: Duration = Duration::from_secs(20);
@@ -26,8 +23,9 @@ const PERIOD: Duration = Duration::from_secs(2);
 
 /// What exchanges of clock readings with one peer have shown: the round trip, and where its clock is.
 ///
-/// Offset and delay of a sample are those of RFC 5905; of many samples those with the shortest round trip count, because what is added to the shortest is added on one of the two ways. What is the
-/// same on one way only and always cannot be seen by any exchange: the offset is wrong by at most half of the shortest round trip.
+/// Offset and delay of a sample are those of RFC 5905. Each sample has the offset between two bounds, half of its round trip to either side; what all of them have in common is taken (Marzullo, 1984), so that
+/// the quickest way there and the quickest way back count, whichever exchanges they were in. What is the same on one way only and always cannot be seen by any exchange: the offset is wrong by at most half of
+/// the shortest round trip.
 #[derive(Debug, Default)]
 pub(crate) struct ClockFilter {
     begun: VecDeque<u64>,
@@ -37,6 +35,8 @@ pub(crate) struct ClockFilter {
     smoothed_rtt: Option<f64>,
     jitter: f64,
     drift_ppm: f64,
+    /// The room's time less the other's clock, as it said last.
+    room_us: f64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -50,11 +50,11 @@ struct Sample {
 /// Where the other's clock is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Estimate {
-    /// Its clock less this one, in microseconds, at the time of the look.
+    /// The room's time, as it knows it, less this clock, in microseconds, at the time of the look.
     pub(crate) offset_us: f64,
-    /// How much faster it runs, in parts of a million.
+    /// How much faster its clock runs, in parts of a million.
     pub(crate) drift_ppm: f64,
-    /// Half of the shortest round trip: the offset is not wrong by more, but for drift.
+    /// The offset is not wrong by more, but for drift.
     pub(crate) error_us: f64,
 }
 
@@ -67,7 +67,11 @@ impl ClockFilter {
     /// Begins an exchange. `now` is this end's own time.
     pub(crate) fn begin(&mut self, now: Duration, tick: u64) -> v1::ClockSync {
         self.exchanges = self.exchanges.saturating_add(1);
-        let wait = if self.exchanges < FIRST { FIRST_PERIOD } else { PERIOD };
+        let wait = if self.exchanges < FIRST {
+            FIRST_PERIOD
+        } else {
+            PERIOD
+        };
         self.next = now + wait;
         let originate_us = micros(now);
         self.begun.push_back(originate_us);
@@ -97,18 +101,27 @@ impl ClockFilter {
             return false;
         }
         let offset = ((receive - begin) + (transmit - end)) / 2.0;
+        self.room_us = answer.room_us as f64;
         let smoothed = self.smoothed_rtt.get_or_insert(rtt);
         // As in RFC 6298.
         self.jitter += ((rtt - *smoothed).abs() - self.jitter) / 4.0;
         *smoothed += (rtt - *smoothed) / 8.0;
-        if self.samples.len() == SAMPLES {
-            self.samples.pop_front();
-        }
-        self.samples.push_back(Sample {
+        let sample = Sample {
             at: now,
             rtt,
             offset,
+        };
+        // The other's clock was set since.
+        let here = sample.bounds(now, 0.0);
+        let drift = self.drift_ppm;
+        self.samples.retain(|older| {
+            let both = older.bounds(now, drift).and(here);
+            both.lower <= both.upper
         });
+        if self.samples.len() == SAMPLES {
+            self.samples.pop_front();
+        }
+        self.samples.push_back(sample);
         self.learn_drift();
         true
     }
@@ -137,60 +150,85 @@ impl ClockFilter {
 
     /// Where the other's clock is; `None` before the first answer.
     pub(crate) fn estimate(&self, now: Duration) -> Option<Estimate> {
-        let (offset, rtt) = self.best(now, self.samples.iter().copied())?;
+        let bounds = self.bounds(now, self.samples.iter())?;
         Some(Estimate {
-            offset_us: offset,
+            offset_us: bounds.middle() + self.room_us,
             drift_ppm: self.drift_ppm,
-            error_us: rtt / 2.0,
+            error_us: bounds.width() / 2.0,
         })
     }
 
-    /// The mean offset at `at` of the best of `samples`, and the shortest round trip among them.
-    fn best(&self, at: Duration, samples: impl Iterator<Item = Sample>) -> Option<(f64, f64)> {
-        let mut best = [(f64::INFINITY, 0.0, 0.0); BEST];
-        for sample in samples {
-            let age = (at.as_secs_f64() - sample.at.as_secs_f64()) * 1e6;
-            let worth = sample.rtt + age.abs() * AGEING_PPM / 1e6;
-            let offset = sample.offset + age * self.drift_ppm / 1e6;
-            if worth < best[BEST - 1].0 {
-                best[BEST - 1] = (worth, offset, sample.rtt);
-                best.sort_unstable_by(|one, other| one.0.total_cmp(&other.0));
-            }
-        }
-        let (least, _, rtt) = best[0];
-        // Those that took much longer say nothing that the shortest does not.
-        let near = best.iter().filter(|it| it.0 <= least * 1.25 + 200.0);
-        let (sum, count) = near.fold((0.0, 0), |(sum, count), it| (sum + it.1, count + 1));
-        (least.is_finite()).then(|| (sum / f64::from(count), rtt))
+    /// Between which offsets at `now` all of `samples` have the other's clock.
+    fn bounds<'a>(
+        &self,
+        now: Duration,
+        samples: impl Iterator<Item = &'a Sample>,
+    ) -> Option<Bounds> {
+        let bounds = samples.map(|sample| sample.bounds(now, self.drift_ppm));
+        bounds.reduce(Bounds::and)
     }
 
-    /// By how much the better samples of the older half differ from those of the newer one.
+    /// By how much the older half of the samples differs from the newer one.
     fn learn_drift(&mut self) {
         let (Some(first), Some(last)) = (self.samples.front(), self.samples.back()) else {
             return;
         };
-        if last.at - first.at < DRIFT_SPAN {
+        let span = last.at - first.at;
+        if span < DRIFT_SPAN {
             return;
         }
-        let middle = first.at + (last.at - first.at) / 2;
-        let quickest = |half: &mut dyn Iterator<Item = &Sample>| {
-            half.min_by(|one, other| one.rtt.total_cmp(&other.rtt)).copied()
-        };
-        let older = quickest(&mut self.samples.iter().filter(|it| it.at < middle));
-        let newer = quickest(&mut self.samples.iter().filter(|it| it.at >= middle));
-        let (Some(older), Some(newer)) = (older, newer) else {
+        let middle = first.at + span / 2;
+        let older = self.samples.iter().filter(|it| it.at < middle);
+        let newer = self.samples.iter().filter(|it| it.at >= middle);
+        // Each as it would be in the middle at the present drift: what they differ by is what that is wrong by.
+        let (Some(older), Some(newer)) = (self.bounds(middle, older), self.bounds(middle, newer))
+        else {
             return;
         };
-        let span = (newer.at - older.at).as_secs_f64();
-        if span < DRIFT_SPAN.as_secs_f64() / 4.0 {
-            return;
+        // The middles of the halves are half of the span apart.
+        let apart = span.as_secs_f64() / 2.0;
+        let wrong = (newer.middle() - older.middle()) / apart;
+        // Less than the link's jitter explains is no drift.
+        let doubt = self.jitter / apart;
+        let wrong = wrong.signum() * (wrong.abs() - doubt).max(0.0);
+        self.drift_ppm = (self.drift_ppm + wrong / 4.0).clamp(-MAX_DRIFT_PPM, MAX_DRIFT_PPM);
+    }
+}
+
+/// An interval of offsets, in microseconds.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    lower: f64,
+    upper: f64,
+}
+
+impl Bounds {
+    fn and(self, other: Self) -> Self {
+        Self {
+            lower: self.lower.max(other.lower),
+            upper: self.upper.min(other.upper),
         }
-        // What the two round trips cannot tell apart is no drift.
-        let found = (newer.offset - older.offset) / span;
-        let doubt = (newer.rtt - older.rtt).abs() / 2.0 / span;
-        let found = found.signum() * (found.abs() - doubt).max(0.0);
-        let found = found.clamp(-MAX_DRIFT_PPM, MAX_DRIFT_PPM);
-        self.drift_ppm += (found - self.drift_ppm) / 8.0;
+    }
+
+    fn width(self) -> f64 {
+        (self.upper - self.lower).max(0.0)
+    }
+
+    fn middle(self) -> f64 {
+        self.lower.midpoint(self.upper)
+    }
+}
+
+impl Sample {
+    /// The reading was taken somewhere on the way, so the offset is not further off than half of the round trip; and clocks drift.
+    fn bounds(&self, now: Duration, drift_ppm: f64) -> Bounds {
+        let age = now.as_secs_f64() - self.at.as_secs_f64();
+        let offset = self.offset + age * drift_ppm;
+        let doubt = self.rtt / 2.0 + age.abs() * AGEING_PPM;
+        Bounds {
+            lower: offset - doubt,
+            upper: offset + doubt,
+        }
     }
 }
 

@@ -41,7 +41,7 @@ impl Inbox {
             return;
         }
         self.through = settled;
-        self.delivered = self.delivered.split_off(&(settled + 1));
+        self.delivered.retain(|number| *number > settled);
         self.catch_up();
         self.release(deliver);
     }
@@ -108,9 +108,10 @@ impl Inbox {
     }
 
     fn catch_up(&mut self) {
-        while self.delivered.first() == Some(&(self.through + 1)) {
-            self.delivered.pop_first();
-            self.through += 1;
+        while let Some(next) = self.through.checked_add(1)
+            && self.delivered.remove(&next)
+        {
+            self.through = next;
         }
     }
 

@@ -34,8 +34,8 @@ struct Sent {
     /// `None` while it waits for the one before it, with its budget spent.
     due: Option<Duration>,
     after: u64,
-    /// It may be sent once beyond the budget.
-    is_extended: bool,
+    /// Its budget has begun anew.
+    is_renewed: bool,
 }
 
 /// What became of an event.
@@ -84,7 +84,9 @@ impl Outbox {
 
     fn at(&self, number: u64) -> Option<usize> {
         let index = number.checked_sub(self.settled + 1)?;
-        usize::try_from(index).ok().filter(|at| *at < self.sent.len())
+        usize::try_from(index)
+            .ok()
+            .filter(|at| *at < self.sent.len())
     }
 
     fn pending(&mut self, number: u64) -> Option<&mut Sent> {
@@ -159,7 +161,7 @@ impl Outbox {
             sends: 1,
             due: Some(due),
             after,
-            is_extended: false,
+            is_renewed: false,
             body,
         };
         let event = sent.to_wire(number);
@@ -169,7 +171,7 @@ impl Outbox {
         event
     }
 
-    /// Gives up what was sent as often as its budget allows and not acknowledged in time. An ordered event waits for the one before it, and is sent once more then.
+    /// Gives up what was sent as often as its budget allows and not acknowledged in time. An ordered event waits for the one before it, and begins its budget anew then, once.
     pub(crate) fn expire(&mut self, now: Duration, settled: &mut Vec<Settled>) {
         // Those that may be sent again stay in the table, and are passed over once each.
         let due: Vec<u64> = self
@@ -184,8 +186,8 @@ impl Outbox {
             if !sent.is_spent() || sent.due.is_none_or(|due| due > now) {
                 continue;
             }
-            let (is_extended, after) = (sent.is_extended, sent.after);
-            if !is_extended && self.is_pending(after) {
+            let (is_renewed, after) = (sent.is_renewed, sent.after);
+            if !is_renewed && self.is_pending(after) {
                 self.park(number);
             } else {
                 self.settle(now, number, Outcome::Unknown, settled);
@@ -225,13 +227,7 @@ impl Outbox {
         *self = Self::default();
     }
 
-    fn settle(
-        &mut self,
-        now: Duration,
-        number: u64,
-        outcome: Outcome,
-        settled: &mut Vec<Settled>,
-    ) {
+    fn settle(&mut self, now: Duration, number: u64, outcome: Outcome, settled: &mut Vec<Settled>) {
         let Some(sent) = self.at(number).and_then(|at| self.sent[at].take()) else {
             return;
         };
@@ -248,7 +244,7 @@ impl Outbox {
             if outcome == Outcome::Unknown {
                 self.close_gap(number, sent.after);
             }
-            self.unpark(now);
+            self.renew(now);
         }
         while let Some(None) = self.sent.front() {
             self.sent.pop_front();
@@ -273,26 +269,27 @@ impl Outbox {
         self.due.remove(&(due, number));
     }
 
-    /// Lets all that wait for an earlier one be sent once more.
-    fn unpark(&mut self, now: Duration) {
-        if self.due.len() == self.live {
-            return;
-        }
+    /// The ordered ones that have spent their budgets, and maybe waited for an earlier one only, begin them anew, each once.
+    fn renew(&mut self, now: Duration) {
         for (number, sent) in (self.settled + 1..).zip(&mut self.sent) {
-            if let Some(sent) = sent
-                && sent.due.is_none()
-            {
-                sent.due = Some(now);
-                sent.is_extended = true;
-                self.due.insert((now, number));
+            let Some(sent) = sent else { continue };
+            let is_ordered = sent.body.delivery == Delivery::Ordered;
+            if !is_ordered || sent.is_renewed || !sent.is_spent() {
+                continue;
             }
+            if let Some(due) = sent.due.replace(now) {
+                self.due.remove(&(due, number));
+            }
+            sent.is_renewed = true;
+            sent.sends = 0;
+            self.due.insert((now, number));
         }
     }
 }
 
 impl Sent {
     fn is_spent(&self) -> bool {
-        self.sends >= self.body.retry.sends.max(1) + u32::from(self.is_extended)
+        self.sends >= self.body.retry.sends.max(1)
     }
 
     fn to_wire(&self, number: u64) -> v1::Event {

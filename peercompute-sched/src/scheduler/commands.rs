@@ -39,7 +39,9 @@ impl Commands {
             left = left.saturating_sub(size);
             fits
         });
-        fitting.map(|(_, waiting)| waiting.command.clone()).collect()
+        fitting
+            .map(|(_, waiting)| waiting.command.clone())
+            .collect()
     }
 
     /// A batch of so many has gone to all that it was for.

@@ -1,5 +1,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
+use peercompute_proto::v1;
+
 use crate::{
     PeerStats, ProviderId, Rate, SchedulerConfig, Traffic,
     adapt::{Conditions, RateControl},
@@ -25,7 +27,7 @@ pub(super) struct PeerState {
     pub(super) inbox: Inbox,
     pub(super) commands: SequenceWindow,
     pub(super) clock: ClockFilter,
-    /// Its questions for the time: what it said, and the room's time when it came.
+    /// Its questions for the time: what it said, and when it came.
     pub(super) clock_answers: Vec<(u64, u64)>,
     /// How far each provider's state has come there.
     pub(super) lanes: BTreeMap<ProviderId, Lane>,
@@ -34,8 +36,8 @@ pub(super) struct PeerState {
     /// A turn of the stream is there.
     pub(super) is_snapshot_due: bool,
     pub(super) are_events_due: bool,
-    pub(super) are_commands_due: bool,
-    pub(super) is_keepalive_due: bool,
+    /// Commands of a turn that has come.
+    pub(super) due_commands: Vec<v1::Command>,
     pub(super) is_state_ack_due: bool,
     /// The transport has no room.
     pub(super) is_control_blocked: bool,
@@ -82,8 +84,7 @@ impl PeerState {
             states: BTreeMap::new(),
             is_snapshot_due: true,
             are_events_due: false,
-            are_commands_due: false,
-            is_keepalive_due: true,
+            due_commands: Vec::new(),
             is_state_ack_due: false,
             is_control_blocked: false,
             are_snapshots_blocked: false,
@@ -155,8 +156,7 @@ impl PeerState {
     }
 
     /// Forgets all that belonged to an earlier life of the peer; what is under way to it stays in the outbox.
-    pub(super) fn restart(&mut self, session: u64) {
-        self.session = session;
+    pub(super) fn restart(&mut self) {
         self.received = SequenceWindow::default();
         self.inbox = Inbox::default();
         self.commands = SequenceWindow::default();
@@ -165,6 +165,28 @@ impl PeerState {
         self.lanes.clear();
         self.states.clear();
         self.is_snapshot_due = true;
+    }
+
+    /// The peer says how far the state of a provider has come there.
+    pub(super) fn take_snapshot_ack(&mut self, provider: ProviderId, ack: &v1::SnapshotAck) {
+        let lane = self.lanes.entry(provider).or_default();
+        if ack.version > lane.sent {
+            self.traffic.dropped.unasked += 1;
+            return;
+        }
+        if ack.version > lane.acked {
+            let ahead = ack.version - lane.acked;
+            // Of those in between it says which have come, as far back as it goes.
+            let between = u32::try_from(ahead - 1).unwrap_or(64).min(64);
+            let mask = if between == 64 {
+                u64::MAX
+            } else {
+                (1 << between) - 1
+            };
+            let came = 1 + (ack.earlier & mask).count_ones();
+            self.traffic.snapshots_acked += u64::from(came);
+            lane.acked = ack.version;
+        }
     }
 
     pub(super) fn stats(&self) -> PeerStats {

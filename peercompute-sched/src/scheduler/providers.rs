@@ -4,11 +4,8 @@ use bytes::Bytes;
 use peercompute_proto::limits::{MAX_PAYLOAD, MAX_PROVIDER};
 use thiserror::Error;
 
-use super::{Scheduler, check_name};
-use crate::{
-    Clocking, Peer, ProviderId, SendError, Wanted,
-    limits::MAX_PROVIDERS,
-};
+use super::Scheduler;
+use crate::{Clocking, Peer, ProviderId, SendError, Wanted, limits::MAX_PROVIDERS};
 
 /// The most bytes of a state, so that a snapshot of it fits into a frame: 1 MiB less 5 KiB.
 pub(super) const MAX_STATE: usize = MAX_PAYLOAD - 1024;
@@ -59,6 +56,15 @@ pub(super) struct Provider {
 }
 
 impl Provider {
+    /// Whether it has ever given a state.
+    pub(super) fn has_state(&self) -> bool {
+        self.time_us > 0
+    }
+
+    pub(super) fn is_state_of(&self, name: &str) -> bool {
+        self.gives_states() && self.name == name
+    }
+
     fn gives_states(&self) -> bool {
         self.kind != ProviderKind::Commands
     }
@@ -166,12 +172,11 @@ impl Scheduler {
                 most: MAX_STATE,
             });
         }
-        check_name(&state.name, MAX_PROVIDER)?;
         state.version += 1;
         self.versions_given = self.versions_given.max(state.version);
         state.payload = payload;
         state.tick = self.tick;
-        state.time_us = time_us;
+        state.time_us = time_us.max(1);
         if self.snapshots.rate().is_on_demand() {
             for state in self.peers.values_mut() {
                 state.is_snapshot_due = true;

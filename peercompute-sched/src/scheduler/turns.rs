@@ -63,7 +63,10 @@ impl Scheduler {
             self.are_commands_wanted = true;
         }
         if events {
-            let waiting = self.peers.iter_mut().filter(|(_, state)| state.outbox.len() > 0);
+            let waiting = self
+                .peers
+                .iter_mut()
+                .filter(|(_, state)| state.outbox.len() > 0);
             let waiting: Vec<Peer> = waiting
                 .map(|(peer, state)| {
                     state.are_events_due = true;
@@ -83,6 +86,10 @@ impl Scheduler {
             let due = self.peers.iter().filter(|(_, state)| state.is_snapshot_due);
             let due: Vec<Peer> = due.map(|(peer, _)| *peer).collect();
             due.into_iter().for_each(|peer| self.mark_ready(peer));
+        }
+        if is_tick {
+            let peers: Vec<Peer> = self.peers.keys().copied().collect();
+            peers.into_iter().for_each(|peer| self.mark_ready(peer));
         }
         while let Some(&(wake, peer)) = self.wakes.first()
             && wake <= now

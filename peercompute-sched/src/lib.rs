@@ -1,0 +1,25 @@
+#![doc = include_str!("../README.md")]
+
+mod adapt;
+mod clock;
+mod config;
+mod event;
+mod events;
+mod ids;
+pub mod limits;
+mod profile;
+mod rate;
+mod scheduler;
+mod stats;
+mod window;
+
+pub use adapt::Adaptation;
+pub use clock::RoomClock;
+pub use config::{Clocking, SchedulerConfig};
+pub use event::{Channel, FrameError, SchedulerEvent, SendError, Transmit, Wanted};
+pub use events::{Delivery, EventId, Outcome, RetryPolicy};
+pub use ids::{Peer, ProviderId};
+pub use profile::{EventPolicy, Profile};
+pub use rate::{Rate, RateError};
+pub use scheduler::{ProviderError, ProviderKind, Scheduler, Target};
+pub use stats::{Dropped, PeerStats, Traffic};

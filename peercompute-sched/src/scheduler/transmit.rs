@@ -1,0 +1,246 @@
+use std::time::Duration;
+
+use bytes::Bytes;
+use peercompute_proto::{limits::MAX_EVENTS, v1};
+use prost::Message as _;
+
+use super::{Scheduler, peer::PeerState};
+use crate::{Channel, Clocking, Peer, SendError, Transmit, clock::micros};
+
+/// The memory for frames is taken in pieces of this size.
+const BUFFER: usize = 64 * 1024;
+
+impl Scheduler {
+    /// The next frame to send.
+    pub fn poll_transmit(&mut self, now: Duration) -> Option<Transmit> {
+        if std::mem::take(&mut self.are_commands_wanted) {
+            self.send_commands();
+        }
+        while let Some(peer) = self.ready.pop_front() {
+            let Some(state) = self.peers.get_mut(&peer) else {
+                continue;
+            };
+            state.is_queued = false;
+            let transmit = self
+                .control_frame(now, peer)
+                .or_else(|| self.snapshot_frame(now, peer));
+            self.set_wake(peer);
+            if transmit.is_some() {
+                // There may be more.
+                self.mark_ready(peer);
+                return transmit;
+            }
+        }
+        None
+    }
+
+    /// The transport has no room for more frames of this kind to this peer, or has some again. Meanwhile none is made, so that what is sent then is the latest.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::UnknownPeer`].
+    pub fn set_blocked(
+        &mut self,
+        peer: Peer,
+        channel: Channel,
+        is_blocked: bool,
+    ) -> Result<(), SendError> {
+        let state = self.peers.get_mut(&peer).ok_or(SendError::UnknownPeer)?;
+        match channel {
+            Channel::Control => state.is_control_blocked = is_blocked,
+            Channel::Snapshots => state.are_snapshots_blocked = is_blocked,
+        }
+        if !is_blocked {
+            self.mark_ready(peer);
+        }
+        Ok(())
+    }
+
+    fn control_frame(&mut self, now: Duration, peer: Peer) -> Option<Transmit> {
+        let profile = &self.config.profile;
+        let at_once = are_events_at_once(&self.config);
+        let most = match at_once {
+            true => MAX_EVENTS,
+            false => profile.batch.clamp(1, MAX_EVENTS),
+        };
+        let state = self.peers.get_mut(&peer)?;
+        if state.is_control_blocked {
+            return None;
+        }
+        let mut events = Vec::new();
+        if at_once || std::mem::take(&mut state.are_events_due) {
+            let rtt = state.rtt();
+            let room = (most, self.config.frame_bytes);
+            let again = state
+                .outbox
+                .fill(now, rtt, room, &mut events, &mut self.settled);
+            state.traffic.events_retried += again as u64;
+            state.traffic.events_sent += (events.len() - again) as u64;
+        } else {
+            state.outbox.expire(now, &mut self.settled);
+        }
+        let floor = state.outbox.floor();
+        let commands = std::mem::take(&mut state.due_commands);
+        state.traffic.commands_sent += commands.len() as u64;
+        let clock = state.clock_message(now, self.tick, self.room.micros(now));
+        let is_due = !events.is_empty()
+            || !commands.is_empty()
+            || clock.is_some()
+            || state.inbox.is_ack_due()
+            || state.is_state_ack_due
+            || state.sequence == 0
+            || now >= state.last_sent + profile.keepalive;
+        if is_due {
+            let frame = &mut self.frame;
+            frame.timestamp_us = self.room.micros(now);
+            frame.tick = self.tick;
+            frame.events = (!events.is_empty()).then_some(v1::EventBatch { events, floor });
+            frame.commands = (!commands.is_empty()).then_some(v1::CommandBatch { commands });
+            frame.clock = clock;
+        }
+        self.flush_settled(peer);
+        is_due.then(|| self.seal(now, peer, Channel::Control))?
+    }
+
+    fn snapshot_frame(&mut self, now: Duration, peer: Peer) -> Option<Transmit> {
+        let is_on_demand = self.snapshots.rate().is_on_demand();
+        let state = self.peers.get_mut(&peer)?;
+        if state.are_snapshots_blocked || !(state.is_snapshot_due || is_on_demand) {
+            return None;
+        }
+        let wait = state.snapshot_wait();
+        for (id, provider) in &self.providers {
+            if !provider.has_state() {
+                continue;
+            }
+            let lane = state.lanes.entry(*id).or_default();
+            let is_new = provider.version > lane.sent;
+            let is_late = provider.version > lane.acked && now >= lane.sent_at + wait;
+            if !is_new && !is_late {
+                continue;
+            }
+            lane.sent = provider.version;
+            lane.sent_at = now;
+            state.traffic.snapshots_sent += 1;
+            let frame = &mut self.frame;
+            frame.timestamp_us = provider.time_us;
+            frame.tick = provider.tick;
+            frame.snapshots.push(v1::Snapshot {
+                provider: provider.name.clone(),
+                version: provider.version,
+                baseline: None,
+                payload: provider.payload.clone(),
+                state_hash: None,
+            });
+            return self.seal(now, peer, Channel::Snapshots);
+        }
+        state.is_snapshot_due = false;
+        None
+    }
+
+    /// Completes the frame with what every one has, and what may go along.
+    fn seal(&mut self, now: Duration, peer: Peer, channel: Channel) -> Option<Transmit> {
+        let state = self.peers.get_mut(&peer)?;
+        let frame = &mut self.frame;
+        state.sequence += 1;
+        state.last_sent = now;
+        frame.session = self.config.session;
+        frame.peer_session = state.session;
+        frame.sequence = state.sequence;
+        frame.event_ack = state.inbox.poll_ack();
+        if std::mem::take(&mut state.is_state_ack_due) {
+            for (provider, received) in &mut state.states {
+                if std::mem::take(&mut received.is_ack_due) {
+                    frame.snapshot_acks.push(v1::SnapshotAck {
+                        provider: provider.clone(),
+                        version: received.version,
+                        earlier: received.earlier,
+                    });
+                }
+            }
+        }
+        let bytes = encode(frame, &mut self.buffer);
+        state.traffic.frames_sent += 1;
+        state.traffic.bytes_sent += bytes.len() as u64;
+        frame.snapshots.clear();
+        frame.snapshot_acks.clear();
+        frame.events = None;
+        frame.event_ack = None;
+        frame.commands = None;
+        frame.clock = None;
+        Some(Transmit {
+            to: peer,
+            channel,
+            frame: bytes,
+        })
+    }
+
+    /// When the peer is to be looked at next.
+    fn set_wake(&mut self, peer: Peer) {
+        if self.config.clocking == Clocking::External {
+            return;
+        }
+        let at_once = are_events_at_once(&self.config);
+        let keepalive = self.config.profile.keepalive;
+        let is_on_demand = self.snapshots.rate().is_on_demand();
+        let Some(state) = self.peers.get_mut(&peer) else {
+            return;
+        };
+        let mut wake = None;
+        if !state.is_control_blocked {
+            let events = state.outbox.next_due().filter(|_| at_once);
+            let times = [
+                Some(state.last_sent + keepalive),
+                Some(state.clock.next_exchange()),
+                events,
+            ];
+            wake = times.into_iter().flatten().min();
+        }
+        if is_on_demand && !state.are_snapshots_blocked {
+            let wait = state.snapshot_wait();
+            let late = state.lanes.values().filter(|lane| lane.acked < lane.sent);
+            let late = late.map(|lane| lane.sent_at + wait).min();
+            wake = [wake, late].into_iter().flatten().min();
+        }
+        if wake != state.wake {
+            if let Some(before) = state.wake {
+                self.wakes.remove(&(before, peer));
+            }
+            if let Some(wake) = wake {
+                self.wakes.insert((wake, peer));
+            }
+            state.wake = wake;
+        }
+    }
+}
+
+impl PeerState {
+    /// An answer to a question for the time, or a question.
+    fn clock_message(&mut self, now: Duration, tick: u64, room_us: u64) -> Option<v1::ClockSync> {
+        if let Some((originate_us, receive_us)) = self.clock_answers.pop() {
+            return Some(v1::ClockSync {
+                originate_us,
+                receive_us: Some(receive_us),
+                transmit_us: Some(micros(now)),
+                tick,
+                anchor: None,
+                room_us: room_us.wrapping_sub(micros(now)).cast_signed(),
+            });
+        }
+        (now >= self.clock.next_exchange()).then(|| self.clock.begin(now, tick))
+    }
+}
+
+fn are_events_at_once(config: &crate::SchedulerConfig) -> bool {
+    config.clocking == Clocking::Internal && config.profile.events.is_on_demand()
+}
+
+fn encode(frame: &v1::RealtimeFrame, buffer: &mut bytes::BytesMut) -> Bytes {
+    let size = frame.encoded_len();
+    if buffer.capacity() < size {
+        // Gives the same memory again once nobody holds frames in it.
+        buffer.reserve(size.max(BUFFER));
+    }
+    frame.encode_raw(buffer);
+    buffer.split().freeze()
+}
