@@ -8,6 +8,7 @@ use peercompute_compute::{WasmConfig, WasmExecutor};
 use peercompute_net::{Multiaddr, NetworkConfig, Transport};
 use peercompute_proto::v1::StreamBinding;
 use peercompute_rt::Runtime;
+use peercompute_sched::Profile;
 use peercompute_swarm::SubmitterConfig;
 
 use crate::{
@@ -41,6 +42,7 @@ pub struct NodeBuilder {
     fallback: LocalFallback,
     topology: Topology,
     neighbours: usize,
+    profile: Option<Profile>,
 }
 
 impl Default for NodeBuilder {
@@ -66,6 +68,7 @@ impl Default for NodeBuilder {
             fallback: LocalFallback::default(),
             topology: Topology::default(),
             neighbours: NEIGHBOURS,
+            profile: None,
         }
     }
 }
@@ -185,6 +188,15 @@ impl NodeBuilder {
         Self { neighbours, ..self }
     }
 
+    /// Takes part in the live room: states, events and commands to and from the other nodes, at the rates and by the policies of this profile. [`NodeKernel::realtime`] gives the node's part in it. Without
+    /// this call it takes none.
+    pub fn realtime(self, profile: Profile) -> Self {
+        Self {
+            profile: Some(profile),
+            ..self
+        }
+    }
+
     /// How work gets to those who do it. A node takes part in the work of others whatever topology they have; it is [`Topology::Emergent`] itself unless it is told
     /// otherwise, or has no transport.
     pub fn topology(self, topology: Topology) -> Self {
@@ -250,6 +262,7 @@ impl NodeBuilder {
             fallback: self.fallback,
             topology: self.topology,
             neighbours: self.neighbours,
+            profile: self.profile,
         }))
     }
 }

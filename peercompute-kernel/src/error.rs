@@ -139,6 +139,10 @@ pub(crate) enum LinkError {
     Parted,
     #[error("the other end says no hello")]
     Mute,
+    #[error("the other end does not fit: {0}")]
+    Binding(#[from] peercompute_proto::BindingError),
+    #[error("the peer broke the protocol of live rooms")]
+    Malformed,
     #[error("the peer broke the protocol of links: {0}")]
     LinkViolation(#[from] peercompute_swarm::LinkViolation),
     #[error(transparent)]
@@ -155,7 +159,10 @@ impl LinkError {
     /// Whether the other end is at fault, and not the network.
     pub(crate) fn is_violation(&self) -> bool {
         match self {
-            Self::Violation(_) | Self::FlowViolation(_) | Self::LinkViolation(_) => true,
+            Self::Violation(_)
+            | Self::FlowViolation(_)
+            | Self::LinkViolation(_)
+            | Self::Malformed => true,
             Self::Read(error) => error.is_violation(),
             _ => false,
         }

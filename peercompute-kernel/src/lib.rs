@@ -8,6 +8,7 @@ mod machine;
 mod mesh;
 mod node;
 mod programs;
+mod realtime;
 mod retries;
 mod serve;
 mod status;
@@ -18,6 +19,11 @@ pub use builder::NodeBuilder;
 pub use error::{BuildError, JobError, PushError, StartError, SubmitError};
 pub use machine::Machine;
 pub use node::NodeKernel;
+pub use peercompute_sched as sched;
+pub use realtime::{
+    CommandProvider, EntityProvider, Moment, ProviderFailure, Realtime, RealtimeError,
+    RealtimeEvent, Recipients, StateProvider,
+};
 pub use peercompute_swarm::{Failure, FailureReason, TaskId};
 pub use status::{
     Leader, LinkReason, MeshChoice, MeshFlow, MeshJob, MeshNeighbour, MeshStatus, NodeStatus,
@@ -39,6 +45,12 @@ pub const FLOW_PROTOCOL: &str = "/peercompute/flow/1";
 
 /// The protocol of the streams on which peers choose their links, see `link.proto`.
 pub const LINKS_PROTOCOL: &str = "/peercompute/links/1";
+
+/// The protocol of the streams on which live rooms exchange events, commands and clock readings, see `realtime.proto`.
+pub const REALTIME_PROTOCOL: &str = "/peercompute/realtime/1";
+
+/// The protocol of the streams on which live rooms exchange snapshots, see `realtime.proto`.
+pub const SNAPSHOTS_PROTOCOL: &str = "/peercompute/snapshots/1";
 
 /// The protocol of the streams that tasks travel on, see `task.proto`.
 pub const TASK_PROTOCOL: &str = "/peercompute/task/1";

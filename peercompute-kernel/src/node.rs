@@ -10,16 +10,19 @@ use peercompute_compute::{Executors, PoolConfig, ProgramHash, ProgramStore, Spaw
 use peercompute_net::{Incoming, NetworkConfig, NetworkManager, Transport};
 use peercompute_proto::v1::{StreamBinding, TaskSpec};
 use peercompute_rt::{Instant, Runtime, Task};
+use peercompute_sched::Profile;
 use peercompute_swarm::{ExchangeConfig, SubmitterConfig};
 
 use crate::{
     BLOBS_PROTOCOL, FLOW_PROTOCOL, LINKS_PROTOCOL, NodeBuilder, NodeStatus, PeerStatus,
-    StatusStream, TASK_PROTOCOL, TaskCounts, Topology,
+    REALTIME_PROTOCOL, Realtime, SNAPSHOTS_PROTOCOL, StatusStream, TASK_PROTOCOL, TaskCounts,
+    Topology,
     error::{StartError, SubmitError},
     link,
     machine::{Machine, Meter, REFRESH},
     mesh::{Mesh, MeshSupervisor, peer_bytes},
     programs::{Programs, Wanted},
+    realtime,
     serve::{MAX_SESSIONS, Workshop},
     submit::{Engine, Job, LocalFallback, Supervisor},
 };
@@ -34,6 +37,7 @@ pub struct NodeKernel {
     programs: Arc<Programs>,
     /// In a node with a network.
     mesh: Option<Arc<Mesh>>,
+    realtime: Option<Realtime>,
     state: Mutex<State>,
 }
 
@@ -53,6 +57,7 @@ pub(crate) struct Parts {
     pub(crate) fallback: LocalFallback,
     pub(crate) topology: Topology,
     pub(crate) neighbours: usize,
+    pub(crate) profile: Option<Profile>,
 }
 
 #[derive(Default)]
@@ -94,12 +99,16 @@ impl NodeKernel {
                 parts.neighbours,
             )
         });
+        let realtime = parts.profile.clone().map(|profile| {
+            Realtime::new(parts.runtime.clone(), parts.binding.clone(), profile)
+        });
         Self {
             parts,
             engine,
             workshop,
             programs,
             mesh,
+            realtime,
             state: Mutex::default(),
         }
     }
@@ -152,6 +161,14 @@ impl NodeKernel {
         };
         let flows = transport.accept(FLOW_PROTOCOL)?;
         let askers = transport.accept(BLOBS_PROTOCOL)?;
+        let live = match &self.realtime {
+            Some(realtime) => Some((
+                realtime.clone(),
+                transport.accept(REALTIME_PROTOCOL)?,
+                transport.accept(SNAPSHOTS_PROTOCOL)?,
+            )),
+            None => None,
+        };
         let talks = match self.parts.topology.chooses() {
             true => Some(transport.accept(LINKS_PROTOCOL)?),
             false => None,
@@ -189,6 +206,10 @@ impl NodeKernel {
                 runtime.spawn(mesh.clone().prepare_all()),
                 runtime.spawn(self.programs.clone().answer_all(askers, mesh.clone())),
             ]);
+        }
+        if let Some((realtime, control, snapshots)) = live {
+            let run = realtime::run(realtime, net.clone(), control, snapshots);
+            state.tasks.push(self.parts.runtime.spawn(run));
         }
         if let Some(incoming) = incoming {
             let serve = serve(
@@ -242,6 +263,11 @@ impl NodeKernel {
     /// What the node knows of its machine: what it was [given](NodeBuilder::machine), and what running tasks has taught it since.
     pub fn machine(&self) -> Machine {
         self.workshop.machine()
+    }
+
+    /// The node's part in the live room; `None` in a node that was [built](NodeBuilder::realtime) without one.
+    pub fn realtime(&self) -> Option<&Realtime> {
+        self.realtime.as_ref()
     }
 
     /// Tells the others this of the machine from now on.
@@ -364,6 +390,9 @@ impl NodeKernel {
         }
         self.workshop.stop().await;
         drop(tasks);
+        if let Some(realtime) = &self.realtime {
+            realtime.stop();
+        }
         match (net, &self.parts.transport) {
             (Some(net), _) => net.stop().await,
             (None, Some(transport)) => transport.close().await,

@@ -132,6 +132,11 @@ impl<M: Wire, W: AsyncWrite + Unpin> FrameWriter<M, W> {
         self.encoder.push(message);
     }
 
+    /// Appends a message that is encoded already, without its length.
+    pub fn feed_encoded(&mut self, message: bytes::Bytes) {
+        self.encoder.push_encoded(message);
+    }
+
     /// Bytes that have been fed and not yet been written.
     pub fn buffered(&self) -> usize {
         self.encoder.remaining()

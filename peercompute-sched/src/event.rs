@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use peercompute_proto::v1;
 use thiserror::Error;
 
 use crate::{EventId, Outcome, Peer, ProviderId};
@@ -42,6 +43,19 @@ pub enum SchedulerEvent {
         /// The state.
         payload: Bytes,
     },
+    /// A newer snapshot of another peer's entities has come: [`Scheduler::view`](crate::Scheduler::view) shows it.
+    Entities {
+        /// From whom.
+        from: Peer,
+        /// Whose they are there.
+        provider: String,
+        /// Counts up with the turns of the sender's snapshots.
+        version: u64,
+        /// The sender's tick; 0 where it has none.
+        tick: u64,
+        /// The room's time at which they were so, as the sender says.
+        time: Duration,
+    },
     /// A command has come. Each comes once at most, and not always in the order of their sequence.
     Command {
         /// From whom.
@@ -60,6 +74,29 @@ pub enum SchedulerEvent {
         /// The peer.
         peer: Peer,
     },
+}
+
+impl SchedulerEvent {
+    pub(crate) fn entities(from: Peer, snapshot: v1::Snapshot, tick: u64, time: Duration) -> Self {
+        Self::Entities {
+            from,
+            provider: snapshot.provider,
+            version: snapshot.version,
+            tick,
+            time,
+        }
+    }
+
+    pub(crate) fn state(from: Peer, snapshot: v1::Snapshot, tick: u64, time: Duration) -> Self {
+        Self::State {
+            from,
+            provider: snapshot.provider,
+            version: snapshot.version,
+            tick,
+            time,
+            payload: snapshot.payload,
+        }
+    }
 }
 
 /// What the scheduler asks for, because its turn is there.

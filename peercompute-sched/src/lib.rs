@@ -2,10 +2,13 @@
 
 mod adapt;
 mod clock;
+pub mod codec;
 mod config;
 mod event;
 mod events;
 mod ids;
+mod interest;
+mod interpolation;
 pub mod limits;
 mod profile;
 mod rate;
@@ -19,7 +22,9 @@ pub use config::{Clocking, SchedulerConfig};
 pub use event::{Channel, FrameError, SchedulerEvent, SendError, Transmit, Wanted};
 pub use events::{Delivery, EventId, Outcome, RetryPolicy};
 pub use ids::{Peer, ProviderId};
+pub use interest::{Attention, Grid, Sight};
+pub use interpolation::{Between, Interpolator, InterpolatorConfig};
 pub use profile::{EventPolicy, Profile};
 pub use rate::{Rate, RateError};
-pub use scheduler::{ProviderError, ProviderKind, Scheduler, Target};
+pub use scheduler::{EntityConfig, ProviderError, ProviderKind, Scheduler, Target};
 pub use stats::{Dropped, PeerStats, Traffic};

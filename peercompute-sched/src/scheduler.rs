@@ -4,6 +4,7 @@ mod providers;
 mod receive;
 mod transmit;
 mod turns;
+mod worlds;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -17,6 +18,7 @@ use peercompute_proto::{limits::MAX_EVENT_TYPE, v1};
 use crate::{
     Delivery, EventId, Outcome, Peer, PeerStats, Profile, ProviderId, RoomClock, SchedulerConfig,
     SchedulerEvent, SendError, Traffic, Wanted,
+    codec::SnapshotCodec,
     events::{Body, Settled},
     limits::{MAX_EVENT_PAYLOAD, MAX_PEERS},
     rate::Cadence,
@@ -25,6 +27,7 @@ use commands::Commands;
 use peer::PeerState;
 use providers::Provider;
 pub use providers::{ProviderError, ProviderKind};
+pub use worlds::EntityConfig;
 
 /// Snapshots, events and commands between this peer and any number of others, over whatever carries frames between them.
 ///
@@ -44,6 +47,10 @@ pub struct Scheduler {
     last_peer: u32,
     providers: BTreeMap<ProviderId, Provider>,
     last_provider: u32,
+    /// Turns of the snapshots so far: what worlds' ticks are.
+    turns: u32,
+    /// The entities of others that are followed, by their providers' names.
+    followed: BTreeMap<String, SnapshotCodec>,
     /// The highest version that any provider's state has had.
     versions_given: u64,
     snapshots: Cadence,
@@ -55,7 +62,7 @@ pub struct Scheduler {
     are_commands_wanted: bool,
     last_event: u64,
     wanted: VecDeque<Wanted>,
-    happened: VecDeque<SchedulerEvent>,
+    happened: VecDeque<Happened>,
     /// Peers to whom there may be something to send.
     ready: VecDeque<Peer>,
     /// When each peer is to be looked at.
@@ -64,8 +71,26 @@ pub struct Scheduler {
     gone: Traffic,
     /// Kept between calls for its memory.
     settled: Vec<Settled>,
+    scratch: Vec<u8>,
     frame: v1::RealtimeFrame,
     buffer: BytesMut,
+}
+
+/// What waits to be taken.
+#[derive(Debug)]
+struct Happened {
+    event: SchedulerEvent,
+    /// Of a reliable event: from whom it is, in which life, and its number there.
+    receipt: Option<(Peer, u64, u64)>,
+}
+
+impl From<SchedulerEvent> for Happened {
+    fn from(event: SchedulerEvent) -> Self {
+        Self {
+            event,
+            receipt: None,
+        }
+    }
 }
 
 /// Whom an event is for.
@@ -90,6 +115,8 @@ impl Scheduler {
             last_peer: 0,
             providers: BTreeMap::new(),
             last_provider: 0,
+            turns: 0,
+            followed: BTreeMap::new(),
             versions_given: 0,
             snapshots: Cadence::new(profile.snapshots, now),
             event_turns: Cadence::new(profile.events, now),
@@ -104,6 +131,7 @@ impl Scheduler {
             wakes: BTreeSet::new(),
             gone: Traffic::default(),
             settled: Vec::new(),
+            scratch: Vec::new(),
             frame: v1::RealtimeFrame::default(),
             buffer: BytesMut::new(),
             config,
@@ -221,17 +249,26 @@ impl Scheduler {
         }
         state.traffic.events_refused += 1;
         if body.delivery != Delivery::BestEffort {
-            self.happened.push_back(SchedulerEvent::EventSettled {
-                event: body.id,
-                peer,
-                outcome: Outcome::NotSent,
-            });
+            self.happened
+                .push_back(Happened::from(SchedulerEvent::EventSettled {
+                    event: body.id,
+                    peer,
+                    outcome: Outcome::NotSent,
+                }));
         }
     }
 
-    /// What has happened, in order.
+    /// What has happened, in order. A reliable event is acknowledged once it was taken here.
     pub fn poll_event(&mut self) -> Option<SchedulerEvent> {
-        self.happened.pop_front()
+        let Happened { event, receipt } = self.happened.pop_front()?;
+        if let Some((peer, session, number)) = receipt
+            && let Some(state) = self.peers.get_mut(&peer)
+            && state.session == session
+        {
+            state.inbox.taken(number);
+            self.mark_ready(peer);
+        }
+        Some(event)
     }
 
     /// What is asked for: a provider's state, or its commands.
@@ -323,18 +360,18 @@ fn tell_settled(
     settled: &mut Vec<Settled>,
     peer: Peer,
     traffic: &mut Traffic,
-    happened: &mut VecDeque<SchedulerEvent>,
+    happened: &mut VecDeque<Happened>,
 ) {
     for Settled { id, outcome } in settled.drain(..) {
         match outcome {
             Outcome::Acked => traffic.events_acked += 1,
             Outcome::Unknown | Outcome::NotSent => traffic.events_unknown += 1,
         }
-        happened.push_back(SchedulerEvent::EventSettled {
+        happened.push_back(Happened::from(SchedulerEvent::EventSettled {
             event: id,
             peer,
             outcome,
-        });
+        }));
     }
 }
 

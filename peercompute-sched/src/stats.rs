@@ -60,6 +60,8 @@ pub struct Dropped {
     pub unread: u64,
     /// Snapshots of more providers than are kept for one peer.
     pub providers: u64,
+    /// Snapshots of entities that are coded against what is not here, have another schema, or are broken. The sender is asked for a full one.
+    pub unreadable: u64,
 }
 
 /// How a peer's link does.
@@ -136,6 +138,7 @@ impl Dropped {
             unasked,
             unread,
             providers,
+            unreadable,
         } = other;
         self.invalid += invalid;
         self.stale_session += stale_session;
@@ -145,5 +148,6 @@ impl Dropped {
         self.unasked += unasked;
         self.unread += unread;
         self.providers += providers;
+        self.unreadable += unreadable;
     }
 }

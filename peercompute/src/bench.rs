@@ -1,7 +1,8 @@
-//! `peercompute bench`: what the protocol carries on this machine, between processes over loopback.
+//! `peercompute bench`: what the protocol carries on this machine, between processes over loopback, and how small it makes snapshots.
 
 mod bulk;
 mod process;
+mod snapshot;
 mod tasks;
 
 use std::time::Duration;
@@ -55,6 +56,14 @@ pub(crate) async fn bench(
             tokio::select! {
                 done = bench_tasks(&args, json) => done,
                 () = stop.next() => Ok(()),
+            }
+        }
+        BenchCommand::Snapshot(args) => {
+            let report = snapshot::snapshot(&args)?;
+            if json {
+                output::json(&report)
+            } else {
+                output::line(&report.to_text())
             }
         }
         BenchCommand::Sink { listen } => bulk::sink(listen, stop.with_input()?).await,

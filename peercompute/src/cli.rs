@@ -251,6 +251,10 @@ pub(crate) enum BenchCommand {
     ///
     /// From one submitter: the rate, the round trip, and bulk against one bare stream.
     Tasks(BenchTasksArgs),
+    /// Measure snapshots of a recorded scene.
+    ///
+    /// How small they are, and how long they take: each frame against an earlier one that was acknowledged, and through two schedulers over a link that loses frames.
+    Snapshot(BenchSnapshotArgs),
     /// The other end of the bare stream; `bench tasks` starts it.
     #[command(hide = true)]
     Sink {
@@ -258,6 +262,39 @@ pub(crate) enum BenchCommand {
         #[arg(long)]
         listen: Multiaddr,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchSnapshotArgs {
+    /// The recording.
+    ///
+    /// Little endian: PCQ1, u32 cubes, u32 frames, f32 hertz; then for each frame and cube f32 x, y, z, f32 x, y, z, w of a quaternion, and u8 awake.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+
+    /// Step of positions, in the recording's unit.
+    #[arg(long, value_name = "STEP", default_value_t = 0.001)]
+    pub(crate) position: f64,
+
+    /// Step of the smallest three numbers of rotations.
+    #[arg(long, value_name = "STEP", default_value_t = 0.001)]
+    pub(crate) rotation: f64,
+
+    /// How many frames earlier the acknowledged one is.
+    #[arg(long, value_name = "FRAMES", default_value_t = 6, value_parser = RangedI64ValueParser::<usize>::new().range(1..=30))]
+    pub(crate) delay: usize,
+
+    /// Round trip of the link between the schedulers, in milliseconds.
+    #[arg(long, value_name = "MS", default_value_t = 100, value_parser = RangedI64ValueParser::<u64>::new().range(0..=2000))]
+    pub(crate) rtt: u64,
+
+    /// Part of the frames that the link loses, in each direction, 0 to 0.9.
+    #[arg(long, value_name = "PART", default_value_t = 0.05, value_parser = units::loss)]
+    pub(crate) loss: f64,
+
+    /// Which frames are lost.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    pub(crate) seed: u64,
 }
 
 #[derive(Debug, Args)]

@@ -79,6 +79,13 @@ pub(crate) fn percent(text: &str) -> Result<u8, String> {
         .ok_or_else(|| format!("{number} is not in 0..=100"))
 }
 
+/// Parses a part that is lost: 0 to 0.9.
+pub(crate) fn loss(text: &str) -> Result<f64, String> {
+    let part = text.parse::<f64>().ok();
+    part.filter(|part| (0.0..=0.9).contains(part))
+        .ok_or_else(|| format!("`{text}` is no part from 0 to 0.9; write for example 0.05"))
+}
+
 /// Parses an amount of fuel: a whole number, written out.
 pub(crate) fn fuel(text: &str) -> Result<u64, String> {
     if let Ok(number) = text.parse::<i128>() {

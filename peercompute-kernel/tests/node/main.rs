@@ -6,6 +6,7 @@ mod frozen;
 mod machine;
 mod mesh;
 mod programs;
+mod realtime;
 mod strangers;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};

@@ -1125,6 +1125,9 @@ pub struct Snapshot {
     /// A hash of the state after the snapshot has been applied, for those who check.
     #[prost(fixed64, optional, tag = "5")]
     pub state_hash: ::core::option::Option<u64>,
+    /// In a full snapshot of entities: the fingerprint of their schema, which both ends have to agree on; 0 where the payload is the application's own.
+    #[prost(fixed64, tag = "6")]
+    pub schema: u64,
 }
 /// What one peer's scheduler has to say to another's at one moment, at most 1 MiB. It may get lost, come twice or be overtaken, whatever carries it.
 ///

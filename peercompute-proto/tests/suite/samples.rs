@@ -459,6 +459,7 @@ fn snapshot() -> v1::Snapshot {
         baseline: Some(0),
         payload: Bytes::from_static(b"\x00state\xff"),
         state_hash: Some(0x0123_4567_89ab_cdef),
+        schema: 0xfedc_ba98_7654_3210,
     }
 }
 

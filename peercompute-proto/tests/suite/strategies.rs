@@ -86,14 +86,16 @@ pub(crate) fn snapshot() -> impl Strategy<Value = v1::Snapshot> {
         of(any::<u64>()),
         payload(),
         of(any::<u64>()),
+        any::<u64>(),
     )
         .prop_map(
-            |(provider, version, baseline, payload, state_hash)| v1::Snapshot {
+            |(provider, version, baseline, payload, state_hash, schema)| v1::Snapshot {
                 provider,
                 version,
                 baseline,
                 payload,
                 state_hash,
+                schema,
             },
         )
 }

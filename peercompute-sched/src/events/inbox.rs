@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use peercompute_proto::v1;
+use peercompute_proto::{limits::MAX_ACKED_EVENTS, v1};
 
 use crate::limits::{MAX_HELD_BYTES, MAX_UNSETTLED};
 
@@ -11,6 +11,8 @@ pub(crate) struct Inbox {
     through: u64,
     /// Those above it that are delivered.
     delivered: BTreeSet<u64>,
+    /// Of all those, the ones that the application has not taken yet: they are not acknowledged.
+    untaken: BTreeSet<u64>,
     /// Ordered ones that wait.
     held: BTreeMap<u64, v1::Event>,
     held_bytes: usize,
@@ -57,6 +59,7 @@ impl Inbox {
         }
         if !event.ordered {
             self.mark(number);
+            self.untaken.insert(number);
             deliver(event);
             return Taken::Delivered;
         }
@@ -85,10 +88,25 @@ impl Inbox {
 
     /// The acknowledgement that is due, if one is.
     pub(crate) fn poll_ack(&mut self) -> Option<v1::EventAck> {
-        std::mem::take(&mut self.is_ack_due).then(|| v1::EventAck {
-            through: self.through,
-            ids: self.delivered.iter().copied().collect(),
+        if !std::mem::take(&mut self.is_ack_due) {
+            return None;
+        }
+        let through = match self.untaken.first() {
+            Some(first) => self.through.min(first - 1),
+            None => self.through,
+        };
+        let above = (through..self.through).map(|number| number + 1);
+        let above = above.chain(self.delivered.iter().copied());
+        let taken = above.filter(|number| !self.untaken.contains(number));
+        Some(v1::EventAck {
+            through,
+            ids: taken.take(MAX_ACKED_EVENTS).collect(),
         })
+    }
+
+    /// The application has taken the event of this number.
+    pub(crate) fn taken(&mut self, number: u64) {
+        self.is_ack_due |= self.untaken.remove(&number);
     }
 
     pub(crate) fn is_ack_due(&self) -> bool {
@@ -137,6 +155,7 @@ impl Inbox {
         self.is_ack_due = true;
         self.last_ordered = event.id;
         self.mark(event.id);
+        self.untaken.insert(event.id);
         deliver(event);
     }
 

@@ -2,6 +2,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use peercompute_proto::v1;
 
+use super::worlds::{EntityLane, Followed};
 use crate::{
     PeerStats, ProviderId, Rate, SchedulerConfig, Traffic,
     adapt::{Conditions, RateControl},
@@ -31,6 +32,10 @@ pub(super) struct PeerState {
     pub(super) clock_answers: Vec<(u64, u64)>,
     /// How far each provider's state has come there.
     pub(super) lanes: BTreeMap<ProviderId, Lane>,
+    /// What it knows of each provider's entities.
+    pub(super) worlds: BTreeMap<ProviderId, EntityLane>,
+    /// Its own entities that are followed here.
+    pub(super) views: BTreeMap<String, Followed>,
     /// Its own states, as far as they have come here.
     pub(super) states: BTreeMap<String, Received>,
     /// A turn of the stream is there.
@@ -69,6 +74,45 @@ pub(super) struct Received {
     pub(super) is_ack_due: bool,
 }
 
+/// How a version stands to those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    Newest,
+    Overtaken,
+    Known,
+}
+
+impl Received {
+    /// Takes note of a version that has come.
+    pub(super) fn take(&mut self, version: u64) -> Order {
+        if version > self.version {
+            let ahead = version - self.version;
+            let before = match self.version {
+                0 => 0,
+                _ => self.earlier << 1 | 1,
+            };
+            self.earlier = if ahead > 64 { 0 } else { before << (ahead - 1) };
+            self.version = version;
+            return Order::Newest;
+        }
+        match self.version - version {
+            0 => Order::Known,
+            behind if behind > 64 => Order::Overtaken,
+            behind if self.earlier & (1 << (behind - 1)) != 0 => Order::Known,
+            behind => {
+                self.earlier |= 1 << (behind - 1);
+                Order::Overtaken
+            }
+        }
+    }
+
+    /// Has the sender begin with a full snapshot.
+    pub(super) fn ask_anew(&mut self) {
+        self.version = 0;
+        self.earlier = 0;
+    }
+}
+
 impl PeerState {
     pub(super) fn new(now: Duration, rate: Rate) -> Self {
         Self {
@@ -81,6 +125,8 @@ impl PeerState {
             clock: ClockFilter::default(),
             clock_answers: Vec::new(),
             lanes: BTreeMap::new(),
+            worlds: BTreeMap::new(),
+            views: BTreeMap::new(),
             states: BTreeMap::new(),
             is_snapshot_due: true,
             are_events_due: false,
@@ -113,6 +159,12 @@ impl PeerState {
     /// How long the acknowledgement of a snapshot may take.
     pub(super) fn snapshot_wait(&self) -> Duration {
         (self.rtt() * 3 / 2 + self.clock.jitter() * 4).max(LEAST_SNAPSHOT_WAIT)
+    }
+
+    /// Whether the last snapshot of a provider should have been acknowledged by now.
+    pub(super) fn is_late(&self, provider: ProviderId, now: Duration) -> bool {
+        let lane = self.lanes.get(&provider);
+        lane.is_some_and(|it| it.acked < it.sent && now >= it.sent_at + self.snapshot_wait())
     }
 
     /// Takes part in a turn of the snapshots, if its own rate has it do so.
@@ -163,6 +215,8 @@ impl PeerState {
         self.clock_answers.clear();
         self.clock.forget_offsets();
         self.lanes.clear();
+        self.worlds.values_mut().for_each(EntityLane::begin_anew);
+        self.views.clear();
         self.states.clear();
         self.is_snapshot_due = true;
     }
@@ -170,6 +224,11 @@ impl PeerState {
     /// The peer says how far the state of a provider has come there.
     pub(super) fn take_snapshot_ack(&mut self, provider: ProviderId, ack: &v1::SnapshotAck) {
         let lane = self.lanes.entry(provider).or_default();
+        if let Some(world) = self.worlds.get_mut(&provider)
+            && ack.version <= lane.sent
+        {
+            world.acknowledge(ack);
+        }
         if ack.version > lane.sent {
             self.traffic.dropped.unasked += 1;
             return;

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use peercompute_proto::limits::{MAX_PAYLOAD, MAX_PROVIDER};
 use thiserror::Error;
 
-use super::Scheduler;
+use super::{Scheduler, worlds::Entities};
 use crate::{Clocking, Peer, ProviderId, SendError, Wanted, limits::MAX_PROVIDERS};
 
 /// The most bytes of a state, so that a snapshot of it fits into a frame: 1 MiB less 5 KiB.
@@ -53,9 +53,17 @@ pub(super) struct Provider {
     pub(super) payload: Bytes,
     pub(super) tick: u64,
     pub(super) time_us: u64,
+    /// Where it gives entities, all of them.
+    pub(super) entities: Option<Box<Entities>>,
 }
 
 impl Provider {
+    pub(super) fn set_version(&mut self, version: u64, tick: u64, time_us: u64) {
+        self.version = version;
+        self.tick = tick;
+        self.time_us = time_us.max(1);
+    }
+
     /// Whether it has ever given a state.
     pub(super) fn has_state(&self) -> bool {
         self.time_us > 0
@@ -89,10 +97,7 @@ impl Scheduler {
         name: &str,
         kind: ProviderKind,
     ) -> Result<ProviderId, ProviderError> {
-        if name.is_empty() || name.len() > MAX_PROVIDER {
-            let name = name.to_owned();
-            return Err(ProviderError::Name { name });
-        }
+        check_provider_name(name)?;
         let is_state = kind != ProviderKind::Commands;
         let mut others = self.providers.values();
         if others.any(|it| it.name == name && it.gives_states() == is_state) {
@@ -117,6 +122,7 @@ impl Scheduler {
                 payload: Bytes::new(),
                 tick: 0,
                 time_us: 0,
+                entities: None,
             },
         );
         Ok(id)
@@ -130,6 +136,7 @@ impl Scheduler {
         });
         for state in self.peers.values_mut() {
             state.lanes.remove(&provider);
+            state.worlds.remove(&provider);
         }
     }
 
@@ -164,7 +171,7 @@ impl Scheduler {
         let time_us = self.room.micros(now);
         let state = self.providers.get_mut(&provider);
         let state = state
-            .filter(|state| state.gives_states())
+            .filter(|state| state.gives_states() && state.entities.is_none())
             .ok_or(SendError::UnknownProvider)?;
         if payload.len() > MAX_STATE {
             return Err(SendError::TooLarge {
@@ -172,11 +179,15 @@ impl Scheduler {
                 most: MAX_STATE,
             });
         }
-        state.version += 1;
-        self.versions_given = self.versions_given.max(state.version);
         state.payload = payload;
-        state.tick = self.tick;
-        state.time_us = time_us.max(1);
+        state.set_version(state.version + 1, self.tick, time_us);
+        self.versions_given = self.versions_given.max(state.version);
+        self.state_was_provided();
+        Ok(())
+    }
+
+    /// Has it sent to those whose turn is there; on demand, to all.
+    pub(super) fn state_was_provided(&mut self) {
         if self.snapshots.rate().is_on_demand() {
             for state in self.peers.values_mut() {
                 state.is_snapshot_due = true;
@@ -185,7 +196,6 @@ impl Scheduler {
         let due = self.peers.iter().filter(|(_, state)| state.is_snapshot_due);
         let due: Vec<Peer> = due.map(|(peer, _)| *peer).collect();
         due.into_iter().for_each(|peer| self.mark_ready(peer));
-        Ok(())
     }
 
     /// Asks the providers of states.
@@ -207,4 +217,13 @@ impl Scheduler {
             }
         }
     }
+}
+
+/// Whether a provider can have this name.
+pub(super) fn check_provider_name(name: &str) -> Result<(), ProviderError> {
+    if name.is_empty() || name.len() > MAX_PROVIDER {
+        let name = name.to_owned();
+        return Err(ProviderError::Name { name });
+    }
+    Ok(())
 }

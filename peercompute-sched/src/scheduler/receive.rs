@@ -4,11 +4,13 @@ use bytes::Bytes;
 use peercompute_proto::{decode, v1};
 
 use super::{
-    Scheduler,
-    peer::{MAX_CLOCK_ANSWERS, PeerState, Received},
+    Happened, Scheduler,
+    peer::{MAX_CLOCK_ANSWERS, Order, PeerState, Received},
+    worlds::{Decoded, read_snapshot},
 };
 use crate::{
-    FrameError, Peer, SchedulerEvent, clock::micros, events::Taken, limits::MAX_PROVIDERS,
+    FrameError, Peer, SchedulerEvent, clock::micros, codec::SnapshotCodec, events::Taken,
+    limits::MAX_PROVIDERS,
 };
 
 impl Scheduler {
@@ -26,15 +28,35 @@ impl Scheduler {
         let Some(state) = self.peers.get_mut(&from) else {
             return Ok(());
         };
-        state.traffic.frames_received += 1;
-        state.traffic.bytes_received += bytes.len() as u64;
-        let frame: v1::RealtimeFrame = match decode(bytes) {
-            Ok(frame) => frame,
+        let size = bytes.len();
+        match decode(bytes) {
+            Ok(frame) => self.handle_message(now, from, frame, size),
             Err(error) => {
+                state.traffic.frames_received += 1;
+                state.traffic.bytes_received += size as u64;
                 state.traffic.dropped.invalid += 1;
-                return Err(error.into());
+                Err(error.into())
             }
+        }
+    }
+
+    /// As [`handle_frame`](Self::handle_frame), for those who have decoded the frame, which was of so many bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`FrameError::NoSession`].
+    pub fn handle_message(
+        &mut self,
+        now: Duration,
+        from: Peer,
+        frame: v1::RealtimeFrame,
+        size: usize,
+    ) -> Result<(), FrameError> {
+        let Some(state) = self.peers.get_mut(&from) else {
+            return Ok(());
         };
+        state.traffic.frames_received += 1;
+        state.traffic.bytes_received += size as u64;
         if frame.session == 0 {
             state.traffic.dropped.invalid += 1;
             return Err(FrameError::NoSession);
@@ -62,7 +84,8 @@ impl Scheduler {
         if had_another {
             state.restart();
             state.outbox.abandon(&mut self.settled);
-            self.happened.push_back(SchedulerEvent::Restarted { peer });
+            self.happened
+                .push_back(SchedulerEvent::Restarted { peer }.into());
         }
     }
 
@@ -105,36 +128,40 @@ impl Scheduler {
         let (tick, time) = (frame.tick, Duration::from_micros(frame.timestamp_us));
         let happened = &mut self.happened;
         for snapshot in frame.snapshots {
-            if state.take_snapshot(&snapshot) {
-                happened.push_back(SchedulerEvent::State {
-                    from,
-                    provider: snapshot.provider,
-                    version: snapshot.version,
-                    tick,
-                    time,
-                    payload: snapshot.payload,
-                });
-            }
+            let codec = self.followed.get(&snapshot.provider);
+            let event = match codec {
+                Some(codec) => state
+                    .take_entities(codec, &snapshot)
+                    .then(|| SchedulerEvent::entities(from, snapshot, tick, time)),
+                None => state
+                    .take_snapshot(&snapshot)
+                    .then(|| SchedulerEvent::state(from, snapshot, tick, time)),
+            };
+            happened.extend(event.map(Happened::from));
         }
         if let Some(batch) = frame.events {
+            let session = state.session;
             state.take_events(batch, &mut |event| {
-                happened.push_back(SchedulerEvent::Event {
+                let receipt = event.reliable.then_some((from, session, event.id));
+                let event = SchedulerEvent::Event {
                     from,
                     event_type: event.r#type,
                     payload: event.payload,
-                });
+                };
+                happened.push_back(Happened { event, receipt });
             });
         }
         for command in frame.commands.unwrap_or_default().commands {
             if state.commands.take(command.sequence) {
                 state.traffic.commands_received += 1;
-                happened.push_back(SchedulerEvent::Command {
+                let event = SchedulerEvent::Command {
                     from,
                     sequence: command.sequence,
                     tick: command.tick,
                     provider: command.provider,
                     payload: command.payload,
-                });
+                };
+                happened.push_back(event.into());
             } else {
                 state.traffic.dropped.duplicate += 1;
             }
@@ -153,39 +180,58 @@ impl PeerState {
 
     /// Takes a state of the peer's. Gives whether it is newer than those before.
     fn take_snapshot(&mut self, snapshot: &v1::Snapshot) -> bool {
-        let is_known = self.states.contains_key(&snapshot.provider);
-        if !is_known && self.states.len() >= MAX_PROVIDERS {
+        let Some(received) = self.received_state(&snapshot.provider) else {
+            self.traffic.dropped.providers += 1;
+            return false;
+        };
+        match received.take(snapshot.version) {
+            Order::Newest => return true,
+            Order::Overtaken => self.traffic.dropped.overtaken += 1,
+            Order::Known => self.traffic.dropped.duplicate += 1,
+        }
+        false
+    }
+
+    /// Takes a snapshot of entities. Gives whether it is newer than those before.
+    fn take_entities(&mut self, codec: &SnapshotCodec, snapshot: &v1::Snapshot) -> bool {
+        if self.received_state(&snapshot.provider).is_none() {
             self.traffic.dropped.providers += 1;
             return false;
         }
-        if !is_known {
-            self.states
-                .insert(snapshot.provider.clone(), Received::default());
-        }
-        let received = self
-            .states
-            .get_mut(&snapshot.provider)
-            .expect("it was inserted above");
-        self.is_state_ack_due = true;
-        received.is_ack_due = true;
-        if snapshot.version <= received.version {
-            let count = if snapshot.version == received.version {
-                &mut self.traffic.dropped.duplicate
-            } else {
-                &mut self.traffic.dropped.overtaken
-            };
-            *count += 1;
+        let decoded = read_snapshot(&mut self.views, codec, snapshot);
+        let Some(received) = self.received_state(&snapshot.provider) else {
             return false;
-        }
-        let ahead = snapshot.version - received.version;
-        let before = if received.version == 0 {
-            0
-        } else {
-            received.earlier << 1 | 1
         };
-        received.earlier = if ahead > 64 { 0 } else { before << (ahead - 1) };
-        received.version = snapshot.version;
-        true
+        match decoded {
+            Decoded::Newest => {
+                received.take(snapshot.version);
+                return true;
+            }
+            Decoded::Overtaken => {
+                // It is a baseline as good as another.
+                received.take(snapshot.version);
+                self.traffic.dropped.overtaken += 1;
+            }
+            Decoded::Known => self.traffic.dropped.duplicate += 1,
+            Decoded::Unreadable => {
+                received.ask_anew();
+                self.traffic.dropped.unreadable += 1;
+            }
+        }
+        false
+    }
+
+    fn received_state(&mut self, provider: &str) -> Option<&mut Received> {
+        self.is_state_ack_due = true;
+        if !self.states.contains_key(provider) {
+            if self.states.len() >= MAX_PROVIDERS {
+                return None;
+            }
+            self.states.insert(provider.to_owned(), Received::default());
+        }
+        let received = self.states.get_mut(provider)?;
+        received.is_ack_due = true;
+        Some(received)
     }
 
     fn take_events(&mut self, batch: v1::EventBatch, deliver: &mut impl FnMut(v1::Event)) {

@@ -119,19 +119,34 @@ impl Scheduler {
             if !is_new && !is_late {
                 continue;
             }
-            lane.sent = provider.version;
             lane.sent_at = now;
+            let mut snapshot = v1::Snapshot {
+                provider: provider.name.clone(),
+                version: provider.version,
+                ..v1::Snapshot::default()
+            };
+            if let Some(entities) = provider.entities.as_deref() {
+                let world = state.worlds.entry(*id).or_default();
+                self.scratch.clear();
+                let Some((tick, baseline)) = entities.snapshot(world, &mut self.scratch) else {
+                    continue;
+                };
+                snapshot.version = tick.0.into();
+                snapshot.baseline = baseline.map(|tick| tick.0.into());
+                snapshot.schema = match baseline {
+                    Some(_) => 0,
+                    None => entities.fingerprint(),
+                };
+                snapshot.payload = Bytes::copy_from_slice(&self.scratch);
+            } else {
+                snapshot.payload = provider.payload.clone();
+            }
+            lane.sent = snapshot.version;
             state.traffic.snapshots_sent += 1;
             let frame = &mut self.frame;
             frame.timestamp_us = provider.time_us;
             frame.tick = provider.tick;
-            frame.snapshots.push(v1::Snapshot {
-                provider: provider.name.clone(),
-                version: provider.version,
-                baseline: None,
-                payload: provider.payload.clone(),
-                state_hash: None,
-            });
+            frame.snapshots.push(snapshot);
             return self.seal(now, peer, Channel::Snapshots);
         }
         state.is_snapshot_due = false;

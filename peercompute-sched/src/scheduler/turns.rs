@@ -52,6 +52,8 @@ impl Scheduler {
             self.event_turns.take(now) || (is_tick && self.event_turns.rate().is_on_demand()),
         );
         if snapshots {
+            self.turns = self.turns.saturating_add(1);
+            self.commit_for_late(now);
             self.want_states();
             let base = self.snapshots.rate();
             for state in self.peers.values_mut() {

@@ -3,6 +3,7 @@
 
 mod clocks;
 mod commands;
+mod entities;
 mod events;
 mod hostile;
 mod model;

@@ -71,6 +71,8 @@ pub(crate) struct Node {
     pub(crate) drift: f64,
     /// What its state providers give, if not a count.
     pub(crate) wanted: Vec<Wanted>,
+    /// It answers nothing that is wanted.
+    pub(crate) is_still: bool,
     session: u64,
 }
 
@@ -154,6 +156,7 @@ impl World {
             skew,
             drift,
             wanted: Vec::new(),
+            is_still: false,
             session: config.session,
         };
         node.scheduler = Scheduler::new(node.local(self.now), config);
@@ -267,6 +270,9 @@ impl World {
         let it = &mut self.nodes[node];
         while let Some(wanted) = it.scheduler.poll_wanted() {
             it.wanted.push(wanted);
+            if it.is_still {
+                continue;
+            }
             let text = format!("{}", it.wanted.len());
             match wanted {
                 Wanted::State(id) => it.scheduler.provide_state(now, id, text.into()).unwrap(),
@@ -377,6 +383,7 @@ impl Node {
                     let from = self.name_of(from);
                     self.seen.commands.push((from, sequence, payload));
                 }
+                SchedulerEvent::Entities { .. } => {}
                 SchedulerEvent::Restarted { peer } => {
                     let peer = self.name_of(peer);
                     self.seen.restarted.push(peer);

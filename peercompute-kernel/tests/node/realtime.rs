@@ -1,0 +1,235 @@
+//! Live rooms over the network in memory.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use peercompute_kernel::{
+    Moment, NodeKernel, ProviderFailure, Realtime, RealtimeEvent, Recipients,
+    sched::{
+        Delivery, EntityConfig, Outcome, Profile,
+        codec::{EntityId, FieldKind, Schema, Value, World as Entities},
+    },
+};
+use peercompute_net::{
+    Multiaddr,
+    memory::{Bandwidth, LinkConfig},
+};
+
+use super::World;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// So many nodes that have met in a live room.
+async fn room(world: &World, count: usize, profile: &Profile) -> Vec<NodeKernel> {
+    let mut nodes = Vec::new();
+    let mut first: Option<Multiaddr> = None;
+    for number in 0..count {
+        let mut builder = world
+            .node(&format!("node {number}"))
+            .room("test", "room")
+            .listen("/memory/0".parse().unwrap())
+            .realtime(profile.clone());
+        builder = match &first {
+            Some(first) => builder.peer(first.clone()),
+            None => builder,
+        };
+        let node = builder.build(world.runtime.clone()).unwrap();
+        node.start().await.unwrap();
+        first.get_or_insert_with(|| node.status().addresses[0].clone());
+        nodes.push(node);
+    }
+    let met = async {
+        while nodes.iter().any(|node| live(node).peers().len() < count - 1) {
+            world.runtime.sleep(SECOND / 10).await;
+        }
+    };
+    let met = world.runtime.timeout(20 * SECOND, met).await;
+    met.expect("all meet");
+    nodes
+}
+
+fn live(node: &NodeKernel) -> &Realtime {
+    node.realtime().expect("it was built with it")
+}
+
+/// What has come so far.
+fn taken(node: &NodeKernel) -> Vec<RealtimeEvent> {
+    std::iter::from_fn(|| live(node).try_next_event()).collect()
+}
+
+fn payloads(node: &NodeKernel) -> Vec<Bytes> {
+    let events = taken(node).into_iter().filter_map(|event| match event {
+        RealtimeEvent::Event { payload, .. } => Some(payload),
+        _ => None,
+    });
+    events.collect()
+}
+
+#[test]
+fn events_reach_everybody_once_and_are_acknowledged_when_they_were_taken() {
+    let world = World::new(600);
+    world.run(async {
+        let nodes = room(&world, 4, &Profile::action()).await;
+        nodes.iter().for_each(|node| drop(taken(node)));
+        let event = live(&nodes[0]).send_event(Recipients::All, "spawn", Bytes::from("a"));
+        let event = event.unwrap();
+        world.runtime.sleep(SECOND).await;
+        // Nobody has taken it yet.
+        assert_eq!(taken(&nodes[0]), []);
+        for node in &nodes[1..] {
+            assert_eq!(payloads(node), [Bytes::from("a")]);
+        }
+        world.runtime.sleep(SECOND).await;
+        let settled = taken(&nodes[0]);
+        assert_eq!(settled.len(), 3);
+        for told in settled {
+            let RealtimeEvent::Settled { event: which, outcome, .. } = told else {
+                panic!("{told:?}");
+            };
+            assert_eq!((which, outcome), (event, Outcome::Acked));
+        }
+        for node in nodes {
+            node.stop().await;
+        }
+    });
+}
+
+#[test]
+fn states_commands_and_entities_flow() {
+    let world = World::new(601);
+    world.run(async {
+        let nodes = room(&world, 3, &Profile::action()).await;
+        let host = live(&nodes[0]);
+        host.add_state("score", |moment: Moment| {
+            Some(Bytes::from(format!("{}", moment.time.as_secs())))
+        })
+        .unwrap();
+        let mut schema = Schema::builder();
+        let place = schema.field("place", FieldKind::Vector2 { step: 0.01 });
+        let schema = schema.build().unwrap();
+        let own = schema.clone();
+        host.add_entities("world", schema.clone(), EntityConfig::default(), move |moment: Moment, world: &mut Entities| {
+            let mut row = own.row();
+            let at = Value::Vector2([moment.time.as_secs_f32() % 10.0, 1.0]);
+            own.quantise(place, at, &mut row).unwrap();
+            world.set(EntityId(7), &row).unwrap();
+            true
+        })
+        .unwrap();
+        let player = live(&nodes[1]);
+        player.add_commands("pad", |_: Moment, commands: &mut Vec<Bytes>| {
+            commands.push(Bytes::from("jump"));
+        })
+        .unwrap();
+        for node in &nodes[1..] {
+            live(node).follow_entities("world", schema.clone(), 64).unwrap();
+        }
+        world.runtime.sleep(3 * SECOND).await;
+        let host_id = nodes[0].status().peer.unwrap();
+        for node in &nodes[1..] {
+            let events = taken(node);
+            let states = events.iter().filter(|it| matches!(it, RealtimeEvent::State { .. }));
+            assert!(states.count() > 40);
+            let known = live(node).with_view(host_id, "world", |view| view.len());
+            assert_eq!(known, Some(1));
+        }
+        let commands = taken(&nodes[0]).into_iter();
+        let commands = commands.filter(|it| matches!(it, RealtimeEvent::Command { .. }));
+        assert!(commands.count() > 80);
+    });
+}
+
+#[test]
+fn a_provider_that_panics_is_removed_and_one_that_gives_too_much_is_told() {
+    let world = World::new(602);
+    world.run(async {
+        let nodes = room(&world, 2, &Profile::action()).await;
+        let host = live(&nodes[0]);
+        host.add_state("broken", |_: Moment| panic!("no state today")).unwrap();
+        host.add_state("huge", |_: Moment| Some(Bytes::from(vec![0; 1 << 20]))).unwrap();
+        host.add_state("fine", |_: Moment| Some(Bytes::from("fine"))).unwrap();
+        world.runtime.sleep(SECOND).await;
+        let failures = taken(&nodes[0]).into_iter().filter_map(|event| match event {
+            RealtimeEvent::ProviderFailed { provider, failure } => Some((provider, failure)),
+            _ => None,
+        });
+        let failures: Vec<_> = failures.collect();
+        let broken = failures.iter().filter(|(name, _)| name == "broken");
+        let broken: Vec<_> = broken.map(|(_, failure)| failure).collect();
+        let message = "no state today".to_owned();
+        assert_eq!(broken, [&ProviderFailure::Panicked { message }]);
+        assert!(failures.iter().filter(|(name, _)| name == "huge").count() > 5);
+        let fine = taken(&nodes[1]).into_iter();
+        let fine = fine.filter(|it| matches!(it, RealtimeEvent::State { provider, .. } if provider == "fine"));
+        assert!(fine.count() > 10);
+    });
+}
+
+#[test]
+fn a_peer_that_goes_and_comes_back_takes_part_again() {
+    let world = World::new(603);
+    world.run(async {
+        let mut nodes = room(&world, 3, &Profile::action()).await;
+        let gone = nodes.pop().unwrap();
+        let id = gone.status().peer.unwrap();
+        taken(&nodes[0]);
+        let event = live(&nodes[0]).send_event_by(
+            Recipients::Peer(id),
+            "late",
+            Bytes::from("x"),
+            Delivery::Reliable,
+        );
+        let event = event.unwrap();
+        gone.stop().await;
+        world.runtime.sleep(2 * SECOND).await;
+        let told = taken(&nodes[0]);
+        assert!(told.contains(&RealtimeEvent::Left { peer: id }), "{told:?}");
+        let outcome = Outcome::Unknown;
+        assert!(told.contains(&RealtimeEvent::Settled { event, peer: id, outcome }), "{told:?}");
+        let address = nodes[0].status().addresses[0].clone();
+        let back = world
+            .node("node 2")
+            .room("test", "room")
+            .realtime(Profile::action())
+            .peer(address)
+            .build(world.runtime.clone())
+            .unwrap();
+        back.start().await.unwrap();
+        world.runtime.sleep(5 * SECOND).await;
+        assert!(taken(&nodes[0]).contains(&RealtimeEvent::Joined { peer: id }));
+        live(&nodes[0]).send_event(Recipients::All, "spawn", Bytes::from("b")).unwrap();
+        world.runtime.sleep(SECOND).await;
+        assert_eq!(payloads(&back), [Bytes::from("b")]);
+    });
+}
+
+#[test]
+fn a_narrow_link_gets_the_latest_state_and_events_go_past_it() {
+    let world = World::new(604);
+    world.run(async {
+        let nodes = room(&world, 2, &Profile::action()).await;
+        let [one, two] = [0, 1].map(|at: usize| nodes[at].status().peer.unwrap());
+        // Two states of 20 kB a second, where twenty are asked for.
+        let narrow = LinkConfig::default()
+            .with_latency(Duration::from_millis(5))
+            .with_bandwidth(Bandwidth::bytes_per_second(40_000));
+        world.network.set_link(one, two, narrow);
+        live(&nodes[0]).add_state("big", |moment: Moment| {
+            let mut state = vec![0; 20_000];
+            let text = format!("{:08.3}", moment.time.as_secs_f64() % 1000.0);
+            state[..8].copy_from_slice(text.as_bytes());
+            Some(state.into())
+        })
+        .unwrap();
+        world.runtime.sleep(10 * SECOND).await;
+        let now = live(&nodes[1]).time().as_secs_f64() % 1000.0;
+        let states = taken(&nodes[1]).into_iter().filter_map(|event| match event {
+            RealtimeEvent::State { payload, .. } => Some(payload),
+            _ => None,
+        });
+        let states: Vec<Bytes> = states.collect();
+        assert!((10..40).contains(&states.len()), "{}", states.len());
+        let last: f64 = std::str::from_utf8(&states.last().unwrap()[..8]).unwrap().parse().unwrap();
+        assert!(now - last < 3.0, "{now} {last}");
+    });
+}

@@ -1,0 +1,226 @@
+//! Entities: small snapshots of what each peer sees.
+
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+use peercompute_sched::{
+    EntityConfig, Peer, ProviderId, Sight,
+    codec::{EntityId, Field, FieldKind, Schema, Value},
+};
+
+use super::{
+    MS, SECOND,
+    world::{Link, World},
+};
+
+const NAME: &str = "world";
+
+fn schema() -> (Schema, Field) {
+    let mut schema = Schema::builder();
+    let position = schema.field("position", FieldKind::Vector3 { step: 0.01 });
+    (schema.build().unwrap(), position)
+}
+
+/// A room in which node 0 sends so many entities that the others follow.
+struct Scene {
+    world: World,
+    provider: ProviderId,
+    schema: Schema,
+    position: Field,
+    count: u32,
+}
+
+impl Scene {
+    fn new(seed: u64, link: Link, peers: usize, count: u32, config: EntityConfig) -> Self {
+        let mut world = World::of(seed, link, peers, |config| {
+            config.profile.adaptation.least = config.profile.snapshots;
+        });
+        let (schema, position) = schema();
+        let mut config = config;
+        config.position = Some(position);
+        let scheduler = &mut world.nodes[0].scheduler;
+        let provider = scheduler
+            .add_entities(NAME, schema.clone(), config)
+            .unwrap();
+        for node in &mut world.nodes[1..] {
+            node.scheduler
+                .follow_entities(NAME, schema.clone(), 4096)
+                .unwrap();
+        }
+        world.nodes[0].is_still = true;
+        Self {
+            world,
+            provider,
+            schema,
+            position,
+            count,
+        }
+    }
+
+    /// Moves all entities: to where each is at this time.
+    fn place(&mut self, place: impl Fn(u32) -> Option<[f32; 3]>) {
+        let now = self.world.local(0);
+        let scheduler = &mut self.world.nodes[0].scheduler;
+        let world = scheduler.world_mut(self.provider).unwrap();
+        for id in 0..self.count {
+            match place(id) {
+                Some(at) => {
+                    let mut row = self.schema.row();
+                    let at = Value::Vector3(at);
+                    self.schema.quantise(self.position, at, &mut row).unwrap();
+                    world.set(EntityId(id), &row).unwrap();
+                }
+                None => {
+                    world.remove(EntityId(id));
+                }
+            }
+        }
+        scheduler.commit(now, self.provider).unwrap();
+        self.world.drain(0);
+    }
+
+    fn sees(&mut self, node: usize, sight: Sight) {
+        let peer = self.world.peer(0, node);
+        let scheduler = &mut self.world.nodes[0].scheduler;
+        scheduler.set_sight(peer, self.provider, sight).unwrap();
+    }
+
+    /// What a node knows: ids and rows.
+    fn known(&self, node: usize) -> Vec<(u32, Vec<i32>)> {
+        let from: Peer = self.world.peer(node, 0);
+        let view = self.world.nodes[node].scheduler.view(from, NAME);
+        let entities = view.into_iter().flat_map(|view| view.iter());
+        entities.map(|(id, row)| (id.0, row.to_vec())).collect()
+    }
+
+    /// What is so.
+    fn truth(&self) -> Vec<(u32, Vec<i32>)> {
+        let world = self.world.nodes[0].scheduler.world(self.provider).unwrap();
+        world.iter().map(|(id, row)| (id.0, row.to_vec())).collect()
+    }
+}
+
+fn circling(id: u32, step: u32) -> [f32; 3] {
+    let angle = (id + step) as f32 * 0.05;
+    [angle.cos() * 50.0, angle.sin() * 50.0, id as f32]
+}
+
+#[test]
+fn everybody_comes_to_know_what_is_so_over_any_link() {
+    for (seed, loss) in [(1, 0.0), (2, 0.1), (3, 0.3)] {
+        let link = Link::new(40).lossy(loss).shaky(60 * MS);
+        let mut scene = Scene::new(seed, link, 3, 40, EntityConfig::default());
+        for step in 0..200 {
+            // Some come late, some leave.
+            scene.place(|id| (id % 7 != step / 30).then(|| circling(id, step)));
+            scene.world.run(50 * MS);
+        }
+        scene.world.run(5 * SECOND);
+        for node in 1..3 {
+            assert_eq!(scene.known(node), scene.truth(), "loss {loss}");
+        }
+        let stats = scene.world.nodes[1].scheduler.stats();
+        assert_eq!(stats.dropped.unreadable, 0, "{stats:?}");
+    }
+}
+
+#[test]
+fn a_delta_is_much_smaller_than_a_full_snapshot() {
+    let mut scene = Scene::new(1, Link::quick(), 2, 200, EntityConfig::default());
+    for step in 0..60 {
+        scene.place(|id| Some(circling(if id < 5 { id + step } else { id }, 0)));
+        scene.world.run(50 * MS);
+    }
+    let sizes = scene
+        .world
+        .frames
+        .iter()
+        .filter(|it| it.2 == peercompute_sched::Channel::Snapshots);
+    let sizes: Vec<usize> = sizes.map(|it| it.3).collect();
+    assert!(sizes[0] > 600, "{sizes:?}");
+    let late = &sizes[sizes.len() / 2..];
+    assert!(late.iter().all(|size| *size < 120), "{late:?}");
+}
+
+#[test]
+fn who_restarts_gets_everything_anew() {
+    let mut scene = Scene::new(1, Link::quick(), 2, 20, EntityConfig::default());
+    for step in 0..20 {
+        scene.place(|id| Some(circling(id, step)));
+        scene.world.run(50 * MS);
+    }
+    scene.world.restart(1, |_| {});
+    let schema = scene.schema.clone();
+    scene.world.nodes[1]
+        .scheduler
+        .follow_entities(NAME, schema, 4096)
+        .unwrap();
+    scene.world.run(5 * SECOND);
+    assert_eq!(scene.known(1), scene.truth());
+}
+
+#[test]
+fn a_peer_knows_what_is_around_it_and_no_more() {
+    let mut config = EntityConfig::default();
+    config.cube = 10.0;
+    let mut scene = Scene::new(1, Link::quick(), 3, 100, config);
+    let around = |x: f32| Sight::Around {
+        center: [x, 0.0, 0.0],
+        radius: 10.0,
+        near: 10.0,
+    };
+    scene.sees(1, around(20.0));
+    for _ in 0..5 {
+        scene.place(|id| Some([id as f32, 0.0, 0.0]));
+        scene.world.run(50 * MS);
+    }
+    let ids = |scene: &Scene, node| scene.known(node).iter().map(|it| it.0).collect::<Vec<_>>();
+    assert_eq!(ids(&scene, 1), (10..=30).collect::<Vec<_>>());
+    assert_eq!(ids(&scene, 2), (0..100).collect::<Vec<_>>());
+    // It moves on: what is far goes, what is near comes.
+    scene.sees(1, around(50.0));
+    for _ in 0..5 {
+        scene.place(|id| Some([id as f32, 0.0, 0.0]));
+        scene.world.run(50 * MS);
+    }
+    assert_eq!(ids(&scene, 1), (40..=60).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_small_budget_starves_nobody() {
+    let mut config = EntityConfig::default();
+    config.budget = 150;
+    let mut scene = Scene::new(1, Link::quick(), 2, 300, config);
+    for step in 0..200 {
+        scene.place(|id| Some(circling(id, step)));
+        scene.world.run(50 * MS);
+    }
+    let known = scene.known(1);
+    assert_eq!(known.len(), 300);
+    // The oldest value of any is not from before half of the time.
+    let from = scene.world.peer(1, 0);
+    let view = scene.world.nodes[1].scheduler.view(from, NAME).unwrap();
+    let oldest = (0..300)
+        .filter_map(|id| view.taken(EntityId(id)))
+        .min()
+        .unwrap();
+    let newest = view.tick();
+    assert!(newest.0 - oldest.0 < 100, "{newest} {oldest}");
+}
+
+#[test]
+fn another_schema_is_not_taken_for_ones_own() {
+    let mut scene = Scene::new(1, Link::quick(), 2, 5, EntityConfig::default());
+    let mut other = Schema::builder();
+    other.field("health", FieldKind::Flag);
+    let scheduler = &mut scene.world.nodes[1].scheduler;
+    scheduler
+        .follow_entities(NAME, other.build().unwrap(), 4096)
+        .unwrap();
+    for step in 0..20 {
+        scene.place(|id| Some(circling(id, step)));
+        scene.world.run(50 * MS);
+    }
+    assert!(scene.known(1).is_empty());
+    assert!(scene.world.nodes[1].scheduler.stats().dropped.unreadable > 0);
+}
