@@ -1,0 +1,3 @@
+//! crate docs
+mod codec;
+pub use codec::*;
