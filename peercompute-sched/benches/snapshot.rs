@@ -64,22 +64,32 @@ mod snapshot {
         }
 
         fn encode_all(&mut self) -> Option<SnapshotReport> {
-            let interest = Interest { entities: &self.ids, urgency: &[] };
+            let interest = Interest {
+                entities: &self.ids,
+                urgency: &[],
+            };
             let mut last = None;
             for encoder in &mut self.encoders {
                 if let Some(tick) = self.tick.checked_sub(self.scene.delay as u32) {
                     encoder.acknowledge(Tick(tick));
                 }
                 self.bytes.clear();
-                last = encoder.encode(&self.world, interest, None, &mut self.bytes).ok();
+                last = encoder
+                    .encode(&self.world, interest, None, &mut self.bytes)
+                    .ok();
             }
             last
         }
 
         fn decode(&mut self) {
             let tick = Tick(self.tick);
-            let baseline = self.tick.checked_sub(self.scene.delay as u32).filter(|tick| *tick > 0);
-            self.decoder.decode(tick, baseline.map(Tick), &self.bytes).expect("it was just encoded");
+            let baseline = self
+                .tick
+                .checked_sub(self.scene.delay as u32)
+                .filter(|tick| *tick > 0);
+            self.decoder
+                .decode(tick, baseline.map(Tick), &self.bytes)
+                .expect("it was just encoded");
         }
     }
 
@@ -99,17 +109,21 @@ mod snapshot {
     fn commit(bencher: Bencher<'_, '_>, name: &'static str) {
         let mut rig = Rig::new(name, 1);
         rig.encoders.clear();
-        bencher.counter(ItemsCount::new(rig.ids.len())).bench_local(|| rig.play());
+        bencher
+            .counter(ItemsCount::new(rig.ids.len()))
+            .bench_local(|| rig.play());
     }
 
     /// A frame at one receiver, with what it takes to play and encode it.
     #[divan::bench(args = ["curves", "stack", "swarm", "rest"])]
     fn encode_and_decode(bencher: Bencher<'_, '_>, name: &'static str) {
         let mut rig = Rig::new(name, 1);
-        bencher.counter(ItemsCount::new(rig.ids.len())).bench_local(|| {
-            rig.play();
-            rig.encode_all();
-            rig.decode();
-        });
+        bencher
+            .counter(ItemsCount::new(rig.ids.len()))
+            .bench_local(|| {
+                rig.play();
+                rig.encode_all();
+                rig.decode();
+            });
     }
 }

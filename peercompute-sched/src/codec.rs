@@ -39,7 +39,8 @@ pub use quantise::{Value, ValueError};
 pub use recording::{MAX_RECORDING_CUBES, MAX_RECORDING_FRAMES, Recording, RecordingError};
 pub use replay::{ReplayReport, replay};
 pub use schema::{
-    DEFAULT_HORIZON, Field, FieldKind, MAX_FIELDS, MAX_HORIZON, MAX_QUANTUM, Schema, SchemaBuilder, SchemaError,
+    DEFAULT_HORIZON, Field, FieldKind, MAX_FIELDS, MAX_HORIZON, MAX_QUANTUM, Schema, SchemaBuilder,
+    SchemaError,
 };
 pub use world::{DEFAULT_ENTITIES, EntityId, MAX_ENTITIES, Tick, World, WorldError};
 

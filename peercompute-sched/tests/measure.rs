@@ -1,5 +1,7 @@
 //! What scenes take. `cargo test --release -p peercompute-sched --test measure -- --ignored --nocapture` prints the table; `PEERCOMPUTE_RECORDING=FILE` adds a recording to it.
 
+#![allow(clippy::unwrap_used, reason = "functions that only tests call")]
+
 #[path = "common/scenes.rs"]
 mod scenes;
 
@@ -35,11 +37,18 @@ fn measure(
             if frame >= delay {
                 let blank = codec.schema().row();
                 let base = &history[frame - delay];
-                let bits = |(id, row): (&EntityId, &Vec<i32>)| varint_bits(base.get(id).unwrap_or(&blank), row);
+                let bits = |(id, row): (&EntityId, &Vec<i32>)| {
+                    varint_bits(base.get(id).unwrap_or(&blank), row)
+                };
                 plain_bits += history[frame].iter().map(bits).sum::<usize>().div_ceil(8);
             }
         },
-        |_| (random.below(100) < loss_percent, random.below(100) < loss_percent),
+        |_| {
+            (
+                random.below(100) < loss_percent,
+                random.below(100) < loss_percent,
+            )
+        },
         || clock() - start,
     );
     let frames = report.frames.max(1) as f64;
@@ -53,7 +62,14 @@ fn clock() -> Duration {
 }
 
 fn print(name: &str, (report, varint): (ReplayReport, f64)) {
-    let ReplayReport { bytes_per_frame, bytes_per_entity_frame, encode_us, decode_us, exact, .. } = report;
+    let ReplayReport {
+        bytes_per_frame,
+        bytes_per_entity_frame,
+        encode_us,
+        decode_us,
+        exact,
+        ..
+    } = report;
     eprintln!(
         "{name:24} {bytes_per_frame:8.1} bytes/frame {bytes_per_entity_frame:7.3} per entity, varints {varint:8.1}, \
          encode {encode_us:6.1} us, decode {decode_us:6.1} us, exact {exact}"
@@ -68,8 +84,17 @@ fn print_what_scenes_take() {
         for loss in [0, 5] {
             let mut scene = Scene::new(name);
             let (codec, delay) = (scene.codec.clone(), scene.delay + usize::from(loss > 0));
-            let label = if loss > 0 { format!("{name}, loss") } else { name.to_owned() };
-            print(&label, measure(&codec, FRAMES, delay, loss, |_, world, ids| scene.play(world, ids)));
+            let label = if loss > 0 {
+                format!("{name}, loss")
+            } else {
+                name.to_owned()
+            };
+            print(
+                &label,
+                measure(&codec, FRAMES, delay, loss, |_, world, ids| {
+                    scene.play(world, ids)
+                }),
+            );
         }
     }
     let Ok(file) = std::env::var("PEERCOMPUTE_RECORDING") else {
@@ -82,14 +107,29 @@ fn print_what_scenes_take() {
     eprintln!("models: {} bytes", codec.model_size());
     for (delay, loss) in [(6, 0), (7, 5)] {
         let mut row = schema.row();
-        let report = measure(&codec, recording.frames(), delay, loss, |frame, world, ids| {
-            ids.clear();
-            for cube in 0..recording.cubes() {
-                recording.quantise(frame, cube, &schema, fields, &mut row).unwrap();
-                world.set(EntityId(cube as u32), &row).unwrap();
-                ids.push(EntityId(cube as u32));
-            }
-        });
-        print(if loss > 0 { "recording, loss" } else { "recording" }, report);
+        let report = measure(
+            &codec,
+            recording.frames(),
+            delay,
+            loss,
+            |frame, world, ids| {
+                ids.clear();
+                for cube in 0..recording.cubes() {
+                    recording
+                        .quantise(frame, cube, &schema, fields, &mut row)
+                        .unwrap();
+                    world.set(EntityId(cube as u32), &row).unwrap();
+                    ids.push(EntityId(cube as u32));
+                }
+            },
+        );
+        print(
+            if loss > 0 {
+                "recording, loss"
+            } else {
+                "recording"
+            },
+            report,
+        );
     }
 }

@@ -1,15 +1,14 @@
+use std::fmt;
 use std::sync::Arc;
 
 use super::MAX_VIEWS;
-use super::encoder::spans;
 use super::entity::{Past, Status, code_entering, code_entity, memory, status_context};
 use super::message::{Neighbours, code_aid, code_entering_id, code_status};
-use super::model::Coder;
 use super::models::Plan;
 use super::motion::Motion;
 use super::quantise::ValueError;
 use super::range::RangeDecoder;
-use super::view::{Beside, Entry, Knowledge, Sample, oldest, samples};
+use super::view::{Beside, Entry, Knowledge, Sample, oldest, samples, spans};
 use super::world::{EntityId, Tick};
 
 /// How many views are kept: those that the sender may name, and some more for snapshots that overtook others.
@@ -33,7 +32,9 @@ pub enum DecodeError {
     },
     /// What it is coded against is not here: never decoded, or forgotten. The sender names only what was acknowledged, so this is its fault, or the
     /// decoder was made anew: then let it begin anew, too.
-    #[error("tick {baseline}, which the snapshot of tick {tick} is coded against, is not here; have the sender begin with a full snapshot")]
+    #[error(
+        "tick {baseline}, which the snapshot of tick {tick} is coded against, is not here; have the sender begin with a full snapshot"
+    )]
     UnknownBaseline {
         /// The snapshot.
         tick: Tick,
@@ -75,7 +76,7 @@ pub enum DecodeError {
 }
 
 /// What a receiver knows after a snapshot.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct View<'a> {
     tick: Tick,
     knowledge: &'a Knowledge,
@@ -116,7 +117,19 @@ impl<'a> View<'a> {
     }
 
     fn find(&self, id: EntityId) -> Option<usize> {
-        self.knowledge.entries.binary_search_by_key(&id, |entry| entry.id).ok()
+        self.knowledge
+            .entries
+            .binary_search_by_key(&id, |entry| entry.id)
+            .ok()
+    }
+}
+
+impl fmt::Debug for View<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("View")
+            .field("tick", &self.tick)
+            .field("entities", &self.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -202,17 +215,23 @@ impl SnapshotDecoder {
         let columns = plan.schema.columns();
         let oldest = oldest(now, plan.schema.horizon());
         let known = |baseline: Tick| {
-            let unknown = DecodeError::UnknownBaseline { tick: now, baseline };
+            let unknown = DecodeError::UnknownBaseline {
+                tick: now,
+                baseline,
+            };
             let in_time = baseline < now && baseline >= oldest;
             self.find(baseline).filter(|_| in_time).ok_or(unknown)
         };
         let base = baseline.map(known).transpose()?;
         next.clear();
-        next.models.assign(base.map_or(&plan.priors, |(_, base)| &base.models));
+        next.models
+            .assign(base.map_or(&plan.priors, |(_, base)| &base.models));
         let models = &mut next.models;
         let mut coder = RangeDecoder::new(bytes);
         let aid = match base {
-            Some((base, _)) => code_aid(&mut coder, models, *base, None).map(known).transpose()?,
+            Some((base, _)) => code_aid(&mut coder, models, *base, None)
+                .map(known)
+                .transpose()?,
             None => None,
         };
         // An aid that is not older than the baseline is none that a sender names.
@@ -222,7 +241,11 @@ impl SnapshotDecoder {
         let mut beside = Beside::new(aid);
         let mut neighbours = Neighbours::default();
         let mut motion = Motion::default();
-        for (index, entry) in base.map_or(&[][..], |base| &base.entries).iter().enumerate() {
+        for (index, entry) in base
+            .map_or(&[][..], |base| &base.entries)
+            .iter()
+            .enumerate()
+        {
             let Some(base) = base.filter(|_| entry.ticks[0] >= oldest) else {
                 continue;
             };
@@ -230,7 +253,13 @@ impl SnapshotDecoder {
             let rows_before = &base.rows[index * 2 * columns..(index + 1) * 2 * columns];
             let row_before = &rows_before[..columns];
             let context = status_context(plan, row_before, memory_before[0], neighbours.changed);
-            let status = code_status(&mut coder, models, context, &mut neighbours, Status::Unchanged);
+            let status = code_status(
+                &mut coder,
+                models,
+                context,
+                &mut neighbours,
+                Status::Unchanged,
+            );
             match status {
                 Status::Left => {}
                 Status::Deferred => {
@@ -239,7 +268,10 @@ impl SnapshotDecoder {
                     next.rows.extend_from_slice(rows_before);
                 }
                 Status::Unchanged => {
-                    next.entries.push(Entry { ticks: [now, entry.ticks[0]], ..*entry });
+                    next.entries.push(Entry {
+                        ticks: [now, entry.ticks[0]],
+                        ..*entry
+                    });
                     next.memory.extend_from_slice(memory_before);
                     let start = next.memory.len() - plan.stride;
                     memory::rest(&mut next.memory[start..]);
@@ -257,9 +289,14 @@ impl SnapshotDecoder {
                         _ => &rows_before[sample.index * columns..(sample.index + 1) * columns],
                     };
                     let older = found[0].map_or(row_before, row_of);
-                    let past = Past { rows: [row_before, older, found[1].map_or(older, row_of)] };
+                    let past = Past {
+                        rows: [row_before, older, found[1].map_or(older, row_of)],
+                    };
                     motion.update(spans(now, entry, found));
-                    next.entries.push(Entry { ticks: [now, entry.ticks[0]], ..*entry });
+                    next.entries.push(Entry {
+                        ticks: [now, entry.ticks[0]],
+                        ..*entry
+                    });
                     next.memory.extend_from_slice(memory_before);
                     let start = next.memory.len() - plan.stride;
                     let memory = &mut next.memory[start..];
@@ -284,7 +321,9 @@ impl SnapshotDecoder {
                 break;
             };
             if next.entries.len() >= self.max_entities {
-                return Err(DecodeError::TooMany { max: self.max_entities });
+                return Err(DecodeError::TooMany {
+                    max: self.max_entities,
+                });
             }
             let start = next.rows.len();
             let before = match last {
@@ -293,7 +332,11 @@ impl SnapshotDecoder {
             };
             code_entering(&mut coder, models, plan, before, row);
             check(plan, id, row)?;
-            next.entries.push(Entry { id, place: 0, ticks: [now; 2] });
+            next.entries.push(Entry {
+                id,
+                place: 0,
+                ticks: [now; 2],
+            });
             next.memory.resize(next.memory.len() + plan.stride, 0);
             next.rows.extend_from_slice(row);
             next.rows.extend_from_slice(row);
@@ -306,7 +349,9 @@ impl SnapshotDecoder {
             return Err(DecodeError::NotExact { bytes: bytes.len() });
         }
         if !next.merge(kept, spare, plan.stride) {
-            return Err(DecodeError::Identity { after: last.unwrap_or_default() });
+            return Err(DecodeError::Identity {
+                after: last.unwrap_or_default(),
+            });
         }
         Ok(())
     }
@@ -328,7 +373,11 @@ impl SnapshotDecoder {
     }
 
     fn as_view<'a>(&self, (tick, knowledge): &'a (Tick, Knowledge)) -> View<'a> {
-        View { tick: *tick, knowledge, columns: self.plan.schema.columns() }
+        View {
+            tick: *tick,
+            knowledge,
+            columns: self.plan.schema.columns(),
+        }
     }
 }
 
@@ -337,5 +386,7 @@ fn newest(knowledge: &Knowledge, index: usize, columns: usize) -> &[i32] {
 }
 
 fn check(plan: &Plan, id: EntityId, row: &[i32]) -> Result<(), DecodeError> {
-    plan.schema.check(row).map_err(|problem| DecodeError::Value { id, problem })
+    plan.schema
+        .check(row)
+        .map_err(|problem| DecodeError::Value { id, problem })
 }

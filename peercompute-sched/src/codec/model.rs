@@ -16,9 +16,6 @@ pub(crate) trait Coder {
 
     /// `count` bits, at most 16, as they are.
     fn raw(&mut self, count: u32, value: u32) -> u32;
-
-    /// Whether there is nothing left to read.
-    fn is_exhausted(&self) -> bool;
 }
 
 impl Coder for RangeEncoder<'_> {
@@ -48,10 +45,6 @@ impl Coder for RangeEncoder<'_> {
     fn raw(&mut self, count: u32, value: u32) -> u32 {
         self.encode_raw(count, value);
         value
-    }
-
-    fn is_exhausted(&self) -> bool {
-        false
     }
 }
 
@@ -83,10 +76,6 @@ impl Coder for RangeDecoder<'_> {
     #[inline]
     fn raw(&mut self, count: u32, _value: u32) -> u32 {
         RangeDecoder::raw(self, count)
-    }
-
-    fn is_exhausted(&self) -> bool {
-        RangeDecoder::is_exhausted(self)
     }
 }
 
@@ -174,8 +163,16 @@ impl<const N: usize> Symbols<N> {
 
     #[inline]
     fn span(&self, value: usize) -> (u32, u32) {
-        let start = if value == 0 { 0 } else { self.ends[value - 1] as u32 };
-        let end = if value == N - 1 { SCALE } else { self.ends[value] as u32 };
+        let start = if value == 0 {
+            0
+        } else {
+            self.ends[value - 1] as u32
+        };
+        let end = if value == N - 1 {
+            SCALE
+        } else {
+            self.ends[value] as u32
+        };
         (start, end - start)
     }
 
@@ -189,7 +186,7 @@ impl<const N: usize> Symbols<N> {
     }
 
     /// Moves each end towards where it were if this symbol came always, with [`FLOOR`] left for each of the others; so ends never meet. In 16 bits, which
-    /// processors do for many at once.
+    /// processors do for many at once; the last place wraps, and gets its count back.
     #[inline]
     fn learn(&mut self, value: usize) {
         let count = self.ends[N - 1];
@@ -198,8 +195,8 @@ impl<const N: usize> Symbols<N> {
         let above = (SCALE as i32 - FLOOR * N as i32) as i16;
         for (index, end) in self.ends.iter_mut().enumerate() {
             let low = FLOOR as i16 * (index as i16 + 1);
-            let target = low + if index as i16 >= value { above } else { 0 };
-            *end += (target.wrapping_sub(*end)) >> shift;
+            let target = low.wrapping_add(if index as i16 >= value { above } else { 0 });
+            *end = end.wrapping_add(target.wrapping_sub(*end) >> shift);
         }
         self.ends[N - 1] = (count + 1).min(STEPS as i16 - 1);
     }
@@ -207,6 +204,9 @@ impl<const N: usize> Symbols<N> {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use proptest::prelude::*;
 
     use super::*;

@@ -138,7 +138,14 @@ impl Plan {
         let is_flag = |field: &&FieldPlan| matches!(field.kind, FieldKind::Flag);
         let first_flag = fields.iter().find(is_flag).map(|field| field.first);
         let (blank, stride) = (schema.row(), 1 + fields.len());
-        Self { schema, fields, first_flag, blank, stride, priors: models }
+        Self {
+            schema,
+            fields,
+            first_flag,
+            blank,
+            stride,
+            priors: models,
+        }
     }
 }
 

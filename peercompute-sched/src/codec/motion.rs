@@ -47,7 +47,10 @@ impl Motion {
 
     fn new(spans: [u32; 3]) -> Self {
         let [ahead, last, before] = spans.map(i64::from);
-        let mut motion = Self { spans, ..Self::default() };
+        let mut motion = Self {
+            spans,
+            ..Self::default()
+        };
         if last > 0 {
             motion.straight = (ahead << FRACTION) / last;
             motion.pull = ahead * (last + ahead);
@@ -107,6 +110,9 @@ impl Column {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use super::*;
 
     const ANY: (i32, i32) = (-1_000_000, 1_000_000);

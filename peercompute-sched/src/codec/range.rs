@@ -68,7 +68,8 @@ impl<'a> RangeEncoder<'a> {
             carry(&mut self.out[self.start..self.end]);
         }
         self.out.truncate(self.end);
-        self.out.extend_from_slice(&(value as u64).to_be_bytes()[..bytes]);
+        self.out
+            .extend_from_slice(&(value as u64).to_be_bytes()[..bytes]);
     }
 
     #[inline]
@@ -203,6 +204,9 @@ impl<'a> RangeDecoder<'a> {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -211,7 +215,7 @@ mod tests {
     fn symbols() -> impl Strategy<Value = Vec<(bool, u32, u32)>> {
         let symbol = (0..SCALE)
             .prop_flat_map(|start| (Just(false), Just(start), 1..=(SCALE - start).min(SCALE - 1)));
-        let raw = (1..=MAX_RAW).prop_flat_map(|count| (Just(true), Just(count), 0..1 << count));
+        let raw = (1..=MAX_RAW).prop_flat_map(|count| (Just(true), Just(count), 0..1u32 << count));
         proptest::collection::vec(prop_oneof![symbol, raw], 0..200)
     }
 
@@ -247,20 +251,16 @@ mod tests {
         }
 
         #[test]
-        fn a_byte_more_is_told(symbols in symbols(), more: u8) {
+        fn bytes_behind_the_end_are_told(symbols in symbols(), more in 1..20usize) {
             let mut bytes = Vec::new();
             write(&symbols, &mut bytes);
-            bytes.push(more);
+            bytes.resize(bytes.len() + more, 0);
             let mut decoder = RangeDecoder::new(&bytes);
             for &(raw, a, b) in &symbols {
                 if raw {
                     decoder.raw(a);
                 } else {
-                    let target = decoder.target();
-                    // The value still lies in the interval, or the bytes are not the encoder's.
-                    if !(a..a + b).contains(&target) {
-                        return Ok(());
-                    }
+                    decoder.target();
                     decoder.advance(a, b);
                 }
             }
@@ -275,7 +275,11 @@ mod tests {
         for _ in 0..1000 {
             encoder.encode(0, SCALE - SCALE / 100);
         }
-        assert!((13 * 16..17 * 16).contains(&encoder.cost()), "{}", encoder.cost());
+        assert!(
+            (13 * 16..17 * 16).contains(&encoder.cost()),
+            "{}",
+            encoder.cost()
+        );
         encoder.finish();
         assert!(bytes.len() <= 2, "{bytes:?}");
     }

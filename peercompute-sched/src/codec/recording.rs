@@ -28,10 +28,14 @@ pub struct Recording<'a> {
 #[non_exhaustive]
 pub enum RecordingError {
     /// It begins with something else.
-    #[error("a recording begins with PCQ1 and has a header of {HEADER} bytes; this is something else")]
+    #[error(
+        "a recording begins with PCQ1 and has a header of {HEADER} bytes; this is something else"
+    )]
     Magic,
     /// There is nothing in it, or too much.
-    #[error("a recording has 1 to {MAX_RECORDING_CUBES} cubes and 1 to {MAX_RECORDING_FRAMES} frames at a rate above 0; this one has {cubes} and {frames} at {hertz} Hz")]
+    #[error(
+        "a recording has 1 to {MAX_RECORDING_CUBES} cubes and 1 to {MAX_RECORDING_FRAMES} frames at a rate above 0; this one has {cubes} and {frames} at {hertz} Hz"
+    )]
     Size {
         /// Cubes that it says to have.
         cubes: u32,
@@ -41,7 +45,9 @@ pub enum RecordingError {
         hertz: f32,
     },
     /// The file is shorter or longer than its header says.
-    #[error("{cubes} cubes and {frames} frames make {expected} bytes, the file has {bytes}: it was cut or is damaged")]
+    #[error(
+        "{cubes} cubes and {frames} frames make {expected} bytes, the file has {bytes}: it was cut or is damaged"
+    )]
     Length {
         /// Cubes that it says to have.
         cubes: u32,
@@ -73,11 +79,20 @@ impl<'a> Recording<'a> {
             && hertz > 0.0
             && hertz.is_finite();
         if !fits {
-            return Err(RecordingError::Size { cubes, frames, hertz });
+            return Err(RecordingError::Size {
+                cubes,
+                frames,
+                hertz,
+            });
         }
         let expected = HEADER as u64 + u64::from(cubes) * u64::from(frames) * CUBE as u64;
         if bytes.len() as u64 != expected {
-            return Err(RecordingError::Length { cubes, frames, expected, bytes: bytes.len() });
+            return Err(RecordingError::Length {
+                cubes,
+                frames,
+                expected,
+                bytes: bytes.len(),
+            });
         }
         Ok(Self {
             cubes: cubes as usize,
@@ -134,10 +149,19 @@ impl<'a> Recording<'a> {
         fields: [Field; 3],
         row: &mut [i32],
     ) -> Result<(), ValueError> {
-        assert!(frame < self.frames && cube < self.cubes, "the recording has {} frames of {} cubes", self.frames, self.cubes);
+        assert!(
+            frame < self.frames && cube < self.cubes,
+            "the recording has {} frames of {} cubes",
+            self.frames,
+            self.cubes
+        );
         let bytes = &self.bytes[(frame * self.cubes + cube) * CUBE..][..CUBE];
         let float = |index: usize| {
-            f32::from_le_bytes(bytes[4 * index..4 * index + 4].try_into().expect("there are 4 bytes"))
+            f32::from_le_bytes(
+                bytes[4 * index..4 * index + 4]
+                    .try_into()
+                    .expect("there are 4 bytes"),
+            )
         };
         schema.quantise(fields[0], Value::Flag(bytes[CUBE - 1] != 0), row)?;
         schema.quantise(fields[1], Value::Vector3([0, 1, 2].map(float)), row)?;

@@ -40,8 +40,12 @@ pub fn replay(
     let (mut world, mut encoder, mut decoder) = (codec.world(), codec.encoder(), codec.decoder());
     let mut entities = Vec::new();
     let mut bytes = Vec::new();
-    let mut report = ReplayReport { exact: true, ..ReplayReport::default() };
-    let (mut total, mut entity_frames, mut encoding, mut decoding) = (0, 0, Duration::ZERO, Duration::ZERO);
+    let mut report = ReplayReport {
+        exact: true,
+        ..ReplayReport::default()
+    };
+    let (mut total, mut entity_frames, mut encoding, mut decoding) =
+        (0, 0, Duration::ZERO, Duration::ZERO);
     let mut received = vec![(false, false); frames];
     for frame in 0..frames {
         scene(frame, &mut world, &mut entities);
@@ -51,14 +55,20 @@ pub fn replay(
         }
         // The message that arrives now was sent when what it acknowledges had just arrived.
         if let Some(newest) = frame.checked_sub(delay).filter(|frame| !received[*frame].1) {
-            for older in newest.saturating_sub(31)..=newest {
-                if received[older].0 {
-                    encoder.acknowledge(Tick(older as u32));
-                }
+            let oldest = newest.saturating_sub(31);
+            for (at, _) in received[oldest..=newest]
+                .iter()
+                .enumerate()
+                .filter(|(_, frame)| frame.0)
+            {
+                encoder.acknowledge(Tick((oldest + at) as u32));
             }
         }
         bytes.clear();
-        let interest = Interest { entities: &entities, urgency: &[] };
+        let interest = Interest {
+            entities: &entities,
+            urgency: &[],
+        };
         let begin = clock();
         let sent = encoder.encode(&world, interest, None, &mut bytes);
         let encoded = clock();
@@ -84,8 +94,7 @@ pub fn replay(
         let decoded = clock();
         received[frame] = (view.is_ok(), answer_lost);
         let exact = view.is_ok_and(|view| {
-            view.len() == entities.len()
-                && view.iter().all(|(id, row)| world.row(id) == Some(row))
+            view.len() == entities.len() && view.iter().all(|(id, row)| world.row(id) == Some(row))
         });
         report.exact &= exact;
         if counts {

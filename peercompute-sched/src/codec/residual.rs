@@ -66,9 +66,17 @@ impl Level {
 /// three tenths are spread wider, for what cannot be foreseen.
 pub(crate) fn priors() -> [Classes; LEVELS] {
     std::array::from_fn(|level| {
-        let mean = if level == 0 { 0.15 } else { f64::from(1u32 << level) * 0.19 };
+        let mean = if level == 0 {
+            0.15
+        } else {
+            f64::from(1u32 << level) * 0.19
+        };
         let mut weights = [0.0; 16];
-        for (part, mean) in [(0.7, mean), (0.25, mean * 3.5 + 0.2), (0.05, mean * 15.0 + 2.0)] {
+        for (part, mean) in [
+            (0.7, mean),
+            (0.25, mean * 3.5 + 0.2),
+            (0.05, mean * 15.0 + 2.0),
+        ] {
             add_geometric(&mut weights, part, mean);
         }
         Symbols::weighted(weights)
@@ -108,7 +116,10 @@ pub(crate) fn code_residual<C: Coder>(
     let class = coder.symbol(&mut models[level.index], class);
     let (from, bits) = match CLASSES.get(class) {
         Some(class) => *class,
-        None => (ESCAPE_FROM + code_wide(coder, high.wrapping_sub(ESCAPE_FROM)) , 0),
+        None => (
+            ESCAPE_FROM + code_wide(coder, high.wrapping_sub(ESCAPE_FROM)),
+            0,
+        ),
     };
     let (base, bits) = (u64::from(from) << level.shift, bits + level.shift);
     let low = u64::from(magnitude).wrapping_sub(base) & ((1 << bits) - 1);
@@ -166,12 +177,19 @@ fn class_of(value: u32) -> usize {
 /// Any number of 32 bits: its length, then its bits.
 pub(crate) fn code_wide<C: Coder>(coder: &mut C, value: u32) -> u32 {
     let length = coder.raw(5, 31 - (value | 1).leading_zeros());
-    let low = code_bits(coder, length.max(1), u64::from(value) & ((1 << length.max(1)) - 1)) as u32;
+    let low = code_bits(
+        coder,
+        length.max(1),
+        u64::from(value) & ((1 << length.max(1)) - 1),
+    ) as u32;
     if length == 0 { low } else { 1 << length | low }
 }
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use proptest::prelude::*;
 
     use super::super::range::{RangeDecoder, RangeEncoder};

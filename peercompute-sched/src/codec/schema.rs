@@ -82,6 +82,7 @@ pub struct Schema {
     /// The smallest and largest value of each column.
     ranges: Vec<(i32, i32)>,
     horizon: u32,
+    fingerprint: u64,
 }
 
 impl Schema {
@@ -105,22 +106,7 @@ impl Schema {
 
     /// The same for schemas that understand each other, and most likely for no others: to be compared when two nodes meet. Names do not count.
     pub fn fingerprint(&self) -> u64 {
-        let mut hash = Fnv::default();
-        hash.add(u64::from(self.horizon));
-        for place in &self.places {
-            match place.kind {
-                FieldKind::Flag => hash.add(1),
-                FieldKind::Integer { min, max } => {
-                    hash.add(2);
-                    hash.add(u64::from(min.cast_unsigned()) << 32 | u64::from(max.cast_unsigned()));
-                }
-                FieldKind::Scalar { step } => hash.add_step(3, step),
-                FieldKind::Vector2 { step } => hash.add_step(4, step),
-                FieldKind::Vector3 { step } => hash.add_step(5, step),
-                FieldKind::Rotation { step } => hash.add_step(6, step),
-            }
-        }
-        hash.0
+        self.fingerprint
     }
 
     /// A row of zeros, with rotations that do not turn: what a new entity begins with.
@@ -174,7 +160,12 @@ impl Schema {
         }
         for (column, (value, (min, max))) in row.iter().zip(&self.ranges).enumerate() {
             if value < min || value > max {
-                return Err(ValueError::Range { column, value: *value, min: *min, max: *max });
+                return Err(ValueError::Range {
+                    column,
+                    value: *value,
+                    min: *min,
+                    max: *max,
+                });
             }
         }
         Ok(())
@@ -184,7 +175,11 @@ impl Schema {
         self.ranges[column]
     }
 
-    fn locate(&self, field: Field, length: usize) -> Result<(&Place, std::ops::Range<usize>), ValueError> {
+    fn locate(
+        &self,
+        field: Field,
+        length: usize,
+    ) -> Result<(&Place, std::ops::Range<usize>), ValueError> {
         let Some(place) = self.places.get(usize::from(field.0)) else {
             return Err(ValueError::UnknownField { index: field.0 });
         };
@@ -195,7 +190,10 @@ impl Schema {
     }
 
     fn wrong_length(&self, length: usize) -> ValueError {
-        ValueError::Length { length, columns: self.columns() }
+        ValueError::Length {
+            length,
+            columns: self.columns(),
+        }
     }
 }
 
@@ -229,10 +227,14 @@ impl SchemaBuilder {
     /// The first field that cannot be, or too many of them, or none.
     pub fn build(self) -> Result<Schema, SchemaError> {
         if self.fields.is_empty() || self.fields.len() > MAX_FIELDS {
-            return Err(SchemaError::FieldCount { count: self.fields.len() });
+            return Err(SchemaError::FieldCount {
+                count: self.fields.len(),
+            });
         }
         if !(1..=MAX_HORIZON).contains(&self.horizon) {
-            return Err(SchemaError::Horizon { ticks: self.horizon });
+            return Err(SchemaError::Horizon {
+                ticks: self.horizon,
+            });
         }
         let (mut places, mut ranges) = (Vec::new(), Vec::new());
         for (name, kind) in self.fields {
@@ -245,7 +247,9 @@ impl SchemaBuilder {
                     }
                     ranges.push((min, max));
                 }
-                FieldKind::Scalar { step } | FieldKind::Vector2 { step } | FieldKind::Vector3 { step } => {
+                FieldKind::Scalar { step }
+                | FieldKind::Vector2 { step }
+                | FieldKind::Vector3 { step } => {
                     // Written so that what is not a number is refused, too.
                     if !(step > 0.0 && step.is_finite()) {
                         return Err(SchemaError::Step { name, step });
@@ -261,9 +265,20 @@ impl SchemaBuilder {
                     ranges.extend([(-limit, limit); 3]);
                 }
             }
-            places.push(Place { name, kind, first, len });
+            places.push(Place {
+                name,
+                kind,
+                first,
+                len,
+            });
         }
-        Ok(Schema { places, ranges, horizon: self.horizon })
+        let fingerprint = fingerprint(&places, self.horizon);
+        Ok(Schema {
+            places,
+            ranges,
+            horizon: self.horizon,
+            fingerprint,
+        })
     }
 }
 
@@ -278,7 +293,9 @@ pub enum SchemaError {
         count: usize,
     },
     /// The range is empty, or beyond what a column holds.
-    #[error("field {name}: the range {min} to {max} must not be empty and lie within ±{MAX_QUANTUM}")]
+    #[error(
+        "field {name}: the range {min} to {max} must not be empty and lie within ±{MAX_QUANTUM}"
+    )]
     Range {
         /// The field.
         name: String,
@@ -301,6 +318,25 @@ pub enum SchemaError {
         /// What was asked for.
         ticks: u32,
     },
+}
+
+fn fingerprint(places: &[Place], horizon: u32) -> u64 {
+    let mut hash = Fnv::default();
+    hash.add(u64::from(horizon));
+    for place in places {
+        match place.kind {
+            FieldKind::Flag => hash.add(1),
+            FieldKind::Integer { min, max } => {
+                hash.add(2);
+                hash.add(u64::from(min.cast_unsigned()) << 32 | u64::from(max.cast_unsigned()));
+            }
+            FieldKind::Scalar { step } => hash.add_step(3, step),
+            FieldKind::Vector2 { step } => hash.add_step(4, step),
+            FieldKind::Vector3 { step } => hash.add_step(5, step),
+            FieldKind::Rotation { step } => hash.add_step(6, step),
+        }
+    }
+    hash.0
 }
 
 /// FNV-1a over whole numbers.

@@ -38,7 +38,8 @@ pub(crate) fn unit(columns: &[i32; 4], step: f32) -> [f32; 4] {
 /// ends, too.
 #[inline]
 pub(crate) fn extrapolate(older: &[f32; 4], newest: &[f32; 4], ratio: f32) -> [f32; 4] {
-    let dot = older[0] * newest[0] + older[1] * newest[1] + older[2] * newest[2] + older[3] * newest[3];
+    let dot =
+        older[0] * newest[0] + older[1] * newest[1] + older[2] * newest[2] + older[3] * newest[3];
     // Both signs are the same rotation; the short way is meant.
     let (cosine, sign) = if dot < 0.0 { (-dot, -1.0) } else { (dot, 1.0) };
     let below_one = cosine.min(1.0) - 1.0;
@@ -76,7 +77,11 @@ impl Steps {
     pub(crate) fn of(quaternion: &[f32; 4], scale: f32) -> Self {
         // Added to numbers below 2^22, this leaves the nearest whole number in the lowest bits. `round` is a function call on many processors.
         const SHIFT: f32 = 12_582_912.0;
-        let nearest = |part: f32| (part * scale + SHIFT).to_bits().wrapping_sub(SHIFT.to_bits());
+        let nearest = |part: f32| {
+            (part * scale + SHIFT)
+                .to_bits()
+                .wrapping_sub(SHIFT.to_bits())
+        };
         Self(quaternion.map(|part| nearest(part).cast_signed()))
     }
 
@@ -112,6 +117,9 @@ impl Steps {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use proptest::prelude::*;
 
     use super::*;

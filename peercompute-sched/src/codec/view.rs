@@ -43,16 +43,13 @@ impl Knowledge {
         self.memory.extend_from_slice(memory);
     }
 
-    /// Adds an entity that has just been seen for the first time.
-    pub(crate) fn enter(&mut self, id: EntityId, place: u32, now: Tick, stride: usize) {
-        self.entries.push(Entry { id, place, ticks: [now; 2] });
-        self.memory.resize(self.memory.len() + stride, 0);
-    }
-
     /// Brings the entities into the order of their ids, where the first `kept` are so already, and those behind them, too. `false` where one is there twice.
     pub(crate) fn merge(&mut self, kept: usize, spare: &mut Self, stride: usize) -> bool {
         let in_order = |pair: &[Entry]| pair[0].id < pair[1].id;
-        if kept == 0 || kept == self.entries.len() || self.entries[kept - 1..].windows(2).all(in_order) {
+        if kept == 0
+            || kept == self.entries.len()
+            || self.entries[kept - 1..].windows(2).all(in_order)
+        {
             return true;
         }
         spare.clear();
@@ -60,14 +57,19 @@ impl Knowledge {
         let (mut left, mut right) = (0, kept);
         while left < kept || right < self.entries.len() {
             let from_left = left < kept
-                && self.entries.get(right).is_none_or(|entry| self.entries[left].id <= entry.id);
+                && self
+                    .entries
+                    .get(right)
+                    .is_none_or(|entry| self.entries[left].id <= entry.id);
             let next = if from_left { &mut left } else { &mut right };
             let entry = self.entries[*next];
             if spare.entries.last().is_some_and(|last| last.id == entry.id) {
                 return false;
             }
             spare.push(entry, &self.memory[*next * stride..(*next + 1) * stride]);
-            spare.rows.extend_from_slice(&self.rows[*next * width..(*next + 1) * width]);
+            spare
+                .rows
+                .extend_from_slice(&self.rows[*next * width..(*next + 1) * width]);
             *next += 1;
         }
         std::mem::swap(&mut self.entries, &mut spare.entries);
@@ -139,6 +141,17 @@ pub(crate) fn samples(base: &Entry, aid: Option<&Entry>, oldest: Tick) -> [Optio
         offer(aid.ticks[1], true, 1);
     }
     found
+}
+
+/// The distances in time between now and the values that are known.
+#[inline]
+pub(crate) fn spans(now: Tick, entry: &Entry, found: [Option<Sample>; 2]) -> [u32; 3] {
+    let newest = entry.ticks[0];
+    let Some(older) = found[0] else {
+        return [now.0 - newest.0, 0, 0];
+    };
+    let before = found[1].map_or(0, |oldest| older.tick.0 - oldest.tick.0);
+    [now.0 - newest.0, newest.0 - older.tick.0, before]
 }
 
 /// The first tick that is remembered at `now`.

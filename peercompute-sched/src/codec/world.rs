@@ -47,6 +47,9 @@ pub struct World {
     vacant: Vec<u32>,
     /// Which places were written since the last commit.
     dirty: Vec<bool>,
+    /// Since when each tenant lives there; those that were added since the last commit are marked.
+    born: Vec<Tick>,
+    fresh: Vec<bool>,
     states: Vec<State>,
     tick: Option<Tick>,
 }
@@ -67,7 +70,10 @@ impl World {
     pub fn with_max_entities(schema: Schema, max_entities: usize) -> Self {
         let mut states = Vec::new();
         // A power of two, so that a tick's place is found without a division.
-        states.resize_with((schema.horizon() as usize + 1).next_power_of_two(), State::default);
+        states.resize_with(
+            (schema.horizon() as usize + 1).next_power_of_two(),
+            State::default,
+        );
         Self {
             schema,
             max_entities: max_entities.min(MAX_ENTITIES),
@@ -78,6 +84,8 @@ impl World {
             rows: Vec::new(),
             vacant: Vec::new(),
             dirty: Vec::new(),
+            born: Vec::new(),
+            fresh: Vec::new(),
             states,
             tick: None,
         }
@@ -134,7 +142,7 @@ impl World {
         Ok(())
     }
 
-    /// Removes an entity. Says whether it was there.
+    /// Removes an entity. Says whether it was there. One that is added again is a new one, even under the same id.
     pub fn remove(&mut self, id: EntityId) -> bool {
         let Some(place) = self.places.remove(&id) else {
             return false;
@@ -153,9 +161,14 @@ impl World {
         if let Some(last) = self.tick.filter(|last| tick <= *last) {
             return Err(WorldError::NotLater { tick, last });
         }
-        for (changed, dirty) in self.changed.iter_mut().zip(&mut self.dirty) {
-            if std::mem::take(dirty) {
-                *changed = tick;
+        for (times, marks) in [
+            (&mut self.changed, &mut self.dirty),
+            (&mut self.born, &mut self.fresh),
+        ] {
+            for (time, mark) in times.iter_mut().zip(marks) {
+                if std::mem::take(mark) {
+                    *time = tick;
+                }
             }
         }
         self.committed.clone_from(&self.tenants);
@@ -170,13 +183,14 @@ impl World {
     /// Where an entity lives, if it did so at the last commit.
     pub(crate) fn place(&self, id: EntityId) -> Option<u32> {
         let place = *self.places.get(&id)?;
-        self.lives(id, place).then_some(place)
+        (self.committed.get(place as usize) == Some(&Some(id))).then_some(place)
     }
 
-    /// Whether the entity lived there at the last commit.
+    /// Whether the entity lived there at the last commit, and all the time since then.
     #[inline]
-    pub(crate) fn lives(&self, id: EntityId, place: u32) -> bool {
-        self.committed.get(place as usize).copied().flatten() == Some(id)
+    pub(crate) fn lives(&self, id: EntityId, place: u32, since: Tick) -> bool {
+        let at = place as usize;
+        self.committed.get(at) == Some(&Some(id)) && self.born[at] <= since
     }
 
     /// The row in a place at a tick that is remembered.
@@ -201,16 +215,21 @@ impl World {
 
     fn settle(&mut self, id: EntityId) -> Result<u32, WorldError> {
         if self.places.len() >= self.max_entities {
-            return Err(WorldError::Full { max: self.max_entities });
+            return Err(WorldError::Full {
+                max: self.max_entities,
+            });
         }
         let place = self.vacant.pop().unwrap_or_else(|| {
             self.tenants.push(None);
             self.changed.push(Tick(0));
             self.dirty.push(false);
+            self.born.push(Tick(0));
+            self.fresh.push(false);
             self.rows.resize(self.rows.len() + self.schema.columns(), 0);
             self.tenants.len() as u32 - 1
         });
         self.tenants[place as usize] = Some(id);
+        self.fresh[place as usize] = true;
         self.places.insert(id, place);
         Ok(place)
     }

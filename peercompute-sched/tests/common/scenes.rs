@@ -8,45 +8,53 @@ use peercompute_sched::{EntityId, Field, FieldKind, Schema, SnapshotCodec, Value
 
 /// xorshift64*, for scenes alone.
 #[derive(Clone)]
-pub struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    pub fn next(&mut self) -> u32 {
+    pub(crate) fn next(&mut self) -> u32 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
         (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32) as u32
     }
 
-    pub fn below(&mut self, end: u32) -> u32 {
-        (u64::from(self.next()) * u64::from(end) >> 32) as u32
+    pub(crate) fn below(&mut self, end: u32) -> u32 {
+        ((u64::from(self.next()) * u64::from(end)) >> 32) as u32
     }
 
-    pub fn chance(&mut self, one_in: u32) -> bool {
+    pub(crate) fn chance(&mut self, one_in: u32) -> bool {
         self.below(one_in) == 0
     }
 
     /// From -1 to 1.
-    pub fn signed(&mut self) -> f32 {
+    pub(crate) fn signed(&mut self) -> f32 {
         self.next() as f32 / (u32::MAX / 2) as f32 - 1.0
     }
 }
 
 /// The names of all scenes.
-pub const SCENES: [&str; 8] =
-    ["rest", "curves", "players", "projectiles", "vehicles", "swarm", "numbers", "stack"];
+pub(crate) const SCENES: [&str; 8] = [
+    "rest",
+    "curves",
+    "players",
+    "projectiles",
+    "vehicles",
+    "swarm",
+    "numbers",
+    "stack",
+];
 
 /// A scene that goes on frame by frame.
-pub struct Scene {
-    pub name: &'static str,
-    pub codec: SnapshotCodec,
-    pub hertz: u32,
+pub(crate) struct Scene {
+    pub(crate) name: &'static str,
+    pub(crate) codec: SnapshotCodec,
+    pub(crate) hertz: u32,
     /// Frames between a snapshot and its acknowledgement: about 100 ms.
-    pub delay: usize,
+    pub(crate) delay: usize,
     fields: Vec<Field>,
     bodies: Vec<Body>,
     random: Random,
@@ -73,11 +81,25 @@ const STEP: FieldKind = FieldKind::Vector3 { step: 0.001 };
 const TURN: FieldKind = FieldKind::Rotation { step: 0.001 };
 
 impl Scene {
-    pub fn new(name: &'static str) -> Self {
+    pub(crate) fn new(name: &'static str) -> Self {
         let mut schema = Schema::builder();
         let (fields, count, hertz): (Vec<_>, _, _) = match name {
-            "rest" => (vec![schema.field("position", STEP), schema.field("rotation", TURN)], 600, 60),
-            "curves" => (vec![schema.field("position", STEP), schema.field("rotation", TURN)], 200, 60),
+            "rest" => (
+                vec![
+                    schema.field("position", STEP),
+                    schema.field("rotation", TURN),
+                ],
+                600,
+                60,
+            ),
+            "curves" => (
+                vec![
+                    schema.field("position", STEP),
+                    schema.field("rotation", TURN),
+                ],
+                200,
+                60,
+            ),
             "players" => {
                 let fields = vec![
                     schema.field("running", FieldKind::Flag),
@@ -88,7 +110,14 @@ impl Scene {
                 ];
                 (fields, 64, 30)
             }
-            "projectiles" => (vec![schema.field("position", STEP), schema.field("lit", FieldKind::Flag)], 0, 60),
+            "projectiles" => (
+                vec![
+                    schema.field("position", STEP),
+                    schema.field("lit", FieldKind::Flag),
+                ],
+                0,
+                60,
+            ),
             "vehicles" => {
                 let fields = vec![
                     schema.field("position", STEP),
@@ -97,23 +126,44 @@ impl Scene {
                 ];
                 (fields, 8, 20)
             }
-            "swarm" => (vec![schema.field("position", FieldKind::Vector3 { step: 0.01 })], 1_000, 20),
+            "swarm" => (
+                vec![schema.field("position", FieldKind::Vector3 { step: 0.01 })],
+                1_000,
+                20,
+            ),
             "numbers" => {
                 let fields = vec![
                     schema.field("alive", FieldKind::Flag),
                     schema.field("health", FieldKind::Integer { min: 0, max: 1_000 }),
                     schema.field("ammunition", FieldKind::Integer { min: 0, max: 500 }),
-                    schema.field("gold", FieldKind::Integer { min: 0, max: 1_000_000 }),
+                    schema.field(
+                        "gold",
+                        FieldKind::Integer {
+                            min: 0,
+                            max: 1_000_000,
+                        },
+                    ),
                 ];
                 (fields, 300, 20)
             }
-            _ => (vec![schema.field("position", STEP), schema.field("rotation", TURN)], 150, 60),
+            _ => (
+                vec![
+                    schema.field("position", STEP),
+                    schema.field("rotation", TURN),
+                ],
+                150,
+                60,
+            ),
         };
-        let codec = SnapshotCodec::new(schema.build().unwrap());
+        let codec = SnapshotCodec::new(schema.build().expect("the fields are right"));
         let mut random = Random::new(7);
         let bodies = (0..count).map(|id| Body {
             id,
-            position: [random.signed() * 20.0, random.signed() * 20.0, random.signed().abs() * 3.0],
+            position: [
+                random.signed() * 20.0,
+                random.signed() * 20.0,
+                random.signed().abs() * 3.0,
+            ],
             axis: unit([random.signed(), random.signed(), random.signed() + 1.5]),
             angle: random.signed() * 3.0,
             spin: random.signed() * 2.0,
@@ -138,7 +188,7 @@ impl Scene {
     }
 
     /// Goes on by one frame, and puts it into the world and all ids into `ids`.
-    pub fn play(&mut self, world: &mut World, ids: &mut Vec<EntityId>) {
+    pub(crate) fn play(&mut self, world: &mut World, ids: &mut Vec<EntityId>) {
         let dt = 1.0 / self.hertz as f32;
         match self.name {
             "rest" => {}
@@ -180,9 +230,12 @@ impl Scene {
                 _ => vec![position, rotation],
             };
             for (field, value) in self.fields.iter().zip(values) {
-                self.codec.schema().quantise(*field, value, &mut row).unwrap();
+                self.codec
+                    .schema()
+                    .quantise(*field, value, &mut row)
+                    .expect("the value suits the field");
             }
-            world.set(EntityId(body.id), &row).unwrap();
+            world.set(EntityId(body.id), &row).expect("there is room");
             ids.push(EntityId(body.id));
         }
     }
@@ -221,7 +274,11 @@ impl Scene {
                 body.position = [random.signed() * 50.0, random.signed() * 50.0, 0.0];
                 body.health = 100;
             }
-            body.state = if random.chance(100) { 9 } else { body.state.saturating_sub(u32::from(random.chance(50))) };
+            body.state = if random.chance(100) {
+                9
+            } else {
+                body.state.saturating_sub(u32::from(random.chance(50)))
+            };
             body.angle += body.spin * dt;
             if body.flag {
                 body.position[0] += body.angle.cos() * 5.0 * dt;
@@ -244,11 +301,25 @@ impl Scene {
         }
         self.bodies.retain(|body| body.position[2] > 0.0);
         if self.random.chance(4) {
-            let from = [self.random.signed() * 20.0, self.random.signed() * 20.0, 0.1];
+            let from = [
+                self.random.signed() * 20.0,
+                self.random.signed() * 20.0,
+                0.1,
+            ];
             for _ in 0..self.random.below(12) {
                 let random = &mut self.random;
-                let velocity = [random.signed() * 10.0, random.signed() * 10.0, 4.0 + random.signed() * 3.0];
-                self.bodies.push(Body { id: self.next_id, position: from, velocity, flag: true, ..Body::default() });
+                let velocity = [
+                    random.signed() * 10.0,
+                    random.signed() * 10.0,
+                    4.0 + random.signed() * 3.0,
+                ];
+                self.bodies.push(Body {
+                    id: self.next_id,
+                    position: from,
+                    velocity,
+                    flag: true,
+                    ..Body::default()
+                });
                 self.next_id += 1;
             }
         }
@@ -277,7 +348,8 @@ impl Scene {
     fn swarm(&mut self, dt: f32) {
         for body in &mut self.bodies {
             for axis in 0..3 {
-                body.velocity[axis] += self.random.signed() * 8.0 * dt - body.position[axis] * 0.05 * dt;
+                body.velocity[axis] +=
+                    self.random.signed() * 8.0 * dt - body.position[axis] * 0.05 * dt;
                 body.position[axis] += body.velocity[axis] * dt;
             }
         }
@@ -293,7 +365,11 @@ impl Scene {
                 body.health += 1;
             }
             if random.chance(6) {
-                body.ammunition = if body.ammunition == 0 { 300 } else { body.ammunition - 1 };
+                body.ammunition = if body.ammunition == 0 {
+                    300
+                } else {
+                    body.ammunition - 1
+                };
             }
             if random.chance(200) {
                 body.state += random.below(500);
@@ -308,7 +384,11 @@ impl Scene {
             let random = &mut self.random;
             if body.velocity == [0.0; 3] {
                 if random.chance(400) {
-                    body.velocity = [random.signed() * 4.0, random.signed() * 4.0, 3.0 + random.signed() * 2.0];
+                    body.velocity = [
+                        random.signed() * 4.0,
+                        random.signed() * 4.0,
+                        3.0 + random.signed() * 2.0,
+                    ];
                     body.axis = unit([random.signed(), random.signed(), random.signed() + 1.5]);
                     body.spin = random.signed() * 8.0;
                 }
@@ -321,7 +401,11 @@ impl Scene {
             body.angle += body.spin * dt;
             if body.position[2] < 0.2 {
                 body.position[2] = 0.2;
-                body.velocity = [body.velocity[0] * 0.8, body.velocity[1] * 0.8, -body.velocity[2] * 0.4];
+                body.velocity = [
+                    body.velocity[0] * 0.8,
+                    body.velocity[1] * 0.8,
+                    -body.velocity[2] * 0.4,
+                ];
                 body.spin *= 0.7;
                 if body.velocity[2] < 0.3 && body.velocity[0].abs() + body.velocity[1].abs() < 0.2 {
                     body.velocity = [0.0; 3];
@@ -337,7 +421,7 @@ fn unit(vector: [f32; 3]) -> [f32; 3] {
 }
 
 /// What "a changed flag and zigzag varints" takes for a row against an older one, in bits.
-pub fn varint_bits(before: &[i32], row: &[i32]) -> usize {
+pub(crate) fn varint_bits(before: &[i32], row: &[i32]) -> usize {
     if before == row {
         return 1;
     }
