@@ -20,11 +20,11 @@ pub use error::{BuildError, JobError, PushError, StartError, SubmitError};
 pub use machine::Machine;
 pub use node::NodeKernel;
 pub use peercompute_sched as sched;
+pub use peercompute_swarm::{Failure, FailureReason, TaskId};
 pub use realtime::{
     CommandProvider, EntityProvider, Moment, ProviderFailure, Realtime, RealtimeError,
     RealtimeEvent, Recipients, StateProvider,
 };
-pub use peercompute_swarm::{Failure, FailureReason, TaskId};
 pub use status::{
     Leader, LinkReason, MeshChoice, MeshFlow, MeshJob, MeshNeighbour, MeshStatus, NodeStatus,
     PeerStatus, StatusStream, TaskCounts,

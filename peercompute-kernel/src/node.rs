@@ -99,9 +99,10 @@ impl NodeKernel {
                 parts.neighbours,
             )
         });
-        let realtime = parts.profile.clone().map(|profile| {
-            Realtime::new(parts.runtime.clone(), parts.binding.clone(), profile)
-        });
+        let realtime = parts
+            .profile
+            .clone()
+            .map(|profile| Realtime::new(parts.runtime.clone(), parts.binding.clone(), profile));
         Self {
             parts,
             engine,

@@ -112,7 +112,9 @@ pub enum ProviderFailure {
 
 impl ProviderFailure {
     pub(super) fn panicked(payload: &(dyn Any + Send)) -> Self {
-        let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = payload
+            .downcast_ref::<&str>()
+            .map(|text| (*text).to_owned());
         let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
         Self::Panicked {
             message: text.unwrap_or_else(|| "no message".to_owned()),

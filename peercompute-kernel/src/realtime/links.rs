@@ -79,11 +79,7 @@ async fn greet(
 }
 
 /// The streams of a peer come in any order: that of its snapshots waits for the other.
-async fn join_snapshots(
-    shared: &Shared,
-    id: PeerId,
-    sender: &mpsc::Sender<Bytes>,
-) -> Option<Peer> {
+async fn join_snapshots(shared: &Shared, id: PeerId, sender: &mpsc::Sender<Bytes>) -> Option<Peer> {
     let joined = async {
         loop {
             if let Some(peer) = shared.join_snapshots(id, sender.clone()) {

@@ -139,7 +139,9 @@ impl Realtime {
     pub async fn next_event(&self) -> Option<RealtimeEvent> {
         loop {
             let arrived = self.0.arrived.notified();
-            let (event, is_stopped) = self.0.step(|state, _| (state.next_event(), state.is_stopped));
+            let (event, is_stopped) = self
+                .0
+                .step(|state, _| (state.next_event(), state.is_stopped));
             if event.is_some() || is_stopped {
                 return event;
             }
@@ -218,11 +220,7 @@ impl Realtime {
     /// # Errors
     ///
     /// [`RealtimeError::Provider`].
-    pub fn add_state(
-        &self,
-        name: &str,
-        provider: impl StateProvider,
-    ) -> Result<(), RealtimeError> {
+    pub fn add_state(&self, name: &str, provider: impl StateProvider) -> Result<(), RealtimeError> {
         let source = Source::State(Box::new(provider));
         self.add(name, source, |scheduler| {
             scheduler.add_provider(name, ProviderKind::State)
@@ -450,7 +448,11 @@ impl Shared {
     pub(super) fn leave(&self, id: PeerId, peer: Peer) {
         self.step(|state, _| {
             // A newer stream may have taken its place.
-            if state.peers.get(&id).is_some_and(|linked| linked.peer == peer) {
+            if state
+                .peers
+                .get(&id)
+                .is_some_and(|linked| linked.peer == peer)
+            {
                 state.leave(id);
             }
         });
@@ -463,7 +465,12 @@ impl Shared {
     }
 
     pub(super) fn take_frame(&self, from: Peer, frame: RealtimeFrame, size: usize) -> bool {
-        self.step(|state, now| state.scheduler.handle_message(now, from, frame, size).is_ok())
+        self.step(|state, now| {
+            state
+                .scheduler
+                .handle_message(now, from, frame, size)
+                .is_ok()
+        })
     }
 
     pub(super) fn stop(&self) {

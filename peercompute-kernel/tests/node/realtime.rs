@@ -39,7 +39,10 @@ async fn room(world: &World, count: usize, profile: &Profile) -> Vec<NodeKernel>
         nodes.push(node);
     }
     let met = async {
-        while nodes.iter().any(|node| live(node).peers().len() < count - 1) {
+        while nodes
+            .iter()
+            .any(|node| live(node).peers().len() < count - 1)
+        {
             world.runtime.sleep(SECOND / 10).await;
         }
     };
@@ -83,7 +86,12 @@ fn events_reach_everybody_once_and_are_acknowledged_when_they_were_taken() {
         let settled = taken(&nodes[0]);
         assert_eq!(settled.len(), 3);
         for told in settled {
-            let RealtimeEvent::Settled { event: which, outcome, .. } = told else {
+            let RealtimeEvent::Settled {
+                event: which,
+                outcome,
+                ..
+            } = told
+            else {
                 panic!("{told:?}");
             };
             assert_eq!((which, outcome), (event, Outcome::Acked));
@@ -108,27 +116,37 @@ fn states_commands_and_entities_flow() {
         let place = schema.field("place", FieldKind::Vector2 { step: 0.01 });
         let schema = schema.build().unwrap();
         let own = schema.clone();
-        host.add_entities("world", schema.clone(), EntityConfig::default(), move |moment: Moment, world: &mut Entities| {
-            let mut row = own.row();
-            let at = Value::Vector2([moment.time.as_secs_f32() % 10.0, 1.0]);
-            own.quantise(place, at, &mut row).unwrap();
-            world.set(EntityId(7), &row).unwrap();
-            true
-        })
+        host.add_entities(
+            "world",
+            schema.clone(),
+            EntityConfig::default(),
+            move |moment: Moment, world: &mut Entities| {
+                let mut row = own.row();
+                let at = Value::Vector2([moment.time.as_secs_f32() % 10.0, 1.0]);
+                own.quantise(place, at, &mut row).unwrap();
+                world.set(EntityId(7), &row).unwrap();
+                true
+            },
+        )
         .unwrap();
         let player = live(&nodes[1]);
-        player.add_commands("pad", |_: Moment, commands: &mut Vec<Bytes>| {
-            commands.push(Bytes::from("jump"));
-        })
-        .unwrap();
+        player
+            .add_commands("pad", |_: Moment, commands: &mut Vec<Bytes>| {
+                commands.push(Bytes::from("jump"));
+            })
+            .unwrap();
         for node in &nodes[1..] {
-            live(node).follow_entities("world", schema.clone(), 64).unwrap();
+            live(node)
+                .follow_entities("world", schema.clone(), 64)
+                .unwrap();
         }
         world.runtime.sleep(3 * SECOND).await;
         let host_id = nodes[0].status().peer.unwrap();
         for node in &nodes[1..] {
             let events = taken(node);
-            let states = events.iter().filter(|it| matches!(it, RealtimeEvent::State { .. }));
+            let states = events
+                .iter()
+                .filter(|it| matches!(it, RealtimeEvent::State { .. }));
             assert!(states.count() > 40);
             let known = live(node).with_view(host_id, "world", |view| view.len());
             assert_eq!(known, Some(1));
@@ -145,14 +163,19 @@ fn a_provider_that_panics_is_removed_and_one_that_gives_too_much_is_told() {
     world.run(async {
         let nodes = room(&world, 2, &Profile::action()).await;
         let host = live(&nodes[0]);
-        host.add_state("broken", |_: Moment| panic!("no state today")).unwrap();
-        host.add_state("huge", |_: Moment| Some(Bytes::from(vec![0; 1 << 20]))).unwrap();
-        host.add_state("fine", |_: Moment| Some(Bytes::from("fine"))).unwrap();
+        host.add_state("broken", |_: Moment| panic!("no state today"))
+            .unwrap();
+        host.add_state("huge", |_: Moment| Some(Bytes::from(vec![0; 1 << 20])))
+            .unwrap();
+        host.add_state("fine", |_: Moment| Some(Bytes::from("fine")))
+            .unwrap();
         world.runtime.sleep(SECOND).await;
-        let failures = taken(&nodes[0]).into_iter().filter_map(|event| match event {
-            RealtimeEvent::ProviderFailed { provider, failure } => Some((provider, failure)),
-            _ => None,
-        });
+        let failures = taken(&nodes[0])
+            .into_iter()
+            .filter_map(|event| match event {
+                RealtimeEvent::ProviderFailed { provider, failure } => Some((provider, failure)),
+                _ => None,
+            });
         let failures: Vec<_> = failures.collect();
         let broken = failures.iter().filter(|(name, _)| name == "broken");
         let broken: Vec<_> = broken.map(|(_, failure)| failure).collect();
@@ -160,7 +183,8 @@ fn a_provider_that_panics_is_removed_and_one_that_gives_too_much_is_told() {
         assert_eq!(broken, [&ProviderFailure::Panicked { message }]);
         assert!(failures.iter().filter(|(name, _)| name == "huge").count() > 5);
         let fine = taken(&nodes[1]).into_iter();
-        let fine = fine.filter(|it| matches!(it, RealtimeEvent::State { provider, .. } if provider == "fine"));
+        let fine = fine
+            .filter(|it| matches!(it, RealtimeEvent::State { provider, .. } if provider == "fine"));
         assert!(fine.count() > 10);
     });
 }
@@ -185,7 +209,14 @@ fn a_peer_that_goes_and_comes_back_takes_part_again() {
         let told = taken(&nodes[0]);
         assert!(told.contains(&RealtimeEvent::Left { peer: id }), "{told:?}");
         let outcome = Outcome::Unknown;
-        assert!(told.contains(&RealtimeEvent::Settled { event, peer: id, outcome }), "{told:?}");
+        assert!(
+            told.contains(&RealtimeEvent::Settled {
+                event,
+                peer: id,
+                outcome
+            }),
+            "{told:?}"
+        );
         let address = nodes[0].status().addresses[0].clone();
         let back = world
             .node("node 2")
@@ -197,7 +228,9 @@ fn a_peer_that_goes_and_comes_back_takes_part_again() {
         back.start().await.unwrap();
         world.runtime.sleep(5 * SECOND).await;
         assert!(taken(&nodes[0]).contains(&RealtimeEvent::Joined { peer: id }));
-        live(&nodes[0]).send_event(Recipients::All, "spawn", Bytes::from("b")).unwrap();
+        live(&nodes[0])
+            .send_event(Recipients::All, "spawn", Bytes::from("b"))
+            .unwrap();
         world.runtime.sleep(SECOND).await;
         assert_eq!(payloads(&back), [Bytes::from("b")]);
     });
@@ -214,22 +247,28 @@ fn a_narrow_link_gets_the_latest_state_and_events_go_past_it() {
             .with_latency(Duration::from_millis(5))
             .with_bandwidth(Bandwidth::bytes_per_second(40_000));
         world.network.set_link(one, two, narrow);
-        live(&nodes[0]).add_state("big", |moment: Moment| {
-            let mut state = vec![0; 20_000];
-            let text = format!("{:08.3}", moment.time.as_secs_f64() % 1000.0);
-            state[..8].copy_from_slice(text.as_bytes());
-            Some(state.into())
-        })
-        .unwrap();
+        live(&nodes[0])
+            .add_state("big", |moment: Moment| {
+                let mut state = vec![0; 20_000];
+                let text = format!("{:08.3}", moment.time.as_secs_f64() % 1000.0);
+                state[..8].copy_from_slice(text.as_bytes());
+                Some(state.into())
+            })
+            .unwrap();
         world.runtime.sleep(10 * SECOND).await;
         let now = live(&nodes[1]).time().as_secs_f64() % 1000.0;
-        let states = taken(&nodes[1]).into_iter().filter_map(|event| match event {
-            RealtimeEvent::State { payload, .. } => Some(payload),
-            _ => None,
-        });
+        let states = taken(&nodes[1])
+            .into_iter()
+            .filter_map(|event| match event {
+                RealtimeEvent::State { payload, .. } => Some(payload),
+                _ => None,
+            });
         let states: Vec<Bytes> = states.collect();
         assert!((10..40).contains(&states.len()), "{}", states.len());
-        let last: f64 = std::str::from_utf8(&states.last().unwrap()[..8]).unwrap().parse().unwrap();
+        let last: f64 = std::str::from_utf8(&states.last().unwrap()[..8])
+            .unwrap()
+            .parse()
+            .unwrap();
         assert!(now - last < 3.0, "{now} {last}");
     });
 }

@@ -49,9 +49,11 @@ struct SchedulerReport {
 
 pub(super) fn snapshot(args: &BenchSnapshotArgs) -> Result<SnapshotReport, Failure> {
     let path = args.file.as_path();
-    let bytes = fs::read(path).map_err(|error| unusable(path, format!("cannot be read: {error}")))?;
+    let bytes =
+        fs::read(path).map_err(|error| unusable(path, format!("cannot be read: {error}")))?;
     let recording = Recording::parse(&bytes).map_err(|error| unusable(path, error.to_string()))?;
-    let (schema, fields) = Recording::schema(args.position, args.rotation).map_err(Failure::usage)?;
+    let (schema, fields) =
+        Recording::schema(args.position, args.rotation).map_err(Failure::usage)?;
     let codec = SnapshotCodec::new(schema.clone()).with_max_entities(recording.cubes());
     let begun = Instant::now();
     let report = replay(
@@ -134,7 +136,10 @@ fn through_schedulers(
     while frame < recording.frames() || !wire.is_empty() {
         let arrival = wire.first_key_value().map(|((at, _), _)| *at);
         let timeouts = [sender.poll_timeout(), receiver.poll_timeout()];
-        let timeouts = timeouts.into_iter().flatten().filter(|_| frame < recording.frames());
+        let timeouts = timeouts
+            .into_iter()
+            .flatten()
+            .filter(|_| frame < recording.frames());
         let Some(next) = arrival.into_iter().chain(timeouts).min() else {
             break;
         };
@@ -169,7 +174,10 @@ fn through_schedulers(
             }
         };
         while let Some(transmit) = sender.poll_transmit(now) {
-            debug_assert!(matches!(transmit.channel, Channel::Control | Channel::Snapshots));
+            debug_assert!(matches!(
+                transmit.channel,
+                Channel::Control | Channel::Snapshots
+            ));
             send(true, transmit.frame);
         }
         while let Some(event) = receiver.poll_event() {
