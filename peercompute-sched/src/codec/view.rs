@@ -1,0 +1,160 @@
+//! What a receiver knows after a snapshot.
+
+use super::models::Models;
+use super::world::{EntityId, Tick};
+
+/// An entity in a view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) id: EntityId,
+    /// Where it lives in the sender's world; nothing at the receiver.
+    pub(crate) place: u32,
+    /// When its value was taken, and the one before it; the same where there is none before it.
+    pub(crate) ticks: [Tick; 2],
+}
+
+/// The entities of a view by id, what is remembered of each, and what was learnt on the way.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Knowledge {
+    pub(crate) entries: Vec<Entry>,
+    /// One byte for each entity, then one for each of its fields.
+    pub(crate) memory: Vec<u8>,
+    /// At the receiver, each entity's last row and the one before. The sender finds both in its world.
+    pub(crate) rows: Vec<i32>,
+    pub(crate) models: Models,
+}
+
+impl Knowledge {
+    pub(crate) fn clear(&mut self) {
+        self.entries.clear();
+        self.memory.clear();
+        self.rows.clear();
+    }
+
+    #[inline]
+    pub(crate) fn memory(&self, entry: usize, stride: usize) -> &[u8] {
+        &self.memory[entry * stride..(entry + 1) * stride]
+    }
+
+    /// Adds an entity, with what is remembered of it.
+    #[inline]
+    pub(crate) fn push(&mut self, entry: Entry, memory: &[u8]) {
+        self.entries.push(entry);
+        self.memory.extend_from_slice(memory);
+    }
+
+    /// Brings the entities into the order of their ids, where the first `kept` are so already, and those behind them, too. `false` where one is there twice.
+    pub(crate) fn merge(&mut self, kept: usize, spare: &mut Self, stride: usize) -> bool {
+        let in_order = |pair: &[Entry]| pair[0].id < pair[1].id;
+        if kept == 0
+            || kept == self.entries.len()
+            || self.entries[kept - 1..].windows(2).all(in_order)
+        {
+            return true;
+        }
+        spare.clear();
+        let width = self.rows.len() / self.entries.len();
+        let (mut left, mut right) = (0, kept);
+        while left < kept || right < self.entries.len() {
+            let from_left = left < kept
+                && self
+                    .entries
+                    .get(right)
+                    .is_none_or(|entry| self.entries[left].id <= entry.id);
+            let next = if from_left { &mut left } else { &mut right };
+            let entry = self.entries[*next];
+            if spare.entries.last().is_some_and(|last| last.id == entry.id) {
+                return false;
+            }
+            spare.push(entry, &self.memory[*next * stride..(*next + 1) * stride]);
+            spare
+                .rows
+                .extend_from_slice(&self.rows[*next * width..(*next + 1) * width]);
+            *next += 1;
+        }
+        std::mem::swap(&mut self.entries, &mut spare.entries);
+        std::mem::swap(&mut self.memory, &mut spare.memory);
+        std::mem::swap(&mut self.rows, &mut spare.rows);
+        true
+    }
+}
+
+/// Goes through a view's entities beside another's, both by id.
+pub(crate) struct Beside<'a> {
+    entries: &'a [Entry],
+    next: usize,
+}
+
+impl<'a> Beside<'a> {
+    pub(crate) fn new(knowledge: Option<&'a Knowledge>) -> Self {
+        Self {
+            entries: knowledge.map_or(&[], |knowledge| &knowledge.entries),
+            next: 0,
+        }
+    }
+
+    /// The entity, if it is there. Ids are asked for in order.
+    #[inline]
+    pub(crate) fn find(&mut self, id: EntityId) -> Option<(usize, &'a Entry)> {
+        while let Some(entry) = self.entries.get(self.next) {
+            if entry.id >= id {
+                return (entry.id == id).then_some((self.next, entry));
+            }
+            self.next += 1;
+        }
+        None
+    }
+}
+
+/// One of the values that a view and its aid have of an entity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sample {
+    pub(crate) tick: Tick,
+    /// Whether it is the aid's.
+    pub(crate) aid: bool,
+    /// The newest of it, or the one before.
+    pub(crate) index: usize,
+}
+
+/// The two values before the newest one that tell most about where an entity goes: the youngest that both ends remember. Both ends choose by ticks alone.
+#[inline]
+pub(crate) fn samples(base: &Entry, aid: Option<&Entry>, oldest: Tick) -> [Option<Sample>; 2] {
+    let newest = base.ticks[0];
+    let mut found = [None::<Sample>; 2];
+    let mut offer = |tick: Tick, aid: bool, index: usize| {
+        if tick >= newest || tick < oldest {
+            return;
+        }
+        let sample = Some(Sample { tick, aid, index });
+        match (found[0], found[1]) {
+            (None, _) => found[0] = sample,
+            (Some(first), _) if tick == first.tick => {}
+            (Some(first), _) if tick > first.tick => found = [sample, found[0]],
+            (_, None) => found[1] = sample,
+            (_, Some(second)) if tick > second.tick => found[1] = sample,
+            _ => {}
+        }
+    };
+    offer(base.ticks[1], false, 1);
+    if let Some(aid) = aid {
+        offer(aid.ticks[0], true, 0);
+        offer(aid.ticks[1], true, 1);
+    }
+    found
+}
+
+/// The distances in time between now and the values that are known.
+#[inline]
+pub(crate) fn spans(now: Tick, entry: &Entry, found: [Option<Sample>; 2]) -> [u32; 3] {
+    let newest = entry.ticks[0];
+    let Some(older) = found[0] else {
+        return [now.0 - newest.0, 0, 0];
+    };
+    let before = found[1].map_or(0, |oldest| older.tick.0 - oldest.tick.0);
+    [now.0 - newest.0, newest.0 - older.tick.0, before]
+}
+
+/// The first tick that is remembered at `now`.
+pub(crate) fn oldest(now: Tick, horizon: u32) -> Tick {
+    Tick(now.0.saturating_sub(horizon))
+}
