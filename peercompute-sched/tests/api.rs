@@ -1,5 +1,7 @@
 //! What the parts say where they cannot do what they are asked for.
 
+#![allow(clippy::unwrap_used, reason = "on wasm tests are not seen as such")]
+
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 

@@ -1,5 +1,7 @@
 //! What snapshots look like on the wire, and what they take. A change here is a change of the format: both ends need it.
 
+#![allow(clippy::unwrap_used, reason = "on wasm tests are not seen as such")]
+
 #[path = "common/scenes.rs"]
 mod scenes;
 

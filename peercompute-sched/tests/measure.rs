@@ -92,7 +92,7 @@ fn print_what_scenes_take() {
             print(
                 &label,
                 measure(&codec, FRAMES, delay, loss, |_, world, ids| {
-                    scene.play(world, ids)
+                    scene.play(world, ids);
                 }),
             );
         }
