@@ -25,11 +25,11 @@ pub use config::{
 };
 
 use crate::{
-    Executor, Limits, ModuleError, Program, ProgramHash, ProgramStore, Unsupported, executor::kind,
+    Executor, Limits, ModuleError, Program, ProgramHash, ProgramStore, Unsupported, WorkDone,
+    executor::kind,
 };
 use compile::Compiler;
 use meter::Meter;
-pub use meter::WorkDone;
 use places::Places;
 use run::WasmProgram;
 use ticker::Ticker;
