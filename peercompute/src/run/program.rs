@@ -16,7 +16,7 @@ use std::{
 
 use bytes::Bytes;
 use peercompute_compute::{DEFAULT_MEMORY, ModuleError, ProgramHash, WasmExecutor};
-use peercompute_gpu::wgsl::{self, WgslLimits};
+use peercompute_gpu::wgsl::{self, SHADER_STACK, WgslLimits};
 use peercompute_kernel::{JobError, JobResults, JobSender, NodeKernel};
 use peercompute_proto::{
     limits::{MAX_MODULE, MAX_SHADER, MAX_TASK_INPUT},
@@ -245,9 +245,6 @@ fn module(
     let spec = ProgramHash::of(&module).wasm(module.len() as u64);
     Ok((module, spec))
 }
-
-/// The stack for looking at a shader: one may be nested deeply.
-const SHADER_STACK: usize = 64 << 20;
 
 fn check_shader(text: &str, entry: &str) -> Result<(), String> {
     std::thread::scope(|scope| {
