@@ -20,6 +20,7 @@ mod text;
 mod wasm;
 #[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
 mod wgsl;
+mod work_done;
 
 pub use abi::{ABI_VERSION, Returned, input_place};
 pub use combine::{Combiner, Digest, WrongResult};
@@ -53,7 +54,8 @@ pub use wasm::{
     CACHE_BYTES, COMPILE_THREADS, COMPILE_TIME, COMPILED_BYTES, DEFAULT_DEADLINE, DEFAULT_FUEL,
     DEFAULT_MEMORY, DEFAULT_OUTPUT, MAX_ALL_LOCALS, MAX_ALL_WEIGHT, MAX_FUNCTION_BYTES,
     MAX_FUNCTIONS, MAX_ITEMS, MAX_LOCALS, MAX_MEMORY, MAX_OUTPUT, MAX_STACK, MAX_TABLE_ELEMENTS,
-    MAX_TABLES, MAX_WEIGHT, WasmConfig, WasmError, WasmExecutor, WorkDone,
+    MAX_TABLES, MAX_WEIGHT, WasmConfig, WasmError, WasmExecutor,
 };
 #[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
 pub use wgsl::{SHADER_DEADLINE, WgslExecutor};
+pub use work_done::WorkDone;

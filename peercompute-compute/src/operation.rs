@@ -160,6 +160,7 @@ impl FromStr for Operation {
             None => Self::parse(text, None),
             Some((name, immediate)) => match immediate.parse() {
                 Ok(immediate) => Self::parse(name, Some(immediate)),
+                Err(_) if !Self::NAMES.contains(&name) => Self::parse(name, None),
                 Err(_) => Err(OperationError::ImmediateNotANumber { text: quote(text) }),
             },
         }

@@ -25,11 +25,11 @@ pub use config::{
 };
 
 use crate::{
-    Executor, Limits, ModuleError, Program, ProgramHash, ProgramStore, Unsupported, executor::kind,
+    Executor, Limits, ModuleError, Program, ProgramHash, ProgramStore, Unsupported, WorkDone,
+    executor::kind,
 };
 use compile::Compiler;
 use meter::Meter;
-pub use meter::WorkDone;
 use places::Places;
 use run::WasmProgram;
 use ticker::Ticker;
@@ -85,7 +85,7 @@ impl WasmExecutor {
     }
 
     /// Looks whether `module` can run here, as far as that can be told without compiling it: what is wrong with a module is wrong everywhere, so whoever hands it to others knows first. Takes
-    /// milliseconds.
+    /// milliseconds, and some seconds at most for modules that are as long as any may be.
     ///
     /// Gives how many bytes of memory it begins with: a job that grants less does not run it.
     ///

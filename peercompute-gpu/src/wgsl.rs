@@ -16,7 +16,8 @@
 //! Any types may stand there. No textures, no samplers, no `override`, no extensions. The workgroups of a task run in slices, one after the
 //! other: those that wait for each other wait for ever, and are killed at the deadline.
 //!
-//! [`check`] may take long, and much stack, for a shader that means it: where shaders come from strangers, the helper process calls it.
+//! [`check`] may take long, and much stack, for a shader that means it: call it on a thread with [`SHADER_STACK`], and where shaders come from strangers let the helper process
+//! call it.
 
 mod check;
 mod error;
@@ -36,6 +37,9 @@ pub(crate) use variables::{INPUT, OUTPUT, UNIFORM};
 
 /// Bytes of a shader's text at most.
 pub const MAX_SOURCE: usize = 1 << 20;
+
+/// Bytes of stack for a thread that calls [`check`] or compiles a shader: both recurse, as deeply as the shader is nested.
+pub const SHADER_STACK: usize = 64 << 20;
 
 /// Bytes of an error's text at most; the rest is cut off.
 pub const MAX_DIAGNOSTIC: usize = 4096;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use peercompute_compute::WorkDone;
 use peercompute_proto::v1::Capabilities;
 
 /// How often a node looks at what its tasks have taught it of its machine.
@@ -58,14 +59,7 @@ impl Machine {
     }
 }
 
-/// The operations that modules have done on this machine so far, and how long they took for them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Done {
-    pub(crate) operations: u64,
-    pub(crate) busy: Duration,
-}
-
-/// Where [`Done`] is read.
+/// Where it is read what modules have done on this machine so far.
 #[derive(Clone, Default)]
 pub(crate) struct Meter {
     #[cfg(all(feature = "wasm", not(target_arch = "wasm32")))]
@@ -73,16 +67,12 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    pub(crate) fn read(&self) -> Done {
+    pub(crate) fn read(&self) -> WorkDone {
         #[cfg(all(feature = "wasm", not(target_arch = "wasm32")))]
         if let Some(modules) = &self.modules {
-            let done = modules.work_done();
-            return Done {
-                operations: done.operations,
-                busy: done.busy,
-            };
+            return modules.work_done();
         }
-        Done::default()
+        WorkDone::default()
     }
 }
 
@@ -92,7 +82,7 @@ const MOST_LEARNT: u64 = 4;
 /// Learns the score of a machine from what it does.
 #[derive(Debug, Default)]
 pub(crate) struct Learner {
-    seen: Done,
+    seen: WorkDone,
     /// What was measured; 0 where it was not.
     measured: u64,
 }
@@ -105,7 +95,7 @@ impl Learner {
 
     /// The score as it is now, if it differs notably from `told`: half of it from before, and half of what was done since it was looked at last. Where it was not
     /// known, all of it.
-    pub(crate) fn refresh(&mut self, told: u64, done: Done, cores: usize) -> Option<u64> {
+    pub(crate) fn refresh(&mut self, told: u64, done: WorkDone, cores: usize) -> Option<u64> {
         let busy = done.busy.saturating_sub(self.seen.busy);
         if busy < MIN_BUSY {
             return None;
@@ -130,11 +120,8 @@ impl Learner {
 mod tests {
     use super::*;
 
-    fn done(operations: u64, millis: u64) -> Done {
-        Done {
-            operations,
-            busy: Duration::from_millis(millis),
-        }
+    fn done(operations: u64, millis: u64) -> WorkDone {
+        WorkDone::new(operations, Duration::from_millis(millis))
     }
 
     #[test]

@@ -11,6 +11,17 @@ const BLOCK_DEPTH: usize = 256;
 
 const CANONICAL_NAN: f32 = f32::from_bits(0x7fc0_0000);
 
+/// What the loops work on: A times B is added to C.
+pub(super) struct Multiplication<'a> {
+    pub(super) shape: MatmulShape,
+    /// Row by row, as `b` and `c` are. Each is as long as the shape says.
+    pub(super) a: &'a [[u8; 4]],
+    pub(super) b: &'a [[u8; 4]],
+    /// To which their product is added.
+    pub(super) c: &'a mut [f32],
+    pub(super) control: &'a Control,
+}
+
 /// A times B, as little-endian bytes. Both are as long as the shape says.
 pub(super) fn multiply(
     shape: MatmulShape,
@@ -20,7 +31,13 @@ pub(super) fn multiply(
 ) -> Result<Vec<u8>, TaskError> {
     let mut c = vec![0.0; shape.rows * shape.columns];
     if !c.is_empty() {
-        widest(shape, a, b, &mut c, control)?;
+        widest(Multiplication {
+            shape,
+            a,
+            b,
+            c: &mut c,
+            control,
+        })?;
     }
     let mut result = Vec::with_capacity(c.len() * 4);
     for number in c {
@@ -34,70 +51,49 @@ pub(super) fn multiply(
     Ok(result)
 }
 
-/// Adds A times B to `c` with the widest vectors that there are. How wide they are changes nothing in the result: lanes know nothing of each other, and none of these instructions adds and
+/// Adds A times B to C with the widest vectors that there are. How wide they are changes nothing in the result: lanes know nothing of each other, and none of these instructions adds and
 /// multiplies at once.
 #[cfg(target_arch = "x86_64")]
-fn widest(
-    shape: MatmulShape,
-    a: &[[u8; 4]],
-    b: &[[u8; 4]],
-    c: &mut [f32],
-    control: &Control,
-) -> Result<(), TaskError> {
+fn widest(multiplication: Multiplication<'_>) -> Result<(), TaskError> {
     #[target_feature(enable = "avx512f")]
-    fn with_avx512(
-        shape: MatmulShape,
-        a: &[[u8; 4]],
-        b: &[[u8; 4]],
-        c: &mut [f32],
-        control: &Control,
-    ) -> Result<(), TaskError> {
-        in_blocks::<4, 16>(shape, a, b, c, control)
+    fn with_avx512(multiplication: Multiplication<'_>) -> Result<(), TaskError> {
+        in_blocks::<4, 16>(multiplication)
     }
 
     #[target_feature(enable = "avx2")]
-    fn with_avx2(
-        shape: MatmulShape,
-        a: &[[u8; 4]],
-        b: &[[u8; 4]],
-        c: &mut [f32],
-        control: &Control,
-    ) -> Result<(), TaskError> {
-        in_blocks::<4, 16>(shape, a, b, c, control)
+    fn with_avx2(multiplication: Multiplication<'_>) -> Result<(), TaskError> {
+        in_blocks::<4, 16>(multiplication)
     }
 
     if is_x86_feature_detected!("avx512f") {
         // SAFETY: the processor has it.
-        unsafe { with_avx512(shape, a, b, c, control) }
+        unsafe { with_avx512(multiplication) }
     } else if is_x86_feature_detected!("avx2") {
         // SAFETY: the processor has it.
-        unsafe { with_avx2(shape, a, b, c, control) }
+        unsafe { with_avx2(multiplication) }
     } else {
-        in_blocks::<3, 8>(shape, a, b, c, control)
+        in_blocks::<3, 8>(multiplication)
     }
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-fn widest(
-    shape: MatmulShape,
-    a: &[[u8; 4]],
-    b: &[[u8; 4]],
-    c: &mut [f32],
-    control: &Control,
-) -> Result<(), TaskError> {
-    in_blocks::<3, 8>(shape, a, b, c, control)
+fn widest(multiplication: Multiplication<'_>) -> Result<(), TaskError> {
+    in_blocks::<3, 8>(multiplication)
 }
 
-/// With tiles of `R` rows and `N` columns. Which sizes the compiler makes vectors of along the columns, and not along the rows at a tenth of the speed, is found by trying:
+/// Adds A times B to C with tiles of `R` rows and `N` columns. Which sizes the compiler makes vectors of along the columns, and not along the rows at a tenth of the speed, is found by trying:
 /// `cargo bench --bench operations matmul`.
 #[inline(always)]
 pub(super) fn in_blocks<const R: usize, const N: usize>(
-    shape: MatmulShape,
-    a: &[[u8; 4]],
-    b: &[[u8; 4]],
-    c: &mut [f32],
-    control: &Control,
+    multiplication: Multiplication<'_>,
 ) -> Result<(), TaskError> {
+    let Multiplication {
+        shape,
+        a,
+        b,
+        c,
+        control,
+    } = multiplication;
     let MatmulShape {
         rows,
         inner,

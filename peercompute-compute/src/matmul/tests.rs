@@ -173,12 +173,20 @@ fn how_wide_the_vectors_are_changes_no_bit() {
     let (_, matrices) = MatmulShape::decode(&input).unwrap();
     let (left, right) = matrices.split_at(37 * 270);
     let control = Control::unlimited();
-    let mut narrow = vec![0.0; 37 * 45];
-    kernel::in_blocks::<4, 8>(shape, left, right, &mut narrow, &control).unwrap();
-    let mut odd = vec![0.0; 37 * 45];
-    kernel::in_blocks::<3, 5>(shape, left, right, &mut odd, &control).unwrap();
-    let narrow: Vec<u32> = narrow.into_iter().map(f32::to_bits).collect();
-    let odd: Vec<u32> = odd.into_iter().map(f32::to_bits).collect();
+    let product = |multiply: fn(kernel::Multiplication<'_>) -> Result<(), TaskError>| {
+        let mut product = vec![0.0; 37 * 45];
+        let multiplication = kernel::Multiplication {
+            shape,
+            a: left,
+            b: right,
+            c: &mut product,
+            control: &control,
+        };
+        multiply(multiplication).unwrap();
+        product.into_iter().map(f32::to_bits).collect::<Vec<_>>()
+    };
+    let narrow = product(kernel::in_blocks::<4, 8>);
+    let odd = product(kernel::in_blocks::<3, 5>);
     assert_eq!(narrow, naive(shape, &a, &b));
     assert_eq!(narrow, odd);
     assert_eq!(narrow, bits(&run(input).unwrap()));

@@ -230,6 +230,10 @@ fn what_is_wrong_with_an_operation_is_said_with_its_name_and_the_remedy() {
         message("xor:ten".parse()),
         "the operation \"xor:ten\" has something else than a number after its colon; give a number from 0 to 255"
     );
+    assert_eq!(
+        message("sha1:ten".parse()),
+        message(Operation::parse("sha1", None))
+    );
 }
 
 #[test]

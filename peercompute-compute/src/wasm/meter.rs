@@ -3,15 +3,7 @@ use std::{
     time::Duration,
 };
 
-/// What modules have done: operations per time is how fast one core runs them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct WorkDone {
-    /// The fuel that tasks have spent, about one for each operation.
-    pub operations: u64,
-    /// How long they ran, all together.
-    pub busy: Duration,
-}
+use crate::WorkDone;
 
 /// Adds up what modules do. Each number is right by itself; together they may be a task apart.
 #[derive(Debug, Default)]
@@ -28,9 +20,9 @@ impl Meter {
     }
 
     pub(super) fn read(&self) -> WorkDone {
-        WorkDone {
-            operations: self.operations.load(Ordering::Relaxed),
-            busy: Duration::from_nanos(self.nanos.load(Ordering::Relaxed)),
-        }
+        WorkDone::new(
+            self.operations.load(Ordering::Relaxed),
+            Duration::from_nanos(self.nanos.load(Ordering::Relaxed)),
+        )
     }
 }

@@ -9,6 +9,7 @@
 
 mod kind;
 mod origins;
+mod temporaries;
 mod walk;
 
 use wasmparser::{
@@ -164,7 +165,7 @@ impl Function<'_> {
         walk.pass()?;
         walk.finding = Finding::Found(walk.finding.on_the_way());
         walk.pass()?;
-        Ok(self.assemble(&walk.out, &walk.temporaries))
+        Ok(self.assemble(&walk.out, walk.temporaries.types()))
     }
 
     /// The function's body: the variables as they were and those that were needed, then the code.

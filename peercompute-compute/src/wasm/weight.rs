@@ -96,11 +96,7 @@ impl Weight<'_> {
                 self.loops.push(self.now);
             }
             Operator::Else => self.block(0),
-            Operator::End => {
-                if self.open.pop().is_some_and(|open| open.is_loop) {
-                    self.loops.pop();
-                }
-            }
+            Operator::End => self.end(),
             Operator::Br { relative_depth } | Operator::BrIf { relative_depth } => {
                 self.branch(*relative_depth);
             }
@@ -129,6 +125,12 @@ impl Weight<'_> {
     /// Every variable may live through it.
     fn block(&mut self, values: u64) {
         self.add(self.variables + HANDED_ON * values);
+    }
+
+    fn end(&mut self) {
+        if self.open.pop().is_some_and(|open| open.is_loop) {
+            self.loops.pop();
+        }
     }
 
     fn branch(&mut self, depth: u32) {

@@ -7,7 +7,9 @@ use std::{
 
 use bytes::Bytes;
 use futures::executor::block_on;
-use peercompute_compute::{Operation, Pool, PoolConfig, Priority, Program, TaskError, Work};
+use peercompute_compute::{
+    Operation, Pool, PoolClient, PoolConfig, Priority, Program, TaskError, Work,
+};
 use peercompute_rt::{Runtime, Simulation};
 use proptest::{collection::vec, prelude::*};
 
@@ -41,60 +43,55 @@ fn entry(program: &Arc<dyn Program>, tag: u64) -> Work {
 
 const LATE: u64 = 1_000_000;
 
-#[test]
-fn a_client_that_comes_late_is_served_before_the_rest_of_ten_thousand_tasks_of_others() {
-    let pool = pool(1);
+/// Holds up the only worker with a task of this client, which hands in `many` behind it; then comes the late one, and the worker goes on.
+fn hand_in(busy: &PoolClient, many: impl Iterator<Item = Work>, (late, work): (&PoolClient, Work)) {
     let gate = gate();
-    let (program, journal) = journal();
-    let (busy, mut of_busy) = pool.client();
-    let (late, mut of_late) = pool.client();
-    submit(
-        &busy,
-        [gate.work(0)]
-            .into_iter()
-            .chain((1..=10_000).map(|tag| entry(&program, tag))),
-    );
+    submit(busy, [gate.work(0)].into_iter().chain(many));
     gate.wait();
-    submit(&late, [entry(&program, LATE)]);
+    submit(late, [work]);
     gate.open();
-    collect(&mut of_late, 1);
-    collect(&mut of_busy, 10_001);
+}
+
+/// At most one entry of those that came before it was faster.
+fn assert_late_was_served_soon(journal: &Mutex<Vec<u64>>) {
     let journal = journal.lock().expect("nobody panics");
     let before = journal.iter().position(|&tag| tag == LATE);
     assert!(before.is_some_and(|before| before <= 1), "{before:?}");
+}
+
+#[test]
+fn a_client_that_comes_late_is_served_before_the_rest_of_ten_thousand_tasks_of_others() {
+    let pool = pool(1);
+    let (program, journal) = journal();
+    let (busy, mut of_busy) = pool.client();
+    let (late, mut of_late) = pool.client();
+    let many = (1..=10_000).map(|tag| entry(&program, tag));
+    hand_in(&busy, many, (&late, entry(&program, LATE)));
+    collect(&mut of_late, 1);
+    collect(&mut of_busy, 10_001);
+    assert_late_was_served_soon(&journal);
 }
 
 #[test]
 fn groups_of_one_client_share_as_clients_do() {
     let pool = pool(1);
-    let gate = gate();
     let (program, journal) = journal();
     let (client, mut completions) = pool.client();
     let many = (1..=1000).map(|tag| entry(&program, tag).with_group(1));
-    submit(&client, [gate.work(0)].into_iter().chain(many));
-    gate.wait();
-    submit(&client, [entry(&program, LATE).with_group(2)]);
-    gate.open();
+    let late = entry(&program, LATE).with_group(2);
+    hand_in(&client, many, (&client, late));
     collect(&mut completions, 1002);
-    let journal = journal.lock().expect("nobody panics");
-    let before = journal.iter().position(|&tag| tag == LATE);
-    assert!(before.is_some_and(|before| before <= 1), "{before:?}");
+    assert_late_was_served_soon(&journal);
 }
 
 #[test]
 fn a_late_client_waits_for_no_more_than_one_shelf_of_brief_tasks() {
     let pool = pool(1);
-    let gate = gate();
     let (program, journal) = journal();
     let (busy, mut of_busy) = pool.client();
     let (late, mut of_late) = pool.client();
-    submit(
-        &busy,
-        [gate.work(0)].into_iter().chain((1..=10_000).map(noop)),
-    );
-    gate.wait();
-    submit(&late, [entry(&program, LATE)]);
-    gate.open();
+    let many = (1..=10_000).map(noop);
+    hand_in(&busy, many, (&late, entry(&program, LATE)));
     collect(&mut of_late, 1);
     // Their answers come in the order in which they ended, and the late one's came at once.
     assert_eq!(*journal.lock().expect("nobody panics"), [LATE]);
@@ -146,22 +143,12 @@ fn high_goes_before_low_and_low_never_starves() {
 #[test]
 fn a_high_task_goes_before_the_normal_ones_of_others_that_wait() {
     let pool = pool(1);
-    let gate = gate();
     let (program, journal) = journal();
     let (busy, mut of_busy) = pool.client();
     let (urgent, mut of_urgent) = pool.client();
-    submit(
-        &busy,
-        [gate.work(0)]
-            .into_iter()
-            .chain((1..=100).map(|tag| entry(&program, tag))),
-    );
-    gate.wait();
-    submit(
-        &urgent,
-        [entry(&program, LATE).with_priority(Priority::High)],
-    );
-    gate.open();
+    let many = (1..=100).map(|tag| entry(&program, tag));
+    let high = entry(&program, LATE).with_priority(Priority::High);
+    hand_in(&busy, many, (&urgent, high));
     collect(&mut of_urgent, 1);
     collect(&mut of_busy, 101);
     assert_eq!(journal.lock().expect("nobody panics")[0], LATE);

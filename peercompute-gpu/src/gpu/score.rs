@@ -14,8 +14,8 @@ const OPERATIONS: f64 = 2.0 * (SIDE * SIDE * SIDE) as f64;
 const MAX_PRODUCTS: u32 = 256;
 
 impl Gpu {
-    /// How many f32 operations a second the device does while it multiplies matrices of 1024 × 1024 that lie on it. It is measured for about `time`, and for two products at least, of which
-    /// the first makes the kernel ready and does not count. Blocks meanwhile.
+    /// How many f32 operations a second the device does while it multiplies matrices of 1024 × 1024 that lie on it. It is measured for about `time`, and for one product at least, however
+    /// short that is; another one before makes the kernel ready and does not count. Blocks meanwhile.
     ///
     /// # Errors
     ///
@@ -43,10 +43,13 @@ impl Gpu {
         };
         run(1)?;
         let (mut products, mut done, mut taken) = (1, 0, Duration::ZERO);
-        while taken < time {
+        loop {
             let took = run(products)?;
             taken += took;
             done += products;
+            if taken >= time {
+                break;
+            }
             if took < time / 8 {
                 products = (2 * products).min(MAX_PRODUCTS);
             }

@@ -14,11 +14,8 @@ use std::{
 use super::{ASKED, Frame, Request};
 use crate::{
     Gpu, GpuError, UntrustedError, UntrustedRun, run_untrusted,
-    wgsl::{self, WgslLimits},
+    wgsl::{self, SHADER_STACK, WgslLimits},
 };
-
-/// Stack for the compiler of shaders, which recurses.
-const STACK: usize = 64 << 20;
 
 /// Exit status of a helper that was asked for something that is not in the protocol.
 const MISUSED: i32 = 2;
@@ -72,7 +69,7 @@ fn serve() -> i32 {
     }
     let worker = thread::Builder::new()
         .name("peercompute-gpu-run".to_owned())
-        .stack_size(STACK)
+        .stack_size(SHADER_STACK)
         .spawn(move || work(&frames, busy));
     match worker.map(thread::JoinHandle::join) {
         Ok(Ok(status)) => status,

@@ -386,6 +386,8 @@ fn a_renderers_device_and_its_buffers_are_shared() {
 
 #[test]
 fn a_device_has_a_score() {
-    let score = shared().score(Duration::from_millis(1)).unwrap();
-    assert!(score.is_finite() && score > 0.0, "{score}");
+    for time in [Duration::ZERO, Duration::from_millis(1)] {
+        let score = shared().score(time).unwrap();
+        assert!(score.is_finite() && score > 0.0, "{time:?}: {score}");
+    }
 }

@@ -60,6 +60,8 @@ struct Peer {
     /// When a probe and when an echo went to it.
     probed: Option<Duration>,
     echoed: Option<Duration>,
+    /// A note of a measurement could not be said.
+    is_note_lost: bool,
     /// What an echo that went to it told of its rate.
     back: f64,
     rates: Option<[f64; 2]>,
@@ -89,12 +91,22 @@ impl Peer {
             outbox: VecDeque::new(),
             probed: None,
             echoed: None,
+            is_note_lost: false,
             back: 0.0,
             rates: None,
             figures: None,
             link: None,
             parted: None,
         }
+    }
+
+    /// Whether a note on the way to its rates was lost, so that another measurement has to begin. Says so once.
+    fn is_measurement_lost(&mut self, now: Duration) -> bool {
+        let silent = |at: &mut Duration| now.saturating_sub(*at) >= ANSWER;
+        let is_lost = std::mem::take(&mut self.is_note_lost)
+            | self.probed.take_if(silent).is_some()
+            | self.echoed.take_if(silent).is_some();
+        is_lost && self.rates.is_none()
     }
 
     /// Whether a note is one that this peer may say now.
@@ -256,7 +268,8 @@ impl Neighbourhood {
     /// There is no way to say anything to a peer, or there was none: what was to be said is forgotten.
     pub fn handle_silence(&mut self, to: Candidate) {
         if let Some(peer) = self.peers.get_mut(&to) {
-            peer.outbox.clear();
+            let mut notes = peer.outbox.drain(..);
+            peer.is_note_lost |= notes.any(|note| note.measures());
         }
     }
 
@@ -268,6 +281,7 @@ impl Neighbourhood {
     /// Lets time pass. Harmless when early.
     pub fn handle_timeout(&mut self, now: Duration, exchange: &mut Exchange) {
         let is_full = self.links >= self.most;
+        let mut again = Vec::new();
         for (name, peer) in &mut self.peers {
             if let Some(link) = &mut peer.link {
                 link.best = link.best.max(exchange.link_worth(port(link.neighbour)));
@@ -283,16 +297,19 @@ impl Neighbourhood {
                     self.orders.push_back(LinkOrder::Unlink(*name));
                 }
             }
-            let silent = |at: Duration| now.saturating_sub(at) >= ANSWER;
-            if peer.rates.is_none()
-                && peer.link.is_none()
-                && !self.choice.expects(*name)
-                && peer.probed.take_if(|at| silent(*at)).is_some()
-            {
-                // The probe or its echo was lost: it is measured another time.
+            if !peer.is_measurement_lost(now) {
+                continue;
+            }
+            if peer.link.is_none() && !self.choice.expects(*name) {
+                // It is measured another time.
                 self.choice.remove_peer(now, *name);
                 self.choice.add_peer(*name);
+            } else {
+                again.push(*name);
             }
+        }
+        for name in again {
+            self.say(name, Note::Probe);
         }
         self.choice.handle_timeout(now, exchange);
         self.choice.shed(now, &*exchange);

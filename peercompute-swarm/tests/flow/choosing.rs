@@ -28,6 +28,8 @@ struct Town {
     lies: Vec<Option<Lie>>,
     /// Notes on their way: from, to, what.
     mail: Vec<(usize, usize, Note)>,
+    /// Until when there is no way to say anything between every second pair.
+    silent_until: Duration,
     rate: f64,
     /// The job of the first node, which always has tasks to give out.
     job: Option<JobId>,
@@ -60,6 +62,7 @@ impl Town {
             linked: vec![0; hoods.len()],
             hoods,
             mail: Vec::new(),
+            silent_until: Duration::ZERO,
             rate,
         }
     }
@@ -135,6 +138,11 @@ impl Town {
             let other = order.with().0 as usize;
             let pair = [(node, other), (other, node)];
             match order {
+                LinkOrder::Say(to)
+                    if self.world.now < self.silent_until && (node + other) % 2 == 0 =>
+                {
+                    self.hoods[node].handle_silence(to);
+                }
                 LinkOrder::Say(to) => {
                     while let Some(mut note) = self.hoods[node].poll_note(self.world.now, to) {
                         if let Some(lie) = self.lies[node] {
@@ -217,6 +225,18 @@ fn nodes_that_choose_bring_the_work_to_those_who_compute_fast() {
         let rate = (town.done() - before) as f64 / 10.0;
         // All compute 1040 a second, the slow ones 240 of them.
         assert!(rate > 600.0, "seed {seed}: {rate} a second");
+    }
+}
+
+#[test]
+fn peers_to_whom_nothing_could_be_said_are_measured_later() {
+    for seed in 1..4 {
+        let mut town = Town::new(seed, 2, 3e5, &[Spec::worker(1, 50 * MS); 6]);
+        town.silent_until = town.world.now + 5 * SECOND;
+        town.run(60 * SECOND);
+        for hood in &town.hoods {
+            assert_eq!(hood.status().probed, 5, "seed {seed}");
+        }
     }
 }
 

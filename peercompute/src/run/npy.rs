@@ -43,7 +43,10 @@ fn read(mut source: impl Read, size: u64) -> Result<Matrix, String> {
         _ => format!("cannot be read: {error}"),
     };
     let mut start = [0; 8];
-    let began = source.read_exact(&mut start);
+    let began = match source.read_exact(&mut start) {
+        Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => return Err(cannot(error)),
+        began => began,
+    };
     if began.is_err() || !start.starts_with(MAGIC) {
         return Err("is no .npy file; write one with numpy.save".to_owned());
     }
@@ -71,7 +74,14 @@ fn read(mut source: impl Read, size: u64) -> Result<Matrix, String> {
         .ok_or_else(|| {
             format!("is not as long as a matrix of {rows} x {columns}; save it again")
         })?;
-    let mut numbers = Vec::with_capacity(expected / size_of::<f32>());
+    let mut numbers = Vec::new();
+    let reserved = numbers.try_reserve_exact(expected / size_of::<f32>());
+    reserved.map_err(|_| {
+        format!(
+            "has {}, more than this machine has room for",
+            output::bytes(expected as u64)
+        )
+    })?;
     let mut block = vec![0; BLOCK * size_of::<f32>()];
     let mut missing = expected;
     while missing > 0 {

@@ -16,7 +16,7 @@ use std::{
 
 use bytes::Bytes;
 use peercompute_compute::{DEFAULT_MEMORY, ModuleError, ProgramHash, WasmExecutor};
-use peercompute_gpu::wgsl::{self, WgslLimits};
+use peercompute_gpu::wgsl::{self, SHADER_STACK, WgslLimits};
 use peercompute_kernel::{JobError, JobResults, JobSender, NodeKernel};
 use peercompute_proto::{
     limits::{MAX_MODULE, MAX_SHADER, MAX_TASK_INPUT},
@@ -98,7 +98,7 @@ impl Work {
         });
         let reducer = reducer.transpose()?;
         if let Some(out) = args.out.as_deref() {
-            check_names(&inputs, out, reducer.is_some())?;
+            check_names(given, &inputs, out)?;
         }
         let inputs = match inputs.as_slice() {
             [] => vec![PathBuf::new()],
@@ -246,9 +246,6 @@ fn module(
     Ok((module, spec))
 }
 
-/// The stack for looking at a shader: one may be nested deeply.
-const SHADER_STACK: usize = 64 << 20;
-
 fn check_shader(text: &str, entry: &str) -> Result<(), String> {
     std::thread::scope(|scope| {
         let check = || wgsl::check(text, entry, &WgslLimits::new()).map(drop);
@@ -342,11 +339,15 @@ fn check_input(input: &Path, cut: Cut) -> Result<(), String> {
 }
 
 pub(super) fn check_directory(out: &Path) -> Result<(), Failure> {
-    if out.is_dir() {
-        return Ok(());
-    }
+    let why = match fs::metadata(out) {
+        Ok(metadata) if metadata.is_dir() => return Ok(()),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            format!("cannot be used: {error}")
+        }
+        _ => "is not a directory; make it first".to_owned(),
+    };
     Err(Failure::usage(format!(
-        "--out {}: is not a directory; make it first",
+        "--out {}: {why}",
         output::name(out)
     )))
 }
@@ -366,9 +367,13 @@ fn id(file: &Path) -> Option<FileId> {
     Some(FileId::of(&metadata))
 }
 
-/// Whether every input has an output of its own unless there is one for all, and none of these is an input.
-fn check_names(inputs: &[PathBuf], out: &Path, is_reduced: bool) -> Result<(), Failure> {
-    let ids = ids(inputs);
+/// Whether every input has an output of its own unless there is one for all, and none of these is a file that is read.
+fn check_names(given: &ProgramArgs, inputs: &[PathBuf], out: &Path) -> Result<(), Failure> {
+    let is_reduced = given.reduce.is_some();
+    let programs = [&given.wasm, &given.wgsl, &given.reduce, &given.uniforms];
+    let programs = programs.into_iter().flatten().cloned();
+    let read: Vec<PathBuf> = inputs.iter().cloned().chain(programs).collect();
+    let ids = ids(&read);
     let mut names = BTreeMap::new();
     for input in inputs {
         let name = match is_reduced {
@@ -378,7 +383,7 @@ fn check_names(inputs: &[PathBuf], out: &Path, is_reduced: bool) -> Result<(), F
         let target = out.join(&name);
         if is_one_of(&target, &ids) {
             return Err(Failure::usage(format!(
-                "its output would go to {}, which is an input and would be lost; choose another --out",
+                "its output would go to {}, which is an input or a program and would be lost; choose another --out",
                 output::name(&target)
             ))
             .at(output::name(input))

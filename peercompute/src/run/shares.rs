@@ -52,8 +52,10 @@ impl Shares {
             let sum = self.by_host.entry(*host).or_default();
             sum.tasks += share.tasks;
             sum.bytes += share.bytes;
-            sum.path = share.path;
-            sum.hops = share.hops;
+            if share.path.is_some() {
+                sum.path = share.path;
+                sum.hops = share.hops;
+            }
         }
     }
 

@@ -266,3 +266,38 @@ fn code_that_is_never_reached_is_no_trouble() {
         same(body, [f64::NAN.to_bits(), 0]).expect("it is the same");
     }
 }
+
+#[test]
+fn what_lies_above_a_computed_number_is_put_aside_once_however_much_it_is() {
+    let kinds = "f32 ".repeat(1000);
+    let above = "local.get 0 ".repeat(999);
+    let call = format!("(f32.add (local.get 0) (local.get 0)) {above} call $many ");
+    let calling = format!("(func (param f32) {})", call.repeat(125));
+    let text = format!(
+        "(module (func $many (param {kinds})) {})",
+        calling.repeat(5)
+    );
+    let module = wat::parse_str(text).expect("it is well formed");
+    let rewritten = canonicalise(&module, features()).expect("it is valid");
+    let mut validator = Validator::new_with_features(features());
+    validator.validate_all(&rewritten).expect("it is valid");
+    // A variable for the number itself, and one for each of those above it.
+    let added = |payload: Result<Payload<'_>, _>| match payload.expect("it is valid") {
+        Payload::CodeSectionEntry(body) => {
+            let groups = body.get_locals_reader().expect("it is valid");
+            Some(
+                groups
+                    .into_iter()
+                    .map(|group| group.expect("it is valid").0)
+                    .sum::<u32>(),
+            )
+        }
+        _ => None,
+    };
+    let added: Vec<_> = Parser::new(0)
+        .parse_all(&rewritten)
+        .filter_map(added)
+        .collect();
+    assert_eq!(added[0], 0);
+    assert_eq!(added[1..], [1000; 5]);
+}

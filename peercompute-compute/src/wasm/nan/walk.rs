@@ -9,6 +9,7 @@ use super::{
     kind::{Kind, Lanes, kind},
     leb,
     origins::{Finding, Origin, Origins, Value},
+    temporaries::Temporaries,
 };
 use crate::{ModuleError, wasm::check::invalid};
 
@@ -19,7 +20,7 @@ pub(super) struct Walk<'a> {
     /// One for each operand.
     stack: Vec<Value>,
     pub(super) finding: Finding,
-    pub(super) temporaries: Vec<ValType>,
+    pub(super) temporaries: Temporaries,
     pub(super) out: Vec<u8>,
 }
 
@@ -38,7 +39,7 @@ impl<'a> Walk<'a> {
             validator,
             stack: Vec::new(),
             finding: Finding::Looking(Origins::new(candidates)),
-            temporaries: Vec::new(),
+            temporaries: Temporaries::default(),
             out: Vec::new(),
         }
     }
@@ -158,10 +159,21 @@ impl<'a> Walk<'a> {
             return;
         };
         // Those above the deepest one are put aside, and come back in their order.
-        let mut aside = Vec::new();
+        let mut aside = Vec::with_capacity(deepest);
+        let mut counts: Vec<(ValType, usize)> = Vec::new();
         for depth in 0..deepest {
             let kind = self.kind_of(depth);
-            let nth = 1 + aside.iter().filter(|(known, _)| *known == kind).count();
+            // There may be a thousand of them, though of a few types.
+            let nth = match counts.iter_mut().find(|(known, _)| *known == kind) {
+                Some((_, count)) => {
+                    *count += 1;
+                    *count
+                }
+                None => {
+                    counts.push((kind, 1));
+                    1
+                }
+            };
             let place = self.temporary(kind, nth);
             aside.push((kind, place));
             self.emit(LOCAL_SET, place);
@@ -224,20 +236,7 @@ impl<'a> Walk<'a> {
 
     /// The nth variable of this type that was added.
     fn temporary(&mut self, kind: ValType, nth: usize) -> usize {
-        let first = self.validator.len_locals() as usize;
-        let mut same = (0..self.temporaries.len()).filter(|index| self.temporaries[*index] == kind);
-        if let Some(index) = same.nth(nth) {
-            return first + index;
-        }
-        // Those before it may be missing as well.
-        let missing = 1 + nth
-            - self
-                .temporaries
-                .iter()
-                .filter(|known| **known == kind)
-                .count();
-        self.temporaries.extend(std::iter::repeat_n(kind, missing));
-        first + self.temporaries.len() - 1
+        self.validator.len_locals() as usize + self.temporaries.place(kind, nth)
     }
 
     fn emit(&mut self, operator: u8, index: usize) {

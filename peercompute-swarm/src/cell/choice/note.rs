@@ -49,6 +49,16 @@ pub enum Note {
     Beacon(Beacon),
 }
 
+impl Note {
+    /// Whether it is a part of a measurement.
+    pub(crate) fn measures(&self) -> bool {
+        matches!(
+            self,
+            Self::Probe | Self::Echo { .. } | Self::Measured { .. }
+        )
+    }
+}
+
 /// The bytes of a probe, and of its echo.
 pub const PROBE_BYTES: usize = 4 * 1024;
 

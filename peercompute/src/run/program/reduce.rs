@@ -16,8 +16,8 @@ use crate::{
     run::shares::{JsonShares, Shares},
 };
 
-/// Results that were handed over and not looked at.
-pub(super) const PARTS: usize = 64;
+/// Results that were handed over and not looked at: at most 64 MiB, as one has at most 8.
+pub(super) const PARTS: usize = 8;
 
 /// What the result is called in a directory.
 pub(super) const NAME: &str = "reduced.out";
