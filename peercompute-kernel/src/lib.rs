@@ -8,6 +8,7 @@ mod machine;
 mod mesh;
 mod node;
 mod programs;
+mod realtime;
 mod retries;
 mod serve;
 mod status;
@@ -19,6 +20,10 @@ pub use error::{BuildError, JobError, PushError, StartError, SubmitError};
 pub use machine::Machine;
 pub use node::NodeKernel;
 pub use peercompute_swarm::{Failure, FailureReason, TaskId};
+pub use realtime::{
+    AtHealing, Authority, AuthorityConfig, AuthorityEvent, AuthorityMode, AuthorityStats,
+    HandOverError, HostRule, Ownership, limits,
+};
 pub use status::{
     Leader, LinkReason, MeshChoice, MeshFlow, MeshJob, MeshNeighbour, MeshStatus, NodeStatus,
     PeerStatus, StatusStream, TaskCounts,
