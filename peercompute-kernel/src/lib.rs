@@ -22,7 +22,10 @@ pub use node::NodeKernel;
 pub use peercompute_swarm::{Failure, FailureReason, TaskId};
 pub use realtime::{
     AtHealing, Authority, AuthorityConfig, AuthorityEvent, AuthorityMode, AuthorityStats,
-    HandOverError, HostRule, Ownership, limits,
+    CommandError, Divergence, HandOverError, HashError, HostRule, InputDelay, Lockstep,
+    LockstepConfig, LockstepEvent, LockstepSetupError, LockstepStats, LockstepStep, Ownership,
+    Prediction, Recorder, Replay, ReplayError, Rollback, RollbackConfig, RollbackStats, SealedTick,
+    SessionSetup, Simulation, SnapshotError, SyncPoints, TickRate, limits,
 };
 pub use status::{
     Leader, LinkReason, MeshChoice, MeshFlow, MeshJob, MeshNeighbour, MeshStatus, NodeStatus,

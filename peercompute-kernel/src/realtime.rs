@@ -2,8 +2,19 @@
 
 mod authority;
 pub mod limits;
+mod lockstep;
+mod record;
+mod rollback;
+mod sync_points;
 
 pub use authority::{
     AtHealing, Authority, AuthorityConfig, AuthorityEvent, AuthorityMode, AuthorityStats,
     HandOverError, HostRule, Ownership,
 };
+pub use lockstep::{
+    CommandError, HashError, InputDelay, Lockstep, LockstepConfig, LockstepEvent,
+    LockstepSetupError, LockstepStats, LockstepStep, SealedTick, SnapshotError, TickRate,
+};
+pub use record::{Divergence, Recorder, Replay, ReplayError, SessionSetup};
+pub use rollback::{Prediction, Rollback, RollbackConfig, RollbackStats, Simulation};
+pub use sync_points::SyncPoints;

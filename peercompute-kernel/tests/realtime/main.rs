@@ -3,8 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod authority;
+mod game;
+mod hostile;
+mod lockstep;
 mod net;
 mod quorum;
+mod records;
+mod rollback;
 mod room;
 
 /// So many cases, or as `PROPTEST_CASES` says.
