@@ -12,6 +12,7 @@ mod link;
 mod own;
 pub(crate) mod roster;
 mod sealing;
+mod state;
 pub(crate) mod tick;
 mod transfer;
 
@@ -29,10 +30,7 @@ pub use error::{CommandError, HashError, LockstepSetupError, SnapshotError};
 pub use event::{LockstepEvent, LockstepStats};
 pub use tick::{LockstepStep, SealedTick};
 
-use crate::{
-    AtHealing,
-    limits::{MAX_BACKLOG, MAX_HISTORY, MAX_LOCKSTEP_EVENTS, MAX_SNAPSHOT},
-};
+use crate::{AtHealing, AuthorityEvent, limits::MAX_LOCKSTEP_EVENTS};
 use follower::Follower;
 use hashes::HashWindow;
 use history::History;
@@ -47,7 +45,7 @@ use transfer::{Incoming, Offer};
 /// The host seals one tick after the other: who has come and gone, and the commands of each peer that are there in time. Every peer advances through the sealed ticks and hashes its state after each; the host compares. A peer
 /// that comes late, or has strayed, takes a snapshot and the ticks after it. When the host changes, the new one first collects what the others have from the old one.
 ///
-/// Who is the host says an [`Authority`](crate::Authority): tell its events by [`become_host`](Self::become_host), [`follow`](Self::follow), [`set_policy`](Self::set_policy) and [`rest`](Self::rest). Frames repeat what the other does not have
+/// Who is the host says an [`Authority`](crate::Authority), whose events [`handle_authority`](Self::handle_authority) takes. Frames repeat what the other does not have
 /// yet, so any of them may get lost, come twice or be overtaken.
 ///
 /// Order of calls: after any other call, take [`poll_step`](Self::poll_step) until it gives `None`, carrying out each step and giving the hashes after it to [`handle_hashes`](Self::handle_hashes); give a snapshot if
@@ -145,6 +143,23 @@ impl Lockstep {
         })
     }
 
+    /// Does what an event of the room's [`Authority`](crate::Authority) asks for: [`become_host`](Self::become_host), [`follow`](Self::follow) and so on. Give it every one, in order. With a quorum, also tell
+    /// [`set_sealing`](Self::set_sealing) before each other call whether the authority is the writer at that time.
+    pub fn handle_authority(&mut self, now: Duration, event: AuthorityEvent) {
+        match event {
+            AuthorityEvent::Elected { term } => self.become_host(now, term),
+            AuthorityEvent::Resigned { .. } => self.rest(now),
+            AuthorityEvent::Follows { host, term } => self.follow(now, host, term),
+            AuthorityEvent::HostLost { host } => {
+                self.handle_left(now, host);
+                self.rest(now);
+            }
+            AuthorityEvent::Healed { policy, .. } => self.set_policy(policy),
+            AuthorityEvent::QuorumLost => self.set_sealing(now, false),
+            AuthorityEvent::QuorumRegained => self.set_sealing(now, true),
+        }
+    }
+
     /// This peer is the host now. It collects what the others have from its predecessor, then seals.
     pub fn become_host(&mut self, now: Duration, term: u64) {
         self.now = self.now.max(now);
@@ -162,7 +177,6 @@ impl Lockstep {
         }
         self.rate = self.config.rate;
         self.role = Role::Hosting(host);
-        self.seal_what_is_due(now);
     }
 
     /// Another peer is the host now.
@@ -223,78 +237,6 @@ impl Lockstep {
     /// How many of this peer's commands are not sealed yet.
     pub fn unsealed(&self) -> usize {
         self.own.len()
-    }
-
-    /// Takes the hashes of the state after the tick that was advanced by last, one for each namespace of the setup. After every tick, or not at all.
-    ///
-    /// # Errors
-    ///
-    /// [`HashError`] if they are of another tick, or not complete.
-    pub fn handle_hashes(&mut self, tick: u64, hashes: &[(&str, u64)]) -> Result<(), HashError> {
-        if tick != self.applied.tick || tick == 0 {
-            return Err(HashError::OtherTick {
-                tick,
-                applied: self.applied.tick,
-            });
-        }
-        let mut ordered = Vec::with_capacity(self.config.namespaces.len());
-        for name in &self.config.namespaces {
-            let found = hashes.iter().find(|(other, _)| other == name);
-            let (_, hash) = found.ok_or_else(|| HashError::Missing { name: name.clone() })?;
-            ordered.push(*hash);
-        }
-        self.hashes.push(tick, ordered);
-        Ok(())
-    }
-
-    /// Whether a peer needs a snapshot of this host's state: as it is now, given by [`handle_snapshot`](Self::handle_snapshot).
-    pub fn wants_snapshot(&self) -> bool {
-        let Role::Hosting(host) = &self.role else {
-            return false;
-        };
-        let tip = self.history.tip().0;
-        // What is under way is not begun anew for a newcomer's sake.
-        let most = if host.has_transfers() {
-            MAX_BACKLOG
-        } else {
-            MAX_HISTORY
-        } / 2;
-        let is_old = self
-            .offer
-            .as_ref()
-            .is_none_or(|offer| tip.saturating_sub(offer.tick) > most as u64);
-        self.applied.tick > 0 && self.restore.is_none() && is_old && host.needs_offer()
-    }
-
-    /// Takes a snapshot of the state after the tick that was advanced by last, for whom it may concern.
-    ///
-    /// # Errors
-    ///
-    /// [`SnapshotError`] if it is of another tick, too large, or of no use.
-    pub fn handle_snapshot(&mut self, tick: u64, state: Bytes) -> Result<(), SnapshotError> {
-        let Role::Hosting(host) = &mut self.role else {
-            return Err(SnapshotError::NotHost);
-        };
-        if tick != self.applied.tick || self.restore.is_some() {
-            return Err(SnapshotError::OtherTick {
-                tick,
-                applied: self.applied.tick,
-            });
-        }
-        if state.len() > MAX_SNAPSHOT {
-            return Err(SnapshotError::TooLarge { bytes: state.len() });
-        }
-        let applied = &self.applied;
-        self.offer = Some(Offer::new(tick, applied.chain, &applied.roster, state));
-        host.restart_transfers(tick);
-        Ok(())
-    }
-
-    /// Asks the host for a snapshot, to go on from it after a [`Desync`](LockstepEvent::Desync). Without effect on a host.
-    pub fn request_snapshot(&mut self) {
-        if let Role::Following(follower) = &mut self.role {
-            follower.wants_snapshot = true;
-        }
     }
 
     /// Changes the input delay, while this peer is the host and whenever it will be.

@@ -4,8 +4,8 @@ use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
 
 use bytes::Bytes;
 use peercompute_kernel::{
-    Authority, AuthorityConfig, AuthorityEvent, Lockstep, LockstepConfig, LockstepEvent,
-    LockstepStep, Recorder, SealedTick,
+    Authority, AuthorityConfig, Lockstep, LockstepConfig, LockstepEvent, LockstepStep, Recorder,
+    SealedTick,
 };
 use peercompute_net::PeerId;
 use peercompute_proto::{decode, v1};
@@ -333,6 +333,8 @@ impl Arena {
                 let note: v1::AuthorityNote = decode(body).unwrap();
                 player.authority.handle_note(local, from, &note);
             } else {
+                let is_writer = player.authority.is_writer(local);
+                player.lockstep.set_sealing(local, is_writer);
                 let frame: v1::LockstepFrame = decode(body).unwrap();
                 player.lockstep.handle_frame(local, from, frame);
             }
@@ -356,8 +358,10 @@ impl Arena {
             player.authority.handle_timeout(local);
         }
         while let Some(event) = player.authority.poll_event() {
-            follow(&mut player.lockstep, local, event);
+            player.lockstep.handle_authority(local, event);
         }
+        let is_writer = player.authority.is_writer(local);
+        player.lockstep.set_sealing(local, is_writer);
         if player.lockstep.poll_timeout().is_some_and(|at| at <= local) {
             player.lockstep.handle_timeout(local);
         }
@@ -508,20 +512,5 @@ impl Player {
                 _ => unreachable!(),
             }
         }
-    }
-}
-
-/// What a kernel does with the events of the authority.
-fn follow(lockstep: &mut Lockstep, now: Duration, event: AuthorityEvent) {
-    match event {
-        AuthorityEvent::Elected { term } => lockstep.become_host(now, term),
-        AuthorityEvent::Follows { host, term } => lockstep.follow(now, host, term),
-        AuthorityEvent::HostLost { host } => {
-            lockstep.handle_left(now, host);
-            lockstep.rest(now);
-        }
-        AuthorityEvent::Resigned { .. } => lockstep.rest(now),
-        AuthorityEvent::Healed { policy, .. } => lockstep.set_policy(policy),
-        _ => {}
     }
 }

@@ -189,46 +189,12 @@ impl Lockstep {
 
     /// Own commands above `sealed` that this peer's former ticks had, and the new ones have not.
     fn give_back(&mut self, sealed: u64) {
-        let own = (self.me, self.config.session);
-        let mut roster = self.applied.roster.clone();
-        let mut lost = Vec::new();
-        for tick in self.history.iter() {
-            if tick.tick <= self.applied.tick {
-                // Seats change seldom enough: whoever has this peer's seat now had it then, or the numbers tell.
-                if let Some((number, seat)) = roster.seat_of(own.0)
-                    && seat.session == own.1
-                {
-                    lost.extend(commands_of(tick, number));
-                }
-                continue;
-            }
-            if roster.apply(tick).is_none() {
-                break;
-            }
-            if let Some((number, seat)) = roster.seat_of(own.0)
-                && seat.session == own.1
-            {
-                lost.extend(commands_of(tick, number));
-            }
-        }
-        lost.retain(|command| command.number > sealed);
-        // Some may have been in ticks that are not kept any more.
-        let known = self.roster.number_of(own.0, own.1);
-        let all = known.saturating_sub(sealed);
-        let is_split =
-            matches!(&self.role, Role::Following(follower) if follower.policy == AtHealing::Drop);
-        let returned = if is_split {
-            0
-        } else {
-            self.own.give_back(lost)
-        };
-        self.stats.resubmitted += returned;
-        self.stats.dropped_commands += all.saturating_sub(returned);
+        let known = self.roster.number_of(self.me, self.config.session);
+        let returns =
+            !matches!(&self.role, Role::Following(follower) if follower.policy == AtHealing::Drop);
+        let returned = self.own.unseal_after(sealed, returns);
         self.own.forget_through(sealed);
+        self.stats.resubmitted += returned;
+        self.stats.dropped_commands += known.saturating_sub(sealed).saturating_sub(returned);
     }
-}
-
-fn commands_of(tick: &v1::LockstepTick, seat: u32) -> Vec<v1::LockstepCommand> {
-    let shares = tick.shares.iter().filter(|share| share.seat == seat);
-    shares.flat_map(|share| share.commands.clone()).collect()
 }

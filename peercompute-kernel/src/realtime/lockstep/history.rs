@@ -59,10 +59,6 @@ impl History {
         Some(&entry.tick)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &v1::LockstepTick> {
-        self.ticks.iter().map(|entry| &entry.tick)
-    }
-
     /// Whether it takes another tick, when the application has applied those up to `applied`.
     pub(super) fn has_room(&self, applied: u64) -> bool {
         let backlog = self.tip().0.saturating_sub(applied);

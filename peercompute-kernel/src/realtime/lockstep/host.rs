@@ -87,10 +87,11 @@ impl Host {
     }
 
     pub(super) fn set_sealing(&mut self, now: Duration, seals: bool) {
-        if seals && !self.seals {
-            if let Phase::Sealing { next } = &mut self.phase {
-                *next = (*next).max(now);
-            }
+        if seals
+            && !self.seals
+            && let Phase::Sealing { next } = &mut self.phase
+        {
+            *next = (*next).max(now);
         }
         self.seals = seals;
     }

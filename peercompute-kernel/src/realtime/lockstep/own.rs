@@ -15,6 +15,9 @@ pub(super) struct OwnCommands {
     queue: VecDeque<v1::LockstepCommand>,
     bytes: usize,
     last: u64,
+    /// The latest ones that are sealed, in case that turns out to be in vain.
+    sealed: VecDeque<v1::LockstepCommand>,
+    sealed_bytes: usize,
 }
 
 impl OwnCommands {
@@ -52,24 +55,42 @@ impl OwnCommands {
         while let Some(front) = self.queue.front()
             && front.number <= number
         {
-            self.bytes -= front.payload.len();
-            self.queue.pop_front();
+            let Some(command) = self.queue.pop_front() else {
+                return;
+            };
+            self.bytes -= command.payload.len();
+            self.sealed_bytes += command.payload.len();
+            self.sealed.push_back(command);
+            while self.sealed.len() > MAX_LOCKSTEP_COMMANDS
+                || self.sealed_bytes > MAX_UNSEALED_BYTES
+            {
+                if let Some(oldest) = self.sealed.pop_front() {
+                    self.sealed_bytes -= oldest.payload.len();
+                }
+            }
         }
     }
 
-    /// Gives back commands that turn out not to be sealed, all lower than those that wait. Says how many have found room: the latest do.
-    pub(super) fn give_back(&mut self, commands: Vec<v1::LockstepCommand>) -> u64 {
+    /// Those above this number turn out not to be sealed: they wait again before all others, if `returns`, or are dropped. Says how many wait again: the latest do, as far as there is room.
+    pub(super) fn unseal_after(&mut self, number: u64, returns: bool) -> u64 {
         let mut returned = 0;
-        for command in commands.into_iter().rev() {
+        let mut has_room = returns;
+        while let Some(latest) = self.sealed.back()
+            && latest.number > number
+        {
+            let Some(command) = self.sealed.pop_back() else {
+                return returned;
+            };
             let bytes = command.payload.len();
-            if self.queue.len() >= MAX_LOCKSTEP_COMMANDS || self.bytes + bytes > MAX_UNSEALED_BYTES
-            {
-                break;
+            self.sealed_bytes -= bytes;
+            has_room &= self.queue.len() < MAX_LOCKSTEP_COMMANDS
+                && self.bytes + bytes <= MAX_UNSEALED_BYTES;
+            if has_room {
+                self.bytes += bytes;
+                self.queue
+                    .push_front(v1::LockstepCommand { tick: 0, ..command });
+                returned += 1;
             }
-            self.bytes += bytes;
-            self.queue
-                .push_front(v1::LockstepCommand { tick: 0, ..command });
-            returned += 1;
         }
         returned
     }
