@@ -59,6 +59,9 @@ targets! {
         clock_sync: ClockSync,
         node_metrics: NodeMetrics,
         realtime_frame: RealtimeFrame,
+        authority_note: AuthorityNote,
+        lockstep_frame: LockstepFrame,
+        lockstep_record: LockstepRecord,
         cell_frame: CellFrame,
         link_frame: LinkFrame,
         flow_frame: FlowFrame,
@@ -79,6 +82,8 @@ targets! {
         rendezvous_stream = stream::<v1::RendezvousFrame>,
         /// Cuts a stream of the frames between schedulers, as [`task_stream`] does.
         realtime_stream = stream::<v1::RealtimeFrame>,
+        /// Cuts a stream of the frames of rooms in kernel mode, as [`task_stream`] does.
+        lockstep_stream = stream::<v1::LockstepFrame>,
         /// Cuts a stream of the cellular automaton's frames, as [`task_stream`] does.
         cell_stream = stream::<v1::CellFrame>,
         /// Cuts a stream of the frames between peers that choose their links, as [`task_stream`] does.

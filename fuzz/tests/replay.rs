@@ -222,6 +222,9 @@ fn golden(target: Target) -> Vec<(String, Vec<u8>)> {
             ("realtime_stream", true) if message == "RealtimeFrame" => {
                 vectors.push((name, with_step(&bytes)));
             }
+            ("lockstep_stream", true) if message == "LockstepFrame" => {
+                vectors.push((name, with_step(&bytes)));
+            }
             ("cell_stream", true) if message == "CellFrame" => {
                 vectors.push((name, with_step(&bytes)));
             }

@@ -22,8 +22,13 @@ pub use node::NodeKernel;
 pub use peercompute_sched as sched;
 pub use peercompute_swarm::{Failure, FailureReason, TaskId};
 pub use realtime::{
-    CommandProvider, EntityProvider, Moment, ProviderFailure, Realtime, RealtimeError,
-    RealtimeEvent, Recipients, StateProvider,
+    AtHealing, Authority, AuthorityConfig, AuthorityEvent, AuthorityMode, AuthorityStats,
+    CommandError, CommandProvider, Divergence, EntityProvider, HandOverError, HashError, HostRule,
+    InputDelay, Lockstep, LockstepConfig, LockstepEvent, LockstepSetupError, LockstepStats,
+    LockstepStep, Moment, Ownership, Prediction, ProviderFailure, Realtime, RealtimeError,
+    RealtimeEvent, Recipients, Recorder, Replay, ReplayError, Rollback, RollbackConfig,
+    RollbackStats, SealedTick, SessionSetup, Simulation, SnapshotError, StateProvider, SyncPoints,
+    TickRate, limits,
 };
 pub use status::{
     Leader, LinkReason, MeshChoice, MeshFlow, MeshJob, MeshNeighbour, MeshStatus, NodeStatus,

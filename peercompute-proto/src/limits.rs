@@ -36,6 +36,16 @@ pub const MAX_FLOW_CHUNK: usize = 64 * 1024;
 pub const MAX_FLOW_BUNDLE: usize = 9 * 1024 * 1024;
 /// Bytes of a [`RealtimeFrame`](crate::v1::RealtimeFrame): one snapshot or batch of the largest size, and what stands beside it.
 pub const MAX_REALTIME_FRAME: usize = 1024 * 1024;
+/// Bytes of an [`AuthorityNote`](crate::v1::AuthorityNote).
+pub const MAX_AUTHORITY_NOTE: usize = 1024;
+/// Bytes of a [`LockstepFrame`](crate::v1::LockstepFrame): the largest tick, or a chunk of a snapshot with its roster.
+pub const MAX_LOCKSTEP_FRAME: usize = 256 * 1024;
+/// Bytes of a [`LockstepRecord`](crate::v1::LockstepRecord).
+pub const MAX_LOCKSTEP_RECORD: usize = 512 * 1024;
+/// Bytes of one [`LockstepCommand`](crate::v1::LockstepCommand)'s payload.
+pub const MAX_LOCKSTEP_COMMAND: usize = 16 * 1024;
+/// Bytes of data in one [`LockstepSnapshot`](crate::v1::LockstepSnapshot).
+pub const MAX_LOCKSTEP_CHUNK: usize = 64 * 1024;
 /// Bytes of a [`RendezvousFrame`](crate::v1::RendezvousFrame). A list of members is cut by its bytes as well as by their number.
 pub const MAX_RENDEZVOUS_FRAME: usize = 256 * 1024;
 /// Bytes of a [`TaskFrame`](crate::v1::TaskFrame): the largest input of one task, and as much again as a batch of small ones needs.
@@ -114,6 +124,18 @@ pub const MAX_SNAPSHOTS: usize = 16;
 pub const MAX_ACKED_EVENTS: usize = 1024;
 /// Commands in one batch.
 pub const MAX_COMMANDS: usize = 1024;
+/// Ticks in one [`LockstepSeal`](crate::v1::LockstepSeal).
+pub const MAX_LOCKSTEP_TICKS: usize = 256;
+/// Peers that take part in a room in kernel mode.
+pub const MAX_LOCKSTEP_SEATS: usize = 256;
+/// Peers that take part, and those that have left and are remembered.
+pub const MAX_LOCKSTEP_ROSTER: usize = 512;
+/// Commands of one peer that are not sealed yet, or in one tick.
+pub const MAX_LOCKSTEP_COMMANDS: usize = 256;
+/// Hashes in one [`LockstepInput`](crate::v1::LockstepInput).
+pub const MAX_LOCKSTEP_HASHES: usize = 1024;
+/// Namespaces of a room in kernel mode.
+pub const MAX_LOCKSTEP_NAMESPACES: usize = 64;
 /// Links in one report of metrics.
 pub const MAX_LINKS: usize = 256;
 /// Bootstrap peers in a relay's configuration.

@@ -64,6 +64,59 @@ rules! {
         commands = 11 One(&COMMAND_BATCH),
         clock = 12 One(&CLOCK_SYNC),
     }
+    AUTHORITY_CLAIM: AuthorityClaim {
+        host = 1 Length(MAX_PEER_ID),
+    }
+    AUTHORITY_NOTE: AuthorityNote {
+        claim = 4 One(&AUTHORITY_CLAIM),
+        successor = 5 Length(MAX_PEER_ID),
+    }
+    LOCKSTEP_COMMAND: LockstepCommand {
+        payload = 3 Length(MAX_LOCKSTEP_COMMAND),
+    }
+    LOCKSTEP_INPUT: LockstepInput {
+        commands = 5 Many(MAX_LOCKSTEP_COMMANDS, &LOCKSTEP_COMMAND),
+        hashes = 7 Numbers(MAX_LOCKSTEP_HASHES),
+    }
+    LOCKSTEP_SEAT: LockstepSeat {
+        peer = 2 Length(MAX_PEER_ID),
+    }
+    LOCKSTEP_SHARE: LockstepShare {
+        commands = 2 Many(MAX_LOCKSTEP_COMMANDS, &LOCKSTEP_COMMAND),
+    }
+    LOCKSTEP_TICK: LockstepTick {
+        joined = 2 Many(MAX_LOCKSTEP_SEATS, &LOCKSTEP_SEAT),
+        left = 3 Numbers(MAX_LOCKSTEP_SEATS),
+        shares = 4 Many(MAX_LOCKSTEP_SEATS, &LOCKSTEP_SHARE),
+    }
+    LOCKSTEP_DESYNC: LockstepDesync {}
+    LOCKSTEP_SEAL: LockstepSeal {
+        ticks = 4 Many(MAX_LOCKSTEP_TICKS, &LOCKSTEP_TICK),
+        desync = 9 One(&LOCKSTEP_DESYNC),
+    }
+    LOCKSTEP_SNAPSHOT: LockstepSnapshot {
+        roster = 5 Many(MAX_LOCKSTEP_ROSTER, &LOCKSTEP_SEAT),
+        data = 7 Length(MAX_LOCKSTEP_CHUNK),
+    }
+    LOCKSTEP_FRAME: LockstepFrame {
+        binding = 1 One(&STREAM_BINDING),
+        input = 4 One(&LOCKSTEP_INPUT),
+        seal = 5 One(&LOCKSTEP_SEAL),
+        snapshot = 6 One(&LOCKSTEP_SNAPSHOT),
+    }
+    LOCKSTEP_SETUP: LockstepSetup {
+        game = 1 Length(MAX_NAME),
+        namespaces = 4 Texts(MAX_LOCKSTEP_NAMESPACES, MAX_NAME),
+        roster = 6 Many(MAX_LOCKSTEP_ROSTER, &LOCKSTEP_SEAT),
+    }
+    LOCKSTEP_HASHES: LockstepHashes {
+        hashes = 2 Numbers(MAX_LOCKSTEP_NAMESPACES),
+    }
+    LOCKSTEP_RECORD: LockstepRecord {
+        setup = 1 One(&LOCKSTEP_SETUP),
+        tick = 2 One(&LOCKSTEP_TICK),
+        hashes = 3 One(&LOCKSTEP_HASHES),
+    }
     COMMAND: Command {
         provider = 3 Length(MAX_PROVIDER),
     }

@@ -103,6 +103,9 @@ wire! {
     ClockSync, limits::MAX_CLOCK_SYNC, tables::CLOCK_SYNC, ClockSync;
     NodeMetrics, limits::MAX_NODE_METRICS, tables::NODE_METRICS, NodeMetrics;
     RealtimeFrame, limits::MAX_REALTIME_FRAME, tables::REALTIME_FRAME;
+    AuthorityNote, limits::MAX_AUTHORITY_NOTE, tables::AUTHORITY_NOTE;
+    LockstepFrame, limits::MAX_LOCKSTEP_FRAME, tables::LOCKSTEP_FRAME;
+    LockstepRecord, limits::MAX_LOCKSTEP_RECORD, tables::LOCKSTEP_RECORD;
     CellFrame, limits::MAX_CELL_FRAME, tables::CELL_FRAME;
     LinkFrame, limits::MAX_LINK_FRAME, tables::LINK_FRAME;
     RendezvousFrame, limits::MAX_RENDEZVOUS_FRAME, tables::RENDEZVOUS_FRAME;

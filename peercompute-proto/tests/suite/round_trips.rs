@@ -104,6 +104,9 @@ every_message! {
     ClockSync clock_sync;
     NodeMetrics node_metrics;
     RealtimeFrame realtime_frame;
+    AuthorityNote authority_note;
+    LockstepFrame lockstep_frame;
+    LockstepRecord lockstep_record;
     CellFrame cell_frame;
     LinkFrame link_frame;
     FlowFrame flow_frame;

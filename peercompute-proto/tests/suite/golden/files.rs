@@ -158,6 +158,20 @@ const STREAMS: &[(&str, &str, &[&str])] = &[
         ],
     ),
     (
+        "lockstep_host",
+        "LockstepFrame",
+        &[
+            "LockstepFrame.collecting",
+            "LockstepFrame.seal",
+            "LockstepFrame.snapshot",
+        ],
+    ),
+    (
+        "lockstep_peer",
+        "LockstepFrame",
+        &["LockstepFrame.hello", "LockstepFrame.empty"],
+    ),
+    (
         "cell_neighbour",
         "CellFrame",
         &[
@@ -201,6 +215,7 @@ fn streams(folder: &mut Folder, messages: &BTreeMap<&'static str, Bytes>) {
         let bytes = match *message {
             "TaskFrame" => stream::<v1::TaskFrame>(messages, parts),
             "RealtimeFrame" => stream::<v1::RealtimeFrame>(messages, parts),
+            "LockstepFrame" => stream::<v1::LockstepFrame>(messages, parts),
             "CellFrame" => stream::<v1::CellFrame>(messages, parts),
             "LinkFrame" => stream::<v1::LinkFrame>(messages, parts),
             "BlobFrame" => stream::<v1::BlobFrame>(messages, parts),
