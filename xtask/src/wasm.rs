@@ -22,6 +22,7 @@ pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
 const BUILT: &[&str] = &[
     "peercompute-rt",
     "peercompute-proto",
+    "peercompute-sched",
     "peercompute-swarm",
     "peercompute-gpu",
     "peercompute-compute",
