@@ -75,7 +75,7 @@ impl Lockstep {
         Ok(())
     }
 
-    /// Asks the host for a snapshot, to go on from it after a [`Desync`](LockstepEvent::Desync). Without effect on a host.
+    /// Asks the host for a snapshot, to go on from it after a [`Desync`](crate::LockstepEvent::Desync). Without effect on a host.
     pub fn request_snapshot(&mut self) {
         if let Role::Following(follower) = &mut self.role {
             follower.wants_snapshot = true;
