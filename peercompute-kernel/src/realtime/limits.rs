@@ -21,7 +21,7 @@ pub const MAX_BEATS: usize = 64;
 /// A beat that is so far ahead of the last one known, and that somebody else than the host tells of, is ignored.
 pub const MAX_BEAT_STEP: u64 = 4096;
 
-/// Ticks that a [`Lockstep`](crate::Lockstep) keeps after it has applied them, so that others can catch up. Who is further behind takes a snapshot.
+/// Ticks that a [`Lockstep`](crate::Lockstep) keeps after it has applied them, so that others can catch up. Who is further behind takes a snapshot. While somebody takes one, or catches up after it, up to [`MAX_BACKLOG`] are kept.
 pub const MAX_HISTORY: usize = 1024;
 
 /// Sealed ticks that the application has not applied yet. While there are so many, no further ones are taken in, and a host seals none.
@@ -54,6 +54,12 @@ pub const MAX_HASH_TICKS: usize = 1024;
 /// Bytes of a snapshot.
 pub const MAX_SNAPSHOT: usize = 64 * 1024 * 1024;
 
+/// A host asks for no further snapshot before so long after the last one.
+pub const SNAPSHOT_PACE: Duration = Duration::from_secs(1);
+
+/// Snapshots that a host keeps for those who are receiving them. Who needs another waits for one of these to be taken.
+pub const MAX_SNAPSHOTS: usize = 2;
+
 /// Chunks of a snapshot that are under way to a peer at a time.
 pub const SNAPSHOT_WINDOW: u64 = 64;
 
@@ -62,6 +68,9 @@ pub const CHUNKS_PER_TICK: usize = 4;
 
 /// After so long a chunk that was not acknowledged is sent again.
 pub const CHUNK_PATIENCE: Duration = Duration::from_millis(700);
+
+/// A snapshot of which a peer has taken no further chunk for so long makes way for another.
+pub const TRANSFER_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Events of a [`Lockstep`](crate::Lockstep) that were not taken. The oldest makes way and is counted.
 pub const MAX_LOCKSTEP_EVENTS: usize = 256;

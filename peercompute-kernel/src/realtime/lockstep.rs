@@ -340,9 +340,7 @@ impl Lockstep {
 
     fn forget_history(&mut self) {
         let needed = match &self.role {
-            Role::Hosting(host) if host.has_transfers() => {
-                self.offer.as_ref().map(|offer| offer.tick)
-            }
+            Role::Hosting(host) => host.needed_after(),
             _ => None,
         };
         let needed = needed.unwrap_or(u64::MAX);

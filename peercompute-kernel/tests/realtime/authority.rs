@@ -107,6 +107,25 @@ fn when_the_host_dies_the_best_by_the_rule_follows_within_three_heartbeats() {
 }
 
 #[test]
+fn sixty_four_peers_find_one_host_and_the_next_one_on_a_bad_network() {
+    let weather = Weather {
+        latency: (5 * MS, 300 * MS),
+        loss: 30,
+        doubled: 5,
+    };
+    let mut room = Room::new(64, weather, 64, config());
+    for place in 0..64 {
+        room.join(place, 0);
+        room.run(20 * MS);
+    }
+    room.run(4 * HEARTBEAT);
+    assert_eq!(writer(&room), 0, "{}", room.tale());
+    room.kill(0, false);
+    room.run(3 * HEARTBEAT + 300 * MS);
+    assert_eq!(writer(&room), 1, "{}", room.tale());
+}
+
+#[test]
 fn a_host_that_is_seen_to_leave_is_replaced_at_once() {
     let mut room = settled(3, CALM, 4, config());
     room.kill(0, true);

@@ -86,6 +86,29 @@ fn with_a_quorum_the_host_hands_over_at_once() {
 }
 
 #[test]
+fn a_supporter_that_comes_back_on_the_other_side_has_not_forgotten_its_word() {
+    for seed in 0..8 {
+        let mut room = settled(seed, 3);
+        let host = room.writer(0).unwrap().expect("nobody writes");
+        let (supporter, other) = ((host + 1) % 3, (host + 2) % 3);
+        room.split(|place| usize::from(place == other));
+        room.run(5 * HEARTBEAT);
+        assert_eq!(room.writer(0), Ok(Some(host)));
+        room.most_writers = 0;
+        room.kill(supporter, false);
+        room.join(supporter, 1);
+        room.run(5 * HEARTBEAT);
+        assert_eq!(
+            room.writer(1),
+            Ok(Some(other)),
+            "seed {seed}\n{}",
+            room.tale()
+        );
+        assert_eq!(room.most_writers, 1, "seed {seed}\n{}", room.tale());
+    }
+}
+
+#[test]
 fn a_minority_alone_never_writes() {
     let config = of(5);
     let mut room = Room::new(1, CALM, 5, config);

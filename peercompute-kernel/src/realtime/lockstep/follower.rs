@@ -134,11 +134,13 @@ impl Lockstep {
         let Role::Following(follower) = &mut self.role else {
             return;
         };
-        if follower.desync == seal.desync {
+        // What was found before the last snapshot was taken over is mended.
+        let desync = seal.desync.filter(|desync| desync.tick > follower.restored);
+        if follower.desync == desync {
             return;
         }
-        follower.desync = seal.desync;
-        if let Some(desync) = seal.desync {
+        follower.desync = desync;
+        if let Some(desync) = desync {
             let name = self.config.namespaces.get(desync.namespace as usize);
             let namespace = name.cloned().unwrap_or_default();
             self.tell(LockstepEvent::Desync {

@@ -123,7 +123,7 @@ impl Lockstep {
 
     /// The next frame of a host.
     fn host_frame(&mut self, now: Duration) -> Option<(PeerId, v1::LockstepFrame)> {
-        self.begin_transfers();
+        self.begin_transfers(now);
         let Role::Hosting(host) = &mut self.role else {
             return None;
         };
@@ -165,10 +165,8 @@ impl Lockstep {
                 frame.seal = Some(seal);
                 return Some((peer, frame));
             }
-            if let Some(offer) = &self.offer
-                && let Some(transfer) = &mut link.transfer
-                && transfer.tick == offer.tick
-                && let Some(chunk) = transfer.next(now, offer)
+            if let Some(transfer) = &mut link.transfer
+                && let Some(chunk) = transfer.next(now)
             {
                 frame.snapshot = Some(chunk);
                 return Some((peer, frame));

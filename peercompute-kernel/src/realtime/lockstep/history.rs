@@ -74,12 +74,12 @@ impl History {
         self.ticks.push_back(Entry { tick, chain, bytes });
     }
 
-    /// Forgets what was applied and is too old, but nothing after `needed`.
+    /// Forgets what was applied and is too old, and of what comes after `needed` only what is more than can be kept.
     pub(super) fn forget(&mut self, applied: u64, needed: u64) {
-        let limit = applied.min(needed);
         while let Some(entry) = self.ticks.front() {
-            let is_much = self.ticks.len() > MAX_HISTORY || self.bytes >= MAX_BACKLOG_BYTES;
-            if !is_much || entry.tick.tick > limit {
+            let is_full = self.ticks.len() > MAX_BACKLOG || self.bytes >= MAX_BACKLOG_BYTES;
+            let is_much = self.ticks.len() > MAX_HISTORY && entry.tick.tick <= needed;
+            if !(is_full || is_much) || entry.tick.tick > applied {
                 return;
             }
             self.base = (entry.tick.tick, entry.chain);

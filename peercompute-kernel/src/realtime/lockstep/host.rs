@@ -1,4 +1,7 @@
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use peercompute_net::PeerId;
 use peercompute_proto::limits::MAX_LOCKSTEP_SEATS;
@@ -7,8 +10,9 @@ use super::{
     config::LockstepConfig,
     delay::DelayControl,
     link::{Link, Place},
-    transfer::Outgoing,
+    transfer::Offer,
 };
+use crate::limits::MAX_SNAPSHOTS;
 
 /// What only the host has.
 #[derive(Debug)]
@@ -105,22 +109,25 @@ impl Host {
         strays || link.wants_snapshot
     }
 
-    pub(super) fn needs_offer(&self) -> bool {
-        let mut links = self.links.values();
-        links.any(|link| link.transfer.is_none() && self.needs_snapshot(link))
+    /// Whether somebody waits for another snapshot than this one, and it can be kept.
+    pub(super) fn needs_offer(&self, offer: Option<&Offer>, tip: u64) -> bool {
+        let kept: BTreeSet<u64> = self
+            .links
+            .values()
+            .filter_map(|link| link.transfer.as_ref())
+            .map(|transfer| transfer.offer.tick)
+            .collect();
+        let waits = |link: &Link| {
+            let is_of_use = offer.is_some_and(|offer| link.can_use(offer, tip));
+            link.transfer.is_none() && self.needs_snapshot(link) && !is_of_use
+        };
+        kept.len() < MAX_SNAPSHOTS && self.links.values().any(waits)
     }
 
-    pub(super) fn has_transfers(&self) -> bool {
-        self.links.values().any(|link| link.transfer.is_some())
-    }
-
-    /// There is another snapshot than the one that peers were receiving.
-    pub(super) fn restart_transfers(&mut self, tick: u64) {
-        for link in self.links.values_mut() {
-            if link.transfer.is_some() {
-                link.transfer = Some(Outgoing::new(tick));
-            }
-        }
+    /// The tick after which all are needed by somebody who is catching up.
+    pub(super) fn needed_after(&self) -> Option<u64> {
+        let links = self.links.values();
+        links.filter_map(Link::needs_ticks_after).min()
     }
 
     /// Everybody has something to hear.

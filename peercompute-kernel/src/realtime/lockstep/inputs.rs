@@ -6,11 +6,7 @@ use peercompute_net::PeerId;
 use peercompute_proto::v1;
 
 use super::{
-    Lockstep, Role,
-    event::LockstepEvent,
-    host::LinkError,
-    link::{Link, Place},
-    transfer::Outgoing,
+    Lockstep, Role, event::LockstepEvent, host::LinkError, link::Place, transfer::Outgoing,
 };
 
 impl Lockstep {
@@ -43,18 +39,14 @@ impl Lockstep {
         self.gone.remove(&from);
         let (tip, _) = self.history.tip();
         link.sealed = (input.sealed, input.chain);
-        let offered = self
-            .offer
-            .as_ref()
-            .filter(|offer| offer.tick == input.sealed)
-            .map(|offer| offer.chain());
-        link.place = match self.history.chain_at(input.sealed).or(offered) {
+        link.place = match self.history.chain_at(input.sealed) {
             Some(chain) if chain == input.chain => Place::InStep,
             None if input.sealed > tip && is_collecting => Place::Ahead,
             _ => Place::Astray,
         };
         link.through = input.through;
         if link.place == Place::InStep {
+            link.look_at_lag(tip - input.sealed);
             let lag = u32::try_from(tip - input.sealed).unwrap_or(u32::MAX);
             link.lag.note(now, lag, self.rate);
         } else {
@@ -71,14 +63,13 @@ impl Lockstep {
         }
         link.wants_snapshot = input.wants_snapshot;
         if let Some(transfer) = &mut link.transfer
-            && let Some(offer) = &self.offer
-            && input.snapshot_tick == offer.tick
-            && transfer.acknowledge(offer, input.snapshot_chunks, input.snapshot_later)
+            && input.snapshot_tick == transfer.offer.tick
+            && transfer.acknowledge(now, input.snapshot_chunks, input.snapshot_later)
         {
             link.end_transfer();
         }
         self.compare(from, input.hashes_from, &input.hashes);
-        self.begin_transfers();
+        self.begin_transfers(now);
     }
 
     /// Takes in ticks that the predecessor has sealed, from one who has them.
@@ -114,7 +105,7 @@ impl Lockstep {
     }
 
     /// Gives the offer to those who need it.
-    pub(super) fn begin_transfers(&mut self) {
+    pub(super) fn begin_transfers(&mut self, now: Duration) {
         let Some(offer) = &self.offer else { return };
         let Role::Hosting(host) = &mut self.role else {
             return;
@@ -123,21 +114,18 @@ impl Lockstep {
         if self.history.chain_at(offer.tick).is_none() {
             return;
         }
+        let tip = self.history.tip().0;
         let needy: Vec<PeerId> = host
             .links
             .iter()
             .filter(|(_, link)| {
-                let is_other = link
-                    .transfer
-                    .as_ref()
-                    .is_none_or(|it| it.tick != offer.tick);
-                is_other && host.needs_snapshot(link)
+                link.transfer.is_none() && host.needs_snapshot(link) && link.can_use(offer, tip)
             })
             .map(|(peer, _)| *peer)
             .collect();
         for peer in needy {
             if let Some(link) = host.links.get_mut(&peer) {
-                link.transfer = Some(Outgoing::new(offer.tick));
+                link.transfer = Some(Outgoing::new(now, offer.clone()));
             }
         }
     }
@@ -151,7 +139,9 @@ impl Lockstep {
         let Some(link) = host.links.get_mut(&peer) else {
             return;
         };
-        if link.desync.is_some() || from == 0 || hashes.is_empty() {
+        // States after different ticks say nothing.
+        let can_compare = link.place == Place::InStep && link.desync.is_none();
+        if !can_compare || from == 0 || hashes.is_empty() {
             return;
         }
         // Neither side can compare what one of them does not have any more.
@@ -189,16 +179,5 @@ impl Lockstep {
             tick,
             namespace: self.config.namespaces[namespace].clone(),
         });
-    }
-}
-
-impl Link {
-    /// The peer has all of the snapshot, and goes on from it.
-    fn end_transfer(&mut self) {
-        if let Some(transfer) = self.transfer.take() {
-            self.compared = transfer.tick;
-            self.desync = None;
-            self.wants_snapshot = false;
-        }
     }
 }

@@ -2,8 +2,11 @@ use std::{collections::VecDeque, time::Duration};
 
 use peercompute_proto::{limits::MAX_LOCKSTEP_COMMANDS, v1};
 
-use super::{delay::Lag, transfer::Outgoing};
-use crate::limits::MAX_UNSEALED_BYTES;
+use super::{
+    delay::Lag,
+    transfer::{Offer, Outgoing},
+};
+use crate::limits::{MAX_HISTORY, MAX_UNSEALED_BYTES};
 
 /// What a host knows of a peer.
 #[derive(Clone, Debug)]
@@ -28,6 +31,10 @@ pub(super) struct Link {
     pub(super) desync: Option<v1::LockstepDesync>,
     pub(super) wants_snapshot: bool,
     pub(super) transfer: Option<Outgoing>,
+    /// The tick of the last snapshot that it took over.
+    restored: u64,
+    /// It has taken one over, and the ticks after that not yet.
+    catches_up: bool,
     /// There is something to tell it.
     pub(super) is_due: bool,
 }
@@ -62,7 +69,49 @@ impl Link {
             desync: None,
             wants_snapshot: false,
             transfer: None,
+            restored: 0,
+            catches_up: false,
             is_due: true,
+        }
+    }
+
+    /// Whether it could go on from a snapshot: from one that it did not have before, and while there is time to catch up before the ticks after it are forgotten.
+    pub(super) fn can_use(&self, offer: &Offer, tip: u64) -> bool {
+        offer.tick > self.restored && tip.saturating_sub(offer.tick) <= MAX_HISTORY as u64 / 2
+    }
+
+    /// The peer has all of its snapshot, and goes on from it.
+    pub(super) fn end_transfer(&mut self) {
+        if let Some(transfer) = self.transfer.take() {
+            self.restored = transfer.offer.tick;
+            self.compared = self.restored;
+            self.catches_up = true;
+            self.desync = None;
+            self.wants_snapshot = false;
+        }
+    }
+
+    /// Gives up a transfer that makes no progress.
+    pub(super) fn end_if_stuck(&mut self, now: Duration, tip: u64) {
+        if let Some(transfer) = self
+            .transfer
+            .take_if(|transfer| transfer.is_stuck(now, tip))
+        {
+            self.restored = transfer.offer.tick;
+        }
+    }
+
+    /// Looks whether it has caught up.
+    pub(super) fn look_at_lag(&mut self, lag: u64) {
+        self.catches_up &= lag > MAX_HISTORY as u64 / 4;
+    }
+
+    /// The tick after which it needs all, while it catches up.
+    pub(super) fn needs_ticks_after(&self) -> Option<u64> {
+        match &self.transfer {
+            Some(transfer) => Some(transfer.offer.tick),
+            None if self.catches_up => Some(self.sealed.0),
+            None => None,
         }
     }
 

@@ -99,7 +99,9 @@ impl Lockstep {
             return;
         };
         let gone = &mut self.gone;
+        let tip = self.history.tip().0;
         host.links.retain(|peer, link| {
+            link.end_if_stuck(now, tip);
             let is_there = now < link.heard + silence;
             if !is_there {
                 gone.insert(*peer);

@@ -7,7 +7,7 @@ use super::{
     error::{HashError, SnapshotError},
     transfer::Offer,
 };
-use crate::limits::{MAX_BACKLOG, MAX_HISTORY, MAX_SNAPSHOT};
+use crate::limits::{MAX_SNAPSHOT, SNAPSHOT_PACE};
 
 impl Lockstep {
     /// Takes the hashes of the state after the tick that was advanced by last, one for each namespace of the setup. After every tick, or not at all.
@@ -37,18 +37,14 @@ impl Lockstep {
         let Role::Hosting(host) = &self.role else {
             return false;
         };
-        let tip = self.history.tip().0;
-        // What is under way is not begun anew for a newcomer's sake.
-        let most = if host.has_transfers() {
-            MAX_BACKLOG
-        } else {
-            MAX_HISTORY
-        } / 2;
-        let is_old = self
+        let pace = SNAPSHOT_PACE.as_nanos() / self.rate.period().as_nanos().max(1);
+        let applied = self.applied.tick;
+        let is_time = self
             .offer
             .as_ref()
-            .is_none_or(|offer| tip.saturating_sub(offer.tick) > most as u64);
-        self.applied.tick > 0 && self.restore.is_none() && is_old && host.needs_offer()
+            .is_none_or(|offer| u128::from(applied.saturating_sub(offer.tick)) >= pace);
+        let can_give = applied > 0 && self.restore.is_none() && is_time;
+        can_give && host.needs_offer(self.offer.as_ref(), self.history.tip().0)
     }
 
     /// Takes a snapshot of the state after the tick that was advanced by last, for whom it may concern.
@@ -57,7 +53,7 @@ impl Lockstep {
     ///
     /// [`SnapshotError`] if it is of another tick, too large, or of no use.
     pub fn handle_snapshot(&mut self, tick: u64, state: Bytes) -> Result<(), SnapshotError> {
-        let Role::Hosting(host) = &mut self.role else {
+        let Role::Hosting(_) = &self.role else {
             return Err(SnapshotError::NotHost);
         };
         if tick != self.applied.tick || self.restore.is_some() {
@@ -71,11 +67,10 @@ impl Lockstep {
         }
         let applied = &self.applied;
         self.offer = Some(Offer::new(tick, applied.chain, &applied.roster, state));
-        host.restart_transfers(tick);
         Ok(())
     }
 
-    /// Asks the host for a snapshot, to go on from it after a [`Desync`](LockstepEvent::Desync). Without effect on a host.
+    /// Asks the host for a snapshot, to go on from it after a [`Desync`](crate::LockstepEvent::Desync). Without effect on a host.
     pub fn request_snapshot(&mut self) {
         if let Role::Following(follower) = &mut self.role {
             follower.wants_snapshot = true;

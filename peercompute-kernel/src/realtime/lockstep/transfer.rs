@@ -1,21 +1,23 @@
 //! Snapshots on their way from the host to a peer.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use peercompute_proto::{limits::MAX_LOCKSTEP_CHUNK, v1};
 
 use super::{history::History, roster::Roster, tick::fnv64};
-use crate::limits::{CHUNK_PATIENCE, CHUNKS_PER_TICK, MAX_SNAPSHOT, SNAPSHOT_WINDOW};
+use crate::limits::{
+    CHUNK_PATIENCE, CHUNKS_PER_TICK, MAX_BACKLOG, MAX_SNAPSHOT, SNAPSHOT_WINDOW, TRANSFER_PATIENCE,
+};
 
 const CHUNK: usize = MAX_LOCKSTEP_CHUNK;
 
-/// A snapshot that a host gives away.
+/// A snapshot that a host gives away. Copies share the state.
 #[derive(Clone, Debug)]
 pub(super) struct Offer {
     pub(super) tick: u64,
     chain: u64,
-    roster: Vec<v1::LockstepSeat>,
+    roster: Arc<[v1::LockstepSeat]>,
     digest: u64,
     state: Bytes,
 }
@@ -25,15 +27,10 @@ impl Offer {
         Self {
             tick,
             chain,
-            roster: roster.write(),
+            roster: roster.write().into(),
             digest: fnv64(&[&state]),
             state,
         }
-    }
-
-    /// The hash of all ticks up to its.
-    pub(super) fn chain(&self) -> u64 {
-        self.chain
     }
 
     pub(super) fn chunks(&self) -> u64 {
@@ -44,7 +41,7 @@ impl Offer {
         let from = (index as usize).saturating_mul(CHUNK).min(self.state.len());
         let to = (from + CHUNK).min(self.state.len());
         let roster = if index == 0 {
-            self.roster.clone()
+            self.roster.to_vec()
         } else {
             Vec::new()
         };
@@ -65,45 +62,58 @@ fn chunks(bytes: u64) -> u64 {
     bytes.div_ceil(CHUNK as u64).max(1)
 }
 
-/// Which chunks of the offer a peer has.
+/// Which chunks of an offer a peer has.
 #[derive(Clone, Debug)]
 pub(super) struct Outgoing {
-    pub(super) tick: u64,
+    pub(super) offer: Offer,
     have: u64,
     later: u64,
     sent: BTreeMap<u64, Duration>,
+    /// When it last had more of it than before.
+    progressed: Duration,
     /// Chunks that may be sent before the next tick.
     budget: usize,
 }
 
 impl Outgoing {
-    pub(super) fn new(tick: u64) -> Self {
+    pub(super) fn new(now: Duration, offer: Offer) -> Self {
         Self {
-            tick,
+            offer,
             have: 0,
             later: 0,
             sent: BTreeMap::new(),
+            progressed: now,
             budget: CHUNKS_PER_TICK,
         }
     }
 
     /// Heeds what the peer says it has. Says whether that is all.
-    pub(super) fn acknowledge(&mut self, offer: &Offer, have: u64, later: u64) -> bool {
+    pub(super) fn acknowledge(&mut self, now: Duration, have: u64, later: u64) -> bool {
+        if have > self.have {
+            self.progressed = now;
+        }
         if have >= self.have {
             self.have = have;
             self.later = later;
         }
         self.sent.retain(|index, _| *index >= have);
-        self.have >= offer.chunks()
+        self.have >= self.offer.chunks()
+    }
+
+    /// Whether it makes way for others: nothing was received for long, or the ticks after it are forgotten.
+    pub(super) fn is_stuck(&self, now: Duration, tip: u64) -> bool {
+        now >= self.progressed + TRANSFER_PATIENCE
+            || tip.saturating_sub(self.offer.tick) > MAX_BACKLOG as u64 / 2
     }
 
     pub(super) fn refill(&mut self) {
         self.budget = CHUNKS_PER_TICK;
     }
 
-    pub(super) fn next(&mut self, now: Duration, offer: &Offer) -> Option<v1::LockstepSnapshot> {
+    pub(super) fn next(&mut self, now: Duration) -> Option<v1::LockstepSnapshot> {
         self.budget = self.budget.checked_sub(1)?;
-        let end = offer
+        let end = self
+            .offer
             .chunks()
             .min(self.have.saturating_add(SNAPSHOT_WINDOW));
         let index = (self.have..end).find(|index| {
@@ -115,7 +125,7 @@ impl Outgoing {
             !has && !waits
         })?;
         self.sent.insert(index, now);
-        Some(offer.chunk(index))
+        Some(self.offer.chunk(index))
     }
 }
 
