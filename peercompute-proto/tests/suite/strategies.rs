@@ -162,7 +162,7 @@ pub(crate) fn realtime_frame() -> impl Strategy<Value = v1::RealtimeFrame> {
 
 pub(crate) fn authority_note() -> impl Strategy<Value = v1::AuthorityNote> {
     let numbers = (any::<u64>(), any::<u64>(), any::<u64>());
-    let claim = (peer(), numbers.clone(), numbers.clone(), any::<u32>()).prop_map(
+    let claim = (peer(), numbers, numbers, any::<u32>()).prop_map(
         |(host, (session, beat, term), (revision, joined_us, age_us), size)| v1::AuthorityClaim {
             host,
             session,

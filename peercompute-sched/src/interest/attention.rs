@@ -73,7 +73,7 @@ impl Attention {
             } => {
                 let reach = radius * HYSTERESIS;
                 grid.near(center, reach, |index, distance| {
-                    self.near.push((index, distance))
+                    self.near.push((index, distance));
                 });
                 self.near.sort_unstable_by_key(|(index, _)| *index);
                 near

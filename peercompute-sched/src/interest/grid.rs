@@ -63,7 +63,7 @@ impl Grid {
 
     /// Gives each entity within `radius` of `center` with its index in [`entities`](Self::entities) and its distance, in no order.
     pub fn near(&self, center: [f32; 3], radius: f32, mut give: impl FnMut(u32, f32)) {
-        if !(radius >= 0.0) || center.iter().any(|it| !it.is_finite()) {
+        if radius.is_nan() || radius < 0.0 || center.iter().any(|it| !it.is_finite()) {
             return;
         }
         let mut look = |range: &[(Cube, u32)]| {

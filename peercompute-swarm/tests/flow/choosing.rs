@@ -139,7 +139,7 @@ impl Town {
             let pair = [(node, other), (other, node)];
             match order {
                 LinkOrder::Say(to)
-                    if self.world.now < self.silent_until && (node + other) % 2 == 0 =>
+                    if self.world.now < self.silent_until && (node + other).is_multiple_of(2) =>
                 {
                     self.hoods[node].handle_silence(to);
                 }

@@ -84,7 +84,7 @@ fn put(recording: &Recording<'_>, frame: usize, fields: &[Field; 3], world: &mut
     let schema = world.schema().clone();
     let mut row = schema.row();
     for cube in 0..recording.cubes() {
-        let quantised = recording.quantise(frame, cube, &schema, fields, &mut row);
+        let quantised = recording.quantise(frame, cube, &schema, *fields, &mut row);
         quantised.expect("the schema is the recording's");
         let set = world.set(EntityId(cube as u32), &row);
         set.expect("there is room for all cubes, and the row is the schema's");
