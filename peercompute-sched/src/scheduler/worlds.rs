@@ -162,7 +162,7 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Takes the entities of every peer's provider of this name from now on: [`SchedulerEvent::Entities`] tells of each snapshot, and [`view`](Self::view) shows it. The schema has to be the sender's. Before this
+    /// Takes the entities of every peer's provider of this name from now on: [`SchedulerEvent::Entities`](crate::SchedulerEvent::Entities) tells of each snapshot, and [`view`](Self::view) shows it. The schema has to be the sender's. Before this
     /// call, what peers send under this name is told as a state of bytes.
     ///
     /// # Errors
