@@ -70,6 +70,7 @@ rules! {
     AUTHORITY_NOTE: AuthorityNote {
         claim = 4 One(&AUTHORITY_CLAIM),
         successor = 5 Length(MAX_PEER_ID),
+        binding = 7 One(&STREAM_BINDING),
     }
     LOCKSTEP_COMMAND: LockstepCommand {
         payload = 3 Length(MAX_LOCKSTEP_COMMAND),

@@ -73,6 +73,7 @@ fn note() -> impl Strategy<Value = v1::AuthorityNote> {
             claim,
             successor,
             leaving,
+            binding: None,
         },
     )
 }

@@ -134,6 +134,9 @@ fn authority(visitor: &mut impl Visitor) {
         claim: Some(authority_claim()),
         successor: Some(peer(0xa2)),
         leaving: true,
+        binding: Some(v1::StreamBinding::new(
+            peercompute_proto::Scope::new("demo", "lobby").unwrap(),
+        )),
     };
     visit! { visitor:
         "AuthorityNote" note;

@@ -174,14 +174,16 @@ pub(crate) fn authority_note() -> impl Strategy<Value = v1::AuthorityNote> {
             age_us,
         },
     );
-    (numbers, of(claim), of(peer()), any::<bool>()).prop_map(
-        |((session, sequence, joined_us), claim, successor, leaving)| v1::AuthorityNote {
+    let binding = of(stream_binding());
+    (numbers, of(claim), of(peer()), any::<bool>(), binding).prop_map(
+        |((session, sequence, joined_us), claim, successor, leaving, binding)| v1::AuthorityNote {
             session,
             sequence,
             joined_us,
             claim,
             successor,
             leaving,
+            binding,
         },
     )
 }
