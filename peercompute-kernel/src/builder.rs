@@ -5,10 +5,9 @@ use peercompute_compute::{Executor, Executors, PoolConfig, ProgramStore};
 use peercompute_compute::{SandboxConfig, WgslExecutor};
 #[cfg(all(feature = "wasm", not(target_arch = "wasm32")))]
 use peercompute_compute::{WasmConfig, WasmExecutor};
-use peercompute_net::{Multiaddr, NetworkConfig, Transport};
+use peercompute_net::{Multiaddr, NetworkConfig, PeerId, Transport};
 use peercompute_proto::v1::StreamBinding;
 use peercompute_rt::Runtime;
-use peercompute_sched::Profile;
 use peercompute_swarm::SubmitterConfig;
 
 use crate::{
@@ -16,6 +15,7 @@ use crate::{
     error::BuildError,
     machine::{Machine, Meter},
     node::{NodeKernel, Parts},
+    realtime::{Realtime, RealtimeConfig},
     submit::LocalFallback,
 };
 
@@ -42,7 +42,7 @@ pub struct NodeBuilder {
     fallback: LocalFallback,
     topology: Topology,
     neighbours: usize,
-    profile: Option<Profile>,
+    realtime: Option<RealtimeConfig>,
 }
 
 impl Default for NodeBuilder {
@@ -68,7 +68,7 @@ impl Default for NodeBuilder {
             fallback: LocalFallback::default(),
             topology: Topology::default(),
             neighbours: NEIGHBOURS,
-            profile: None,
+            realtime: None,
         }
     }
 }
@@ -188,11 +188,11 @@ impl NodeBuilder {
         Self { neighbours, ..self }
     }
 
-    /// Takes part in the live room: states, events and commands to and from the other nodes, at the rates and by the policies of this profile. [`NodeKernel::realtime`] gives the node's part in it. Without
-    /// this call it takes none.
-    pub fn realtime(self, profile: Profile) -> Self {
+    /// Takes part in the live room: states, events and commands to and from the other nodes, at the rates and by the policies of a [`Profile`](peercompute_sched::Profile), with the clock mode and the authority that a
+    /// [`RealtimeConfig`] adds to it. [`NodeKernel::realtime`] gives the node's part in it. Without this call it takes none.
+    pub fn realtime(self, config: impl Into<RealtimeConfig>) -> Self {
         Self {
-            profile: Some(profile),
+            realtime: Some(config.into()),
             ..self
         }
     }
@@ -246,6 +246,11 @@ impl NodeBuilder {
         network.relays = self.relays;
         network.bootstrap = self.bootstrap;
         network.metadata = self.metadata;
+        let me = self.transport.as_ref().map(|it| it.local_peer());
+        let realtime = self.realtime.map(|config| {
+            let me = me.unwrap_or_else(PeerId::random);
+            Realtime::new(runtime.clone(), StreamBinding::new(scope), me, config)
+        });
         Ok(NodeKernel::new(Parts {
             submitter: SubmitterConfig::new(StreamBinding::new(scope)),
             binding: StreamBinding::new(scope),
@@ -262,7 +267,7 @@ impl NodeBuilder {
             fallback: self.fallback,
             topology: self.topology,
             neighbours: self.neighbours,
-            profile: self.profile,
+            realtime: realtime.transpose()?,
         }))
     }
 }

@@ -2,7 +2,7 @@ use peercompute_compute::ProgramHash;
 use peercompute_net::{Multiaddr, NetworkStartError, ProtocolTaken, ReadError};
 use peercompute_proto::ScopeError;
 
-use crate::MAX_NEIGHBOURS;
+use crate::{MAX_NEIGHBOURS, RealtimeError};
 
 /// Why a node cannot be built from its settings.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +27,9 @@ pub enum BuildError {
         /// The first of them.
         address: Multiaddr,
     },
+    /// The live room cannot be as it was asked for.
+    #[error(transparent)]
+    Realtime(#[from] RealtimeError),
     /// A node has at least one neighbour, and no more than it can look after.
     #[error("{neighbours} neighbours are not possible; choose from 1 to {MAX_NEIGHBOURS}")]
     Neighbours {

@@ -23,12 +23,12 @@ pub use peercompute_sched as sched;
 pub use peercompute_swarm::{Failure, FailureReason, TaskId};
 pub use realtime::{
     AtHealing, Authority, AuthorityConfig, AuthorityEvent, AuthorityMode, AuthorityStats,
-    CommandError, CommandProvider, Divergence, EntityProvider, HandOverError, HashError, HostRule,
-    InputDelay, Lockstep, LockstepConfig, LockstepEvent, LockstepSetupError, LockstepStats,
-    LockstepStep, Moment, Ownership, Prediction, ProviderFailure, Realtime, RealtimeError,
-    RealtimeEvent, Recipients, Recorder, Replay, ReplayError, Rollback, RollbackConfig,
-    RollbackStats, SealedTick, SessionSetup, Simulation, SnapshotError, StateProvider, SyncPoints,
-    TickRate, limits,
+    ClockMode, ClockModeError, CommandError, CommandProvider, Divergence, EntityProvider,
+    HandOverError, HashError, HostRule, InputDelay, Lockstep, LockstepConfig, LockstepEvent,
+    LockstepSetupError, LockstepStats, LockstepStep, Moment, Ownership, Prediction,
+    ProviderFailure, Realtime, RealtimeConfig, RealtimeError, RealtimeEvent, Recipients, Recorder,
+    Replay, ReplayError, Rollback, RollbackConfig, RollbackStats, SealedTick, SessionSetup,
+    Simulation, SnapshotError, StateProvider, Step, SyncPoints, TickRate, limits,
 };
 pub use status::{
     Leader, LinkReason, MeshChoice, MeshFlow, MeshJob, MeshNeighbour, MeshStatus, NodeStatus,
@@ -42,6 +42,9 @@ pub use submit::{
 pub use peercompute_swarm::cell::Role;
 pub use topology::{MAX_NEIGHBOURS, NEIGHBOURS, Topology, UnknownTopology};
 
+/// The protocol of the streams on which peers of a live room find their host, see `authority.proto`.
+pub const AUTHORITY_PROTOCOL: &str = "/peercompute/authority/1";
+
 /// The protocol of the streams on which programs are asked for, see `blob.proto`.
 pub const BLOBS_PROTOCOL: &str = "/peercompute/blobs/1";
 
@@ -50,6 +53,9 @@ pub const FLOW_PROTOCOL: &str = "/peercompute/flow/1";
 
 /// The protocol of the streams on which peers choose their links, see `link.proto`.
 pub const LINKS_PROTOCOL: &str = "/peercompute/links/1";
+
+/// The protocol of the streams on which the ticks of live rooms are sealed, see `lockstep.proto`.
+pub const LOCKSTEP_PROTOCOL: &str = "/peercompute/lockstep/1";
 
 /// The protocol of the streams on which live rooms exchange events, commands and clock readings, see `realtime.proto`.
 pub const REALTIME_PROTOCOL: &str = "/peercompute/realtime/1";

@@ -10,19 +10,17 @@ use peercompute_compute::{Executors, PoolConfig, ProgramHash, ProgramStore, Spaw
 use peercompute_net::{Incoming, NetworkConfig, NetworkManager, Transport};
 use peercompute_proto::v1::{StreamBinding, TaskSpec};
 use peercompute_rt::{Instant, Runtime, Task};
-use peercompute_sched::Profile;
 use peercompute_swarm::{ExchangeConfig, SubmitterConfig};
 
 use crate::{
-    BLOBS_PROTOCOL, FLOW_PROTOCOL, LINKS_PROTOCOL, NodeBuilder, NodeStatus, PeerStatus,
-    REALTIME_PROTOCOL, Realtime, SNAPSHOTS_PROTOCOL, StatusStream, TASK_PROTOCOL, TaskCounts,
-    Topology,
+    BLOBS_PROTOCOL, FLOW_PROTOCOL, LINKS_PROTOCOL, NodeBuilder, NodeStatus, PeerStatus, Realtime,
+    StatusStream, TASK_PROTOCOL, TaskCounts, Topology,
     error::{StartError, SubmitError},
     link,
     machine::{Machine, Meter, REFRESH},
     mesh::{Mesh, MeshSupervisor, peer_bytes},
     programs::{Programs, Wanted},
-    realtime,
+    realtime::{self, IncomingLanes},
     serve::{MAX_SESSIONS, Workshop},
     submit::{Engine, Job, LocalFallback, Supervisor},
 };
@@ -37,7 +35,6 @@ pub struct NodeKernel {
     programs: Arc<Programs>,
     /// In a node with a network.
     mesh: Option<Arc<Mesh>>,
-    realtime: Option<Realtime>,
     state: Mutex<State>,
 }
 
@@ -57,7 +54,7 @@ pub(crate) struct Parts {
     pub(crate) fallback: LocalFallback,
     pub(crate) topology: Topology,
     pub(crate) neighbours: usize,
-    pub(crate) profile: Option<Profile>,
+    pub(crate) realtime: Option<Realtime>,
 }
 
 #[derive(Default)]
@@ -67,6 +64,8 @@ struct State {
     net: Option<Arc<NetworkManager>>,
     /// What runs as long as the node does.
     tasks: Vec<Task<()>>,
+    /// The streams of the live room, which end by themselves once it has stopped.
+    lanes: Option<Task<()>>,
 }
 
 impl NodeKernel {
@@ -99,17 +98,12 @@ impl NodeKernel {
                 parts.neighbours,
             )
         });
-        let realtime = parts
-            .profile
-            .clone()
-            .map(|profile| Realtime::new(parts.runtime.clone(), parts.binding.clone(), profile));
         Self {
             parts,
             engine,
             workshop,
             programs,
             mesh,
-            realtime,
             state: Mutex::default(),
         }
     }
@@ -143,7 +137,9 @@ impl NodeKernel {
             runtime.spawn(supervisor.run()),
             runtime.spawn(self.engine.clone().keep_time()),
         ];
-        self.state().tasks.extend(tasks);
+        let live = self.parts.realtime.clone();
+        let live = live.map(|live| runtime.spawn(realtime::keep_time(live)));
+        self.state().tasks.extend(tasks.into_iter().chain(live));
         Ok(())
     }
 
@@ -162,12 +158,8 @@ impl NodeKernel {
         };
         let flows = transport.accept(FLOW_PROTOCOL)?;
         let askers = transport.accept(BLOBS_PROTOCOL)?;
-        let live = match &self.realtime {
-            Some(realtime) => Some((
-                realtime.clone(),
-                transport.accept(REALTIME_PROTOCOL)?,
-                transport.accept(SNAPSHOTS_PROTOCOL)?,
-            )),
+        let live = match &self.parts.realtime {
+            Some(realtime) => Some((realtime.clone(), IncomingLanes::accept(&*transport)?)),
             None => None,
         };
         let talks = match self.parts.topology.chooses() {
@@ -208,9 +200,9 @@ impl NodeKernel {
                 runtime.spawn(self.programs.clone().answer_all(askers, mesh.clone())),
             ]);
         }
-        if let Some((realtime, control, snapshots)) = live {
-            let run = realtime::run(realtime, net.clone(), control, snapshots);
-            state.tasks.push(self.parts.runtime.spawn(run));
+        if let Some((realtime, incoming)) = live {
+            let lanes = realtime::keep_lanes(realtime, net.clone(), incoming);
+            state.lanes = Some(self.parts.runtime.spawn(lanes));
         }
         if let Some(incoming) = incoming {
             let serve = serve(
@@ -268,7 +260,7 @@ impl NodeKernel {
 
     /// The node's part in the live room; `None` in a node that was [built](NodeBuilder::realtime) without one.
     pub fn realtime(&self) -> Option<&Realtime> {
-        self.realtime.as_ref()
+        self.parts.realtime.as_ref()
     }
 
     /// Tells the others this of the machine from now on.
@@ -379,11 +371,18 @@ impl NodeKernel {
     /// Ends everything in good order: open jobs fail with [`JobError::NodeStopped`](crate::JobError::NodeStopped), tasks of others go back to them, the others are told goodbye,
     /// connections and threads end. Calling it again does nothing.
     pub async fn stop(&self) {
-        let (net, tasks) = {
+        let (net, tasks, lanes) = {
             let mut state = self.state();
             state.stopped = true;
-            (state.net.take(), std::mem::take(&mut state.tasks))
+            let tasks = std::mem::take(&mut state.tasks);
+            (state.net.take(), tasks, state.lanes.take())
         };
+        if let Some(realtime) = &self.parts.realtime {
+            realtime.stop();
+        }
+        if let Some(lanes) = lanes {
+            lanes.await;
+        }
         self.engine.stop();
         self.programs.set_network(None);
         if let Some(mesh) = &self.mesh {
@@ -391,9 +390,6 @@ impl NodeKernel {
         }
         self.workshop.stop().await;
         drop(tasks);
-        if let Some(realtime) = &self.realtime {
-            realtime.stop();
-        }
         match (net, &self.parts.transport) {
             (Some(net), _) => net.stop().await,
             (None, Some(transport)) => transport.close().await,

@@ -271,6 +271,11 @@ impl Scheduler {
         Some(event)
     }
 
+    /// Whether [`poll_event`](Self::poll_event) has something.
+    pub fn has_event(&self) -> bool {
+        !self.happened.is_empty()
+    }
+
     /// What is asked for: a provider's state, or its commands.
     pub fn poll_wanted(&mut self) -> Option<Wanted> {
         self.wanted.pop_front()

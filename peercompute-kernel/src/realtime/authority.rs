@@ -70,6 +70,8 @@ pub struct Authority {
     next_note: Duration,
     last_note: Option<Duration>,
     beats: Beats,
+    /// All notes of its own, whose echo says how long others' have been under way.
+    sent: Beats,
     promise: Promise,
     /// The time of the last call.
     now: Duration,
@@ -93,6 +95,7 @@ impl Authority {
             next_note: now,
             last_note: None,
             beats: Beats::default(),
+            sent: Beats::default(),
             promise: Promise::of_newcomer(listens_until),
             now,
             events: VecDeque::new(),

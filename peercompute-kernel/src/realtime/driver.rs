@@ -1,4 +1,4 @@
-//! Keeps time for the scheduler, and a way to everybody in the room.
+//! Keeps time for a live room, and a way to everybody in it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -6,169 +6,190 @@ use std::{
     time::Duration,
 };
 
-use futures::{StreamExt as _, stream::FuturesUnordered};
-use peercompute_net::{Incoming, NetworkManager, PeerId, Stream};
-use peercompute_rt::BoxFuture;
+use futures::{
+    StreamExt as _,
+    stream::{FuturesUnordered, SelectAll},
+};
+use peercompute_net::{NetworkManager, PeerId, ProtocolTaken, Stream, Transport};
+use peercompute_rt::{BoxFuture, BoxStream};
 
 use super::{
     Realtime,
-    links::{self, Role},
+    lane::{LANES, Lane},
 };
-use crate::{
-    REALTIME_PROTOCOL, SNAPSHOTS_PROTOCOL, clock::now, error::LinkError, retries::Retries,
-};
+use crate::{clock::now, error::LinkError, retries::Retries};
 
 /// Peers of the room that take part at a time. Streams of further ones are not taken, and none are opened to them.
 const MAX_PARTNERS: usize = 256;
 
-/// How often to look for peers without an event.
+/// How often to look for peers, and at the time, without being told to.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// What the two streams of a peer are for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Lane {
-    Control,
-    Snapshots,
+/// The streams of live rooms that others open.
+pub(crate) struct IncomingLanes(SelectAll<BoxStream<'static, (PeerId, Lane, Stream)>>);
+
+impl IncomingLanes {
+    /// Takes them from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`ProtocolTaken`] if something else does already.
+    pub(crate) fn accept(transport: &dyn Transport) -> Result<Self, ProtocolTaken> {
+        let mut all = SelectAll::new();
+        for lane in Lane::ALL {
+            let incoming = transport.accept(lane.protocol())?;
+            let named = incoming.map(move |(peer, stream)| (peer, lane, stream));
+            all.push(Box::pin(named) as BoxStream<'static, _>);
+        }
+        Ok(Self(all))
+    }
+}
+
+/// How long streams may take to carry what is left when the node stops, all together.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Wakes the room up whenever something is due, for as long as the node runs.
+pub(crate) async fn keep_time(realtime: Realtime) {
+    let shared = realtime.shared();
+    let runtime = &shared.runtime;
+    loop {
+        let stirred = shared.stirred.notified();
+        let due = shared.next_due();
+        let wait = due.map_or(LOOK, |due| due.saturating_sub(now(runtime)));
+        tokio::select! {
+            // In this order, so that a simulation repeats.
+            biased;
+            () = stirred => {}
+            () = runtime.sleep(wait) => {}
+        }
+        shared.handle_timeout();
+    }
 }
 
 type LaneEnd = (PeerId, Lane, Result<(), LinkError>);
 
-#[derive(Default)]
+/// The streams to everybody.
 struct Lanes {
+    realtime: Realtime,
+    net: Arc<NetworkManager>,
     running: FuturesUnordered<BoxFuture<'static, LaneEnd>>,
     /// Streams that are open, or being opened by this end.
     to: BTreeMap<(PeerId, Lane), u32>,
     broken: Retries<PeerId>,
 }
 
-/// Runs for as long as the node does.
-pub(crate) async fn run(
+/// Keeps streams to everybody in the room until it stops, and ends them then.
+pub(crate) async fn keep_lanes(
     realtime: Realtime,
     net: Arc<NetworkManager>,
-    mut control: Incoming,
-    mut snapshots: Incoming,
+    mut incoming: IncomingLanes,
 ) {
     let runtime = realtime.shared().runtime.clone();
-    let mut lanes = Lanes::default();
     let mut events = net.events();
     let mut look = runtime.sleep(LOOK);
-    let mut is_look_due = true;
+    let mut lanes = Lanes {
+        realtime,
+        net,
+        running: FuturesUnordered::new(),
+        to: BTreeMap::new(),
+        broken: Retries::default(),
+    };
+    let shared = lanes.realtime.clone();
+    let shared = shared.shared();
     loop {
-        if std::mem::take(&mut is_look_due) {
-            open_missing(&realtime, &net, &mut lanes);
+        lanes.open_missing();
+        loop {
+            tokio::select! {
+                biased;
+                () = shared.stopped.notified() => {
+                    let farewell = async { while lanes.running.next().await.is_some() {} };
+                    // What does not end by then ends with this task.
+                    let _ = runtime.timeout(FAREWELL, farewell).await;
+                    return;
+                }
+                Some(end) = lanes.running.next() => {
+                    lanes.ended(&end);
+                    break;
+                }
+                Some((peer, lane, stream)) = incoming.0.next() => lanes.accept(peer, lane, stream),
+                Some(_event) = events.next() => break,
+                () = &mut look => {
+                    look = runtime.sleep(LOOK);
+                    break;
+                }
+            }
         }
-        let shared = realtime.shared();
-        let stirred = shared.stirred.notified();
-        let due = shared.next_due();
-        let wait = due.map_or(LOOK, |due| due.saturating_sub(now(&runtime)));
-        tokio::select! {
-            // In this order, so that a simulation repeats.
-            biased;
-            Some((peer, lane, end)) = lanes.running.next() => {
-                ended(&realtime, &net, &mut lanes, (peer, lane), &end);
-                is_look_due = true;
-            }
-            Some((peer, stream)) = control.next() => {
-                accept(&realtime, &net, &mut lanes, (peer, Lane::Control), stream);
-            }
-            Some((peer, stream)) = snapshots.next() => {
-                accept(&realtime, &net, &mut lanes, (peer, Lane::Snapshots), stream);
-            }
-            Some(_event) = events.next() => is_look_due = true,
-            () = &mut look => {
-                look = runtime.sleep(LOOK);
-                is_look_due = true;
-            }
-            () = stirred => {}
-            () = runtime.sleep(wait) => {}
-        }
-        shared.step(|state, now| state.scheduler.handle_timeout(now));
     }
 }
 
-/// Opens streams to those to whom there should be some: the lower of two ids opens them.
-fn open_missing(realtime: &Realtime, net: &Arc<NetworkManager>, lanes: &mut Lanes) {
-    let now = now(&realtime.shared().runtime);
-    let local = net.local_peer();
-    let reached = net.peers().into_iter().filter(|peer| peer.path.is_some());
-    let reached: BTreeSet<PeerId> = reached.map(|peer| peer.presence.peer).collect();
-    for peer in reached.range(local..).filter(|peer| **peer != local) {
-        if lanes.broken.wait(now, peer).is_some() {
-            continue;
-        }
-        for (lane, protocol) in [
-            (Lane::Control, REALTIME_PROTOCOL),
-            (Lane::Snapshots, SNAPSHOTS_PROTOCOL),
-        ] {
-            let is_full = lanes.to.len() >= MAX_PARTNERS * 2;
-            if lanes.to.contains_key(&(*peer, lane)) || is_full {
+impl Lanes {
+    /// Opens streams to those to whom there should be some: the lower of two ids opens them.
+    fn open_missing(&mut self) {
+        let now = now(&self.realtime.shared().runtime);
+        let local = self.net.local_peer();
+        let known = self.net.peers().into_iter();
+        let reached = known.filter(|peer| peer.path.is_some() && peer.presence.peer > local);
+        let reached: BTreeSet<PeerId> = reached.map(|peer| peer.presence.peer).collect();
+        for peer in reached {
+            if self.broken.wait(now, &peer).is_some() {
                 continue;
             }
-            *lanes.to.entry((*peer, lane)).or_default() += 1;
-            let (realtime, net, peer) = (realtime.clone(), net.clone(), *peer);
-            lanes.running.push(Box::pin(async move {
-                let end = match net.open(peer, protocol).await {
-                    Ok(stream) => carry(&realtime, peer, lane, stream).await,
-                    Err(error) => Err(error.into()),
-                };
-                (peer, lane, end)
-            }));
+            for lane in Lane::ALL {
+                let is_full = self.to.len() >= MAX_PARTNERS * LANES;
+                if self.to.contains_key(&(peer, lane)) || is_full {
+                    continue;
+                }
+                let net = self.net.clone();
+                self.run(peer, lane, async move {
+                    Ok(net.open(peer, lane.protocol()).await?)
+                });
+            }
         }
     }
-}
 
-fn accept(
-    realtime: &Realtime,
-    net: &NetworkManager,
-    lanes: &mut Lanes,
-    (peer, lane): (PeerId, Lane),
-    stream: Stream,
-) {
-    if peer >= net.local_peer() || lanes.running.len() >= MAX_PARTNERS * 2 {
-        tracing::debug!(%peer, "a stream that this end should have opened, or one too many, is refused");
-        return;
-    }
-    *lanes.to.entry((peer, lane)).or_default() += 1;
-    let realtime = realtime.clone();
-    lanes.running.push(Box::pin(async move {
-        let end = carry(&realtime, peer, lane, stream).await;
-        (peer, lane, end)
-    }));
-}
-
-async fn carry(
-    realtime: &Realtime,
-    peer: PeerId,
-    lane: Lane,
-    stream: Stream,
-) -> Result<(), LinkError> {
-    let role = match lane {
-        Lane::Control => Role::Control,
-        Lane::Snapshots => Role::Snapshots,
-    };
-    links::carry(realtime.shared(), peer, role, stream).await
-}
-
-fn ended(
-    realtime: &Realtime,
-    net: &NetworkManager,
-    lanes: &mut Lanes,
-    (peer, lane): (PeerId, Lane),
-    end: &Result<(), LinkError>,
-) {
-    if let Some(count) = lanes.to.get_mut(&(peer, lane)) {
-        *count -= 1;
-        if *count == 0 {
-            lanes.to.remove(&(peer, lane));
+    fn accept(&mut self, peer: PeerId, lane: Lane, stream: Stream) {
+        if peer >= self.net.local_peer() || self.running.len() >= MAX_PARTNERS * LANES {
+            tracing::debug!(%peer, ?lane, "a stream that this end should have opened, or one too many, is refused");
+            return;
         }
+        self.run(peer, lane, async { Ok(stream) });
     }
-    match end {
-        Ok(()) => tracing::debug!(%peer, ?lane, "a stream of a live room has ended"),
-        Err(error) if error.is_violation() => {
-            tracing::warn!(%peer, ?lane, %error, "the peer is cut off");
-            net.cut_off(peer);
+
+    fn run(
+        &mut self,
+        peer: PeerId,
+        lane: Lane,
+        stream: impl Future<Output = Result<Stream, LinkError>> + peercompute_rt::MaybeSend + 'static,
+    ) {
+        *self.to.entry((peer, lane)).or_default() += 1;
+        let realtime = self.realtime.clone();
+        self.running.push(Box::pin(async move {
+            let end = match stream.await {
+                Ok(stream) => lane.carry(realtime.shared(), peer, stream).await,
+                Err(error) => Err(error),
+            };
+            (peer, lane, end)
+        }));
+    }
+
+    fn ended(&mut self, (peer, lane, end): &LaneEnd) {
+        if let Some(count) = self.to.get_mut(&(*peer, *lane)) {
+            *count -= 1;
+            if *count == 0 {
+                self.to.remove(&(*peer, *lane));
+            }
         }
-        Err(error) => tracing::debug!(%peer, ?lane, %error, "a stream of a live room has broken"),
+        match end {
+            Ok(()) => tracing::debug!(%peer, ?lane, "a stream of a live room has ended"),
+            Err(error) if error.is_violation() => {
+                tracing::warn!(%peer, ?lane, %error, "the peer is cut off");
+                self.net.cut_off(*peer);
+            }
+            Err(error) => {
+                tracing::debug!(%peer, ?lane, %error, "a stream of a live room has broken");
+            }
+        }
+        self.broken
+            .fail(now(&self.realtime.shared().runtime), *peer);
     }
-    lanes.broken.fail(now(&realtime.shared().runtime), peer);
 }

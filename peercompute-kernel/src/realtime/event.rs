@@ -5,6 +5,8 @@ use peercompute_net::PeerId;
 use peercompute_sched::{EventId, Outcome, SendError};
 use thiserror::Error;
 
+use super::{AuthorityEvent, CommandError, LockstepEvent};
+
 /// What happens in a live room, as one node sees it.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -81,6 +83,10 @@ pub enum RealtimeEvent {
         /// What came with it.
         payload: Bytes,
     },
+    /// Who may write has changed, or may have.
+    Authority(AuthorityEvent),
+    /// Something about the room's ticks, in [`ClockMode::Kernel`](crate::ClockMode::Kernel).
+    Lockstep(LockstepEvent),
     /// A provider of this node has failed. The rest goes on.
     ProviderFailed {
         /// Its name.
@@ -88,7 +94,7 @@ pub enum RealtimeEvent {
         /// How.
         failure: ProviderFailure,
     },
-    /// The application was too slow and missed so many of the events that are no events of the room's: who joined and left, and what providers did.
+    /// The application was too slow and missed so many of the events that are no events of the room's: who joined and left, who may write, and what ticks and providers did.
     Lagged {
         /// How many.
         missed: u64,
@@ -108,6 +114,9 @@ pub enum ProviderFailure {
     /// What it gave cannot be sent and was left out; it is asked again.
     #[error(transparent)]
     Refused(#[from] SendError),
+    /// A command that it gave cannot be sealed and was left out; it is asked again.
+    #[error(transparent)]
+    Unsealed(#[from] CommandError),
 }
 
 impl ProviderFailure {

@@ -276,6 +276,11 @@ impl Lockstep {
         Some(LockstepStep::Advance(sealed))
     }
 
+    /// Whether [`poll_step`](Self::poll_step) has something.
+    pub fn has_step(&self) -> bool {
+        self.restore.is_some() || self.history.tick(self.applied.tick + 1).is_some()
+    }
+
     /// What has happened and was not told yet.
     pub fn poll_event(&mut self) -> Option<LockstepEvent> {
         self.events.pop_front()

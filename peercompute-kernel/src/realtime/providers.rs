@@ -7,7 +7,7 @@ use bytes::Bytes;
 use peercompute_rt::MaybeSend;
 use peercompute_sched::{ProviderId, Scheduler, SendError, codec::World};
 
-use super::ProviderFailure;
+use super::{ProviderFailure, regime::Regime};
 
 /// When a provider is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +76,7 @@ impl Source {
         now: Duration,
         id: ProviderId,
         scheduler: &mut Scheduler,
+        regime: &mut Regime,
     ) -> Result<(), ProviderFailure> {
         let moment = Moment {
             time: scheduler.room().time(now),
@@ -97,7 +98,10 @@ impl Source {
                 let mut commands = Vec::new();
                 guarded(|| provider.commands(moment, &mut commands))?;
                 for command in commands {
-                    scheduler.send_command(Some(id), moment.tick, command)?;
+                    match regime.command(now, command.clone()) {
+                        Some(sealed) => drop(sealed?),
+                        None => drop(scheduler.send_command(Some(id), moment.tick, command)?),
+                    }
                 }
                 Ok(())
             }

@@ -1,10 +1,13 @@
 //! Live rooms over the network in memory.
 
-use std::time::Duration;
+mod ticks;
+
+use std::{cell::Cell, future::poll_fn, pin::pin, time::Duration};
 
 use bytes::Bytes;
+use futures::future::join;
 use peercompute_kernel::{
-    Moment, NodeKernel, ProviderFailure, Realtime, RealtimeEvent, Recipients,
+    Moment, NodeKernel, ProviderFailure, Realtime, RealtimeConfig, RealtimeEvent, Recipients,
     sched::{
         Delivery, EntityConfig, Outcome, Profile,
         codec::{EntityId, FieldKind, Schema, Value, World as Entities},
@@ -20,7 +23,8 @@ use super::World;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// So many nodes that have met in a live room.
-async fn room(world: &World, count: usize, profile: &Profile) -> Vec<NodeKernel> {
+async fn room(world: &World, count: usize, config: impl Into<RealtimeConfig>) -> Vec<NodeKernel> {
+    let config = config.into();
     let mut nodes = Vec::new();
     let mut first: Option<Multiaddr> = None;
     for number in 0..count {
@@ -28,7 +32,7 @@ async fn room(world: &World, count: usize, profile: &Profile) -> Vec<NodeKernel>
             .node(&format!("node {number}"))
             .room("test", "room")
             .listen("/memory/0".parse().unwrap())
-            .realtime(profile.clone());
+            .realtime(config.clone());
         builder = match &first {
             Some(first) => builder.peer(first.clone()),
             None => builder,
@@ -55,9 +59,12 @@ fn live(node: &NodeKernel) -> &Realtime {
     node.realtime().expect("it was built with it")
 }
 
-/// What has come so far.
+/// What has come so far, but for what the authority has to say.
 fn taken(node: &NodeKernel) -> Vec<RealtimeEvent> {
-    std::iter::from_fn(|| live(node).try_next_event()).collect()
+    let events = std::iter::from_fn(|| live(node).try_next_event());
+    events
+        .filter(|event| !matches!(event, RealtimeEvent::Authority(_)))
+        .collect()
 }
 
 fn payloads(node: &NodeKernel) -> Vec<Bytes> {
@@ -72,7 +79,7 @@ fn payloads(node: &NodeKernel) -> Vec<Bytes> {
 fn events_reach_everybody_once_and_are_acknowledged_when_they_were_taken() {
     let world = World::new(600);
     world.run(async {
-        let nodes = room(&world, 4, &Profile::action()).await;
+        let nodes = room(&world, 4, Profile::action()).await;
         nodes.iter().for_each(|node| drop(taken(node)));
         let event = live(&nodes[0]).send_event(Recipients::All, "spawn", Bytes::from("a"));
         let event = event.unwrap();
@@ -103,10 +110,37 @@ fn events_reach_everybody_once_and_are_acknowledged_when_they_were_taken() {
 }
 
 #[test]
+fn whoever_waits_for_an_event_sleeps_until_there_is_one() {
+    let world = World::new(606);
+    world.run(async {
+        let nodes = room(&world, 2, Profile::action()).await;
+        world.runtime.sleep(5 * SECOND).await;
+        nodes.iter().for_each(|node| drop(taken(node)));
+        let (waits, polls) = (live(&nodes[1]).clone(), Cell::new(0));
+        let mut next = pin!(waits.next_event());
+        let waiting = poll_fn(|context| {
+            polls.set(polls.get() + 1);
+            next.as_mut().poll(context)
+        });
+        let sending = async {
+            world.runtime.sleep(5 * SECOND).await;
+            assert!(polls.get() < 10, "it was woken {} times", polls.get());
+            live(&nodes[0]).send_event(Recipients::All, "spawn", Bytes::from("a"))
+        };
+        let (event, sent) = join(waiting, sending).await;
+        sent.unwrap();
+        assert!(
+            matches!(event, Some(RealtimeEvent::Event { .. })),
+            "{event:?}"
+        );
+    });
+}
+
+#[test]
 fn states_commands_and_entities_flow() {
     let world = World::new(601);
     world.run(async {
-        let nodes = room(&world, 3, &Profile::action()).await;
+        let nodes = room(&world, 3, Profile::action()).await;
         let host = live(&nodes[0]);
         host.add_state("score", |moment: Moment| {
             Some(Bytes::from(format!("{}", moment.time.as_secs())))
@@ -161,7 +195,7 @@ fn states_commands_and_entities_flow() {
 fn a_provider_that_panics_is_removed_and_one_that_gives_too_much_is_told() {
     let world = World::new(602);
     world.run(async {
-        let nodes = room(&world, 2, &Profile::action()).await;
+        let nodes = room(&world, 2, Profile::action()).await;
         let host = live(&nodes[0]);
         host.add_state("broken", |_: Moment| panic!("no state today"))
             .unwrap();
@@ -193,7 +227,7 @@ fn a_provider_that_panics_is_removed_and_one_that_gives_too_much_is_told() {
 fn a_peer_that_goes_and_comes_back_takes_part_again() {
     let world = World::new(603);
     world.run(async {
-        let mut nodes = room(&world, 3, &Profile::action()).await;
+        let mut nodes = room(&world, 3, Profile::action()).await;
         let gone = nodes.pop().unwrap();
         let id = gone.status().peer.unwrap();
         taken(&nodes[0]);
@@ -240,7 +274,7 @@ fn a_peer_that_goes_and_comes_back_takes_part_again() {
 fn a_narrow_link_gets_fewer_states_and_every_event() {
     let world = World::new(604);
     world.run(async {
-        let nodes = room(&world, 2, &Profile::action()).await;
+        let nodes = room(&world, 2, Profile::action()).await;
         let [one, two] = [0, 1].map(|at: usize| nodes[at].status().peer.unwrap());
         // Two states of 20 kB a second, where twenty are asked for.
         let narrow = LinkConfig::default()

@@ -154,6 +154,26 @@ fn a_host_hands_over_to_whom_it_chooses() {
 }
 
 #[test]
+fn what_stalled_while_the_room_was_split_decides_nothing() {
+    for seed in 0..20 {
+        let mut room = settled(seed, CALM, 5, config());
+        room.net.stalls = true;
+        room.split(|place| usize::from(place >= 2));
+        room.run(20 * HEARTBEAT);
+        assert_eq!(room.writer(0), Ok(Some(0)));
+        assert_eq!(room.writer(1), Ok(Some(2)));
+        room.heal();
+        room.run(3 * HEARTBEAT);
+        assert_eq!(writer(&room), 2, "seed {seed}\n{}", room.tale());
+        // Nobody followed the other in between.
+        let flips = room.peer(3).events.iter().filter(|(at, event)| {
+            *at > Duration::from_secs(15) && matches!(event, AuthorityEvent::Follows { .. })
+        });
+        assert_eq!(flips.count(), 0, "seed {seed}\n{}", room.tale());
+    }
+}
+
+#[test]
 fn a_successor_that_dies_on_the_way_is_not_waited_for_longer_than_a_heartbeat() {
     let mut room = settled(4, CALM, 5, config());
     assert!(room.hand_over(0, 3));

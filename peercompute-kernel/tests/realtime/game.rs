@@ -390,6 +390,7 @@ impl Arena {
         let mut parcels = Vec::new();
         if let Some(note) = player.authority.poll_transmit(local) {
             for to in (0..self.ids.len()).filter(|to| *to != place) {
+                let note = player.authority.addressed(note.clone(), self.ids[to]);
                 parcels.push((to, Parcel::Note, note.encode_to_vec()));
             }
         }

@@ -64,9 +64,10 @@ fn note() -> impl Strategy<Value = v1::AuthorityNote> {
                 }
             },
         );
-    let rest = (prop::option::of(peer()), any::<bool>());
+    let heard = (number(), number());
+    let rest = (prop::option::of(peer()), any::<bool>(), heard);
     (number(), number(), number(), prop::option::of(claim), rest).prop_map(
-        |(session, sequence, joined_us, claim, (successor, leaving))| v1::AuthorityNote {
+        |(session, sequence, joined_us, claim, (successor, leaving, heard))| v1::AuthorityNote {
             session,
             sequence,
             joined_us,
@@ -74,6 +75,8 @@ fn note() -> impl Strategy<Value = v1::AuthorityNote> {
             successor,
             leaving,
             binding: None,
+            heard_session: heard.0,
+            heard: heard.1,
         },
     )
 }

@@ -61,6 +61,9 @@ pub(crate) struct Net {
     pub(crate) weather: Weather,
     /// From whom to whom nothing goes.
     cut: BTreeSet<(usize, usize)>,
+    /// What is sent on a cut way stalls until it is whole again, as on a stream, and is not lost.
+    pub(crate) stalls: bool,
+    stalled: Vec<(usize, usize, Bytes)>,
     under_way: BTreeMap<(Duration, u64), (usize, usize, Bytes)>,
     sent: u64,
 }
@@ -71,12 +74,18 @@ impl Net {
             random: Random(seed),
             weather,
             cut: BTreeSet::new(),
+            stalls: false,
+            stalled: Vec::new(),
             under_way: BTreeMap::new(),
             sent: 0,
         }
     }
 
     pub(crate) fn send(&mut self, now: Duration, from: usize, to: usize, bytes: Bytes) {
+        if self.stalls && self.cut.contains(&(from, to)) {
+            self.stalled.push((from, to, bytes));
+            return;
+        }
         if self.cut.contains(&(from, to)) || self.random.chance(self.weather.loss) {
             return;
         }
@@ -104,6 +113,13 @@ impl Net {
             self.cut.insert((from, to));
         } else {
             self.cut.remove(&(from, to));
+        }
+    }
+
+    /// Sends what has stalled on ways that are whole again.
+    pub(crate) fn release(&mut self, now: Duration) {
+        for (from, to, bytes) in std::mem::take(&mut self.stalled) {
+            self.send(now, from, to, bytes);
         }
     }
 

@@ -162,6 +162,7 @@ impl Room {
             let waits = *at > now;
             if !waits {
                 self.net.set_cut(*from, *to, false);
+                self.net.release(now);
             }
             waits
         });
@@ -182,11 +183,9 @@ impl Room {
                 peer.authority.handle_timeout(local);
             }
             if let Some(note) = peer.authority.poll_transmit(local) {
-                let bytes = note.encode_to_vec();
-                for to in 0..self.peers.len() {
-                    if to != place {
-                        self.net.send(now, place, to, bytes.clone().into());
-                    }
+                for to in (0..self.ids.len()).filter(|to| *to != place) {
+                    let note = peer.authority.addressed(note.clone(), self.ids[to]);
+                    self.net.send(now, place, to, note.encode_to_vec().into());
                 }
             }
             let peer = self.peers[place].as_mut().unwrap();

@@ -134,6 +134,12 @@ pub struct AuthorityNote {
     /// As the first on every stream; absent elsewhere.
     #[prost(message, optional, tag = "7")]
     pub binding: ::core::option::Option<StreamBinding>,
+    /// The receiver's latest note that has come: its session, and the sequence in it; both 0 before one has, and in notes that go to many at once. A note that answers one which the receiver sent more than two heartbeats
+    /// ago, or in another life, may have been under way for as long, as on a stream that stalled: nothing in it counts but that it came.
+    #[prost(uint64, tag = "8")]
+    pub heard_session: u64,
+    #[prost(uint64, tag = "9")]
+    pub heard: u64,
 }
 /// That a peer is the host of the room.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

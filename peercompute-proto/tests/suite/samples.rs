@@ -134,6 +134,8 @@ fn authority(visitor: &mut impl Visitor) {
         claim: Some(authority_claim()),
         successor: Some(peer(0xa2)),
         leaving: true,
+        heard_session: 1_763_700_000_002,
+        heard: 77,
         binding: Some(v1::StreamBinding::new(
             peercompute_proto::Scope::new("demo", "lobby").unwrap(),
         )),

@@ -174,16 +174,20 @@ pub(crate) fn authority_note() -> impl Strategy<Value = v1::AuthorityNote> {
             age_us,
         },
     );
-    let binding = of(stream_binding());
-    (numbers, of(claim), of(peer()), any::<bool>(), binding).prop_map(
-        |((session, sequence, joined_us), claim, successor, leaving, binding)| v1::AuthorityNote {
-            session,
-            sequence,
-            joined_us,
-            claim,
-            successor,
-            leaving,
-            binding,
+    let rest = (of(stream_binding()), any::<(u64, u64)>());
+    (numbers, of(claim), of(peer()), any::<bool>(), rest).prop_map(
+        |((session, sequence, joined_us), claim, successor, leaving, (binding, heard))| {
+            v1::AuthorityNote {
+                session,
+                sequence,
+                joined_us,
+                claim,
+                successor,
+                leaving,
+                binding,
+                heard_session: heard.0,
+                heard: heard.1,
+            }
         },
     )
 }

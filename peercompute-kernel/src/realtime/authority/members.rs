@@ -14,6 +14,10 @@ pub(super) struct Member {
     session: u64,
     /// Of its latest note; 0 where only others have told of it.
     sequence: u64,
+    /// The latest note that has come, its session first, whether it was heeded or came too late.
+    received: (u64, u64),
+    /// Whether that one claimed the place of the host for its sender.
+    pub(super) claims_place: bool,
     heard: Duration,
     joined_us: u64,
     /// Whom it follows.
@@ -96,6 +100,23 @@ impl Members {
 
     pub(super) fn peers_mut(&mut self) -> impl Iterator<Item = &mut Member> {
         self.map.values_mut()
+    }
+
+    /// A note has come, however late.
+    pub(super) fn receive(&mut self, now: Duration, from: PeerId, word: Word, patience: Duration) {
+        if self.make_room(now, from, patience, true) {
+            let member = self.map.entry(from).or_default();
+            let received = (word.session, word.sequence);
+            if received > member.received {
+                member.received = received;
+                member.claims_place = word.follows == Some(from);
+            }
+        }
+    }
+
+    /// The session and the sequence of the latest note of `from` that has come.
+    pub(super) fn received_from(&self, from: PeerId) -> (u64, u64) {
+        self.map.get(&from).map_or((0, 0), |member| member.received)
     }
 
     /// Heeds what `from` says of itself. `grace`: how long a note of one that has left may have been under way.

@@ -24,8 +24,15 @@ impl Authority {
         };
         let patience = self.config.patience();
         let heartbeat = self.config.heartbeat;
-        let was_rival = matches!(self.standing, Standing::Hosting(_))
-            && self.members.claim_of(now, from, patience).is_some();
+        let claimed = self.members.find(from).is_some_and(|it| it.claims_place);
+        let was_rival = claimed && matches!(self.standing, Standing::Hosting(_));
+        self.members.receive(now, from, word, patience);
+        if !self.is_recent(now, note) {
+            self.stats.outdated += 1;
+            // So that it soon has something later to answer.
+            self.hurry(now);
+            return;
+        }
         match self.members.hear(now, from, word, patience, heartbeat) {
             Heard::Known => {}
             // So that it soon knows who the host is.
@@ -61,6 +68,23 @@ impl Authority {
         self.settle(now);
     }
 
+    /// Whether a note cannot have been under way for longer than a host may be silent, as far as its echo says.
+    fn is_recent(&self, now: Duration, note: &v1::AuthorityNote) -> bool {
+        if (note.heard_session, note.heard) == (0, 0) {
+            return true;
+        }
+        let sent = self.sent.sent_at(note.heard);
+        let sent = sent.filter(|_| note.heard_session == self.config.session);
+        sent.is_some_and(|sent| now < sent + self.config.patience())
+    }
+
+    /// The same note for one peer: it says, too, what has come from that one, so that the peer can tell how long it was under way. Where what was sent may stall and come late, send every note like this.
+    #[must_use]
+    pub fn addressed(&self, mut note: v1::AuthorityNote, to: PeerId) -> v1::AuthorityNote {
+        (note.heard_session, note.heard) = self.members.received_from(to);
+        note
+    }
+
     /// The note that is to be sent to all peers of the room now, if one is.
     pub fn poll_transmit(&mut self, now: Duration) -> Option<v1::AuthorityNote> {
         if now < self.next_note || matches!(self.standing, Standing::Left { is_told: true, .. }) {
@@ -70,6 +94,7 @@ impl Authority {
         self.sequence += 1;
         self.last_note = Some(now);
         self.next_note = now + self.config.pace();
+        self.sent.note(self.sequence, now);
         let mut note = v1::AuthorityNote {
             session: self.config.session,
             sequence: self.sequence,

@@ -35,7 +35,7 @@ impl TickRate {
 pub enum InputDelay {
     /// Always so many, 0 to 240.
     Fixed(u32),
-    /// As many as the slowest round trip of the last seconds asks for. More at once, fewer one by one.
+    /// As many as the slowest round trip of the last seconds asks for. More at once, fewer little by little.
     Adaptive {
         /// At least so many.
         min: u32,

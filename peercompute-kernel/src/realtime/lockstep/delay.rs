@@ -92,7 +92,7 @@ impl DelayControl {
         let falls =
             wanted.saturating_add(HYSTERESIS) <= self.ticks || (wanted == min && self.ticks > min);
         if falls && now >= self.falls_at {
-            self.ticks -= 1;
+            self.ticks -= ((self.ticks - wanted) / 8).max(1);
             self.falls_at = now + HALF_WINDOW / 4;
             return true;
         }

@@ -91,6 +91,14 @@ pub enum SnapshotError {
         /// Its size.
         bytes: usize,
     },
+    /// It has too many or too few pieces.
+    #[error("{given} pieces of a state were given; give {wanted}, one for each namespace")]
+    Pieces {
+        /// How many were given.
+        given: usize,
+        /// One for each namespace.
+        wanted: usize,
+    },
     /// Only a host gives snapshots.
     #[error("this peer is not the host, so nobody takes a snapshot from it")]
     NotHost,

@@ -32,6 +32,8 @@ impl OwnCommands {
                 bytes: self.bytes,
             });
         }
+        // In their order, also while the delay falls.
+        let tick = self.queue.back().map_or(tick, |last| last.tick.max(tick));
         self.last += 1;
         self.bytes += bytes;
         self.queue.push_back(v1::LockstepCommand {

@@ -1,0 +1,375 @@
+//! Nodes that find their host and advance in the same ticks.
+
+use std::collections::BTreeMap;
+
+use peercompute_kernel::{
+    AuthorityConfig, AuthorityEvent, AuthorityMode, BuildError, ClockMode, ClockModeError,
+    LockstepConfig, LockstepEvent, NodeKernel, RealtimeConfig, RealtimeError, RealtimeEvent, Step,
+};
+
+use super::*;
+
+/// A state that depends on every command, and on their order.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Game {
+    tick: u64,
+    world: u64,
+    commands: u64,
+}
+
+impl Game {
+    /// Carries out what there is to do.
+    fn play(&mut self, node: &NodeKernel, hashes: &mut BTreeMap<u64, u64>) {
+        let live = live(node);
+        while let Some(step) = live.try_next_step() {
+            match step {
+                Step::Advance(sealed) => {
+                    assert_eq!(sealed.tick, self.tick + 1);
+                    self.tick = sealed.tick;
+                    for (peer, commands) in &sealed.inputs {
+                        for command in commands {
+                            self.commands += 1;
+                            let value = u64::from(command[0]) + u64::from(peer.to_bytes()[10]);
+                            self.world = (self.world ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                        }
+                    }
+                    hashes.insert(self.tick, self.world);
+                    live.finish_tick(self.tick, &[("world", self.world)])
+                        .unwrap();
+                }
+                Step::Save { tick } => {
+                    assert_eq!(tick, self.tick);
+                    let state = [self.tick, self.world, self.commands];
+                    let state: Vec<u8> = state.iter().flat_map(|it| it.to_le_bytes()).collect();
+                    live.give_state(tick, &[state.into()]).unwrap();
+                }
+                Step::Restore { tick, states } => {
+                    let [state] = &states[..] else { panic!() };
+                    let mut state = state
+                        .chunks(8)
+                        .map(|it| u64::from_le_bytes(it.try_into().unwrap()));
+                    self.tick = state.next().unwrap();
+                    self.world = state.next().unwrap();
+                    self.commands = state.next().unwrap();
+                    assert_eq!(tick, self.tick);
+                }
+                _ => panic!("{step:?}"),
+            }
+        }
+    }
+}
+
+/// Nodes, their games, and the hash after each tick that they came by.
+struct Session<'a> {
+    world: &'a World,
+    nodes: Vec<NodeKernel>,
+    games: Vec<Game>,
+    hashes: Vec<BTreeMap<u64, u64>>,
+    events: Vec<Vec<RealtimeEvent>>,
+}
+
+impl<'a> Session<'a> {
+    async fn new(world: &'a World, count: usize) -> Self {
+        let mut session = Self {
+            world,
+            nodes: room(world, count, ticked()).await,
+            games: vec![Game::default(); count],
+            hashes: vec![BTreeMap::new(); count],
+            events: vec![Vec::new(); count],
+        };
+        session.play(3).await;
+        session
+    }
+
+    /// So many seconds, with a command of everybody's in each fifth.
+    async fn play(&mut self, seconds: u32) {
+        for round in 0..seconds * 100 {
+            for (place, node) in self.nodes.iter().enumerate() {
+                if round % 20 == 0 {
+                    live(node)
+                        .send_command(0, vec![round as u8].into())
+                        .unwrap();
+                }
+                self.games[place].play(node, &mut self.hashes[place]);
+                let events = std::iter::from_fn(|| live(node).try_next_event());
+                self.events[place].extend(events);
+            }
+            self.world.runtime.sleep(SECOND / 100).await;
+        }
+    }
+
+    fn host(&self) -> usize {
+        let hosts: Vec<_> = self.nodes.iter().map(|node| live(node).host()).collect();
+        let id = hosts[0].expect("there is one");
+        assert!(hosts.iter().all(|host| *host == Some(id)), "{hosts:?}");
+        let place = self.nodes.iter().position(|node| id_of(node) == id);
+        place.expect("it is one of them")
+    }
+
+    fn assert_alike(&self) {
+        let last = |hashes: &BTreeMap<u64, u64>| *hashes.last_key_value().unwrap().0;
+        let tick = self.hashes.iter().map(last).min().unwrap();
+        let all: Vec<_> = self.hashes.iter().map(|hashes| hashes.get(&tick)).collect();
+        assert!(all.iter().all(|hash| *hash == all[0]), "{tick}: {all:?}");
+        assert!(tick > 60 && all[0].is_some());
+    }
+
+    async fn remove(&mut self, place: usize) {
+        self.nodes.remove(place).stop().await;
+        self.games.remove(place);
+        self.hashes.remove(place);
+        self.events.remove(place);
+    }
+}
+
+fn id_of(node: &NodeKernel) -> peercompute_net::PeerId {
+    node.status().peer.unwrap()
+}
+
+fn ticked() -> RealtimeConfig {
+    RealtimeConfig::default().with_clock(ClockMode::Kernel(lockstep()))
+}
+
+fn lockstep() -> LockstepConfig {
+    let mut config = LockstepConfig::default();
+    config.game = "test".to_owned();
+    config.namespaces = vec!["world".to_owned()];
+    config
+}
+
+#[test]
+fn all_advance_in_the_same_ticks() {
+    let world = World::new(620);
+    world.run(async {
+        let mut session = Session::new(&world, 4).await;
+        session.play(7).await;
+        session.assert_alike();
+        let ticks = session.games[0].tick;
+        // Sixty a second, but for the two in which nobody was the host yet.
+        assert!((7 * 60..=10 * 60).contains(&ticks), "{ticks}");
+        assert!(session.games[0].commands > 100);
+        // The room's time is the host's.
+        let times = session.nodes.iter().map(|node| live(node).time());
+        let (first, last) = (times.clone().min().unwrap(), times.max().unwrap());
+        assert!(last - first < SECOND / 50, "{first:?} {last:?}");
+    });
+}
+
+#[test]
+fn a_newcomer_takes_over_the_state_and_goes_on_with_the_others() {
+    let world = World::new(621);
+    world.run(async {
+        let mut session = Session::new(&world, 2).await;
+        session.play(20).await;
+        let address = session.nodes[0].status().addresses[0].clone();
+        let node = world
+            .node("newcomer")
+            .room("test", "room")
+            .realtime(ticked())
+            .peer(address)
+            .build(world.runtime.clone())
+            .unwrap();
+        node.start().await.unwrap();
+        session.nodes.push(node);
+        session.games.push(Game::default());
+        session.hashes.push(BTreeMap::new());
+        session.events.push(Vec::new());
+        session.play(5).await;
+        session.assert_alike();
+        assert!(session.hashes[2].first_key_value().unwrap().0 > &1000);
+        assert_eq!(session.games[2].commands, session.games[0].commands);
+    });
+}
+
+#[test]
+fn a_host_that_stops_is_followed_by_another_at_once() {
+    let world = World::new(622);
+    world.run(async {
+        let mut session = Session::new(&world, 3).await;
+        session.play(5).await;
+        let host = session.host();
+        session.remove(host).await;
+        let before = session.games[0].tick;
+        session.events.iter_mut().for_each(Vec::clear);
+        session.play(1).await;
+        let after = session.host();
+        assert!(live(&session.nodes[after]).is_writer());
+        session.play(2).await;
+        session.assert_alike();
+        // It was told, and waits for nothing but what the others have.
+        assert!(session.games[0].tick > before + 2 * 60);
+        let elected = session.events[after].iter().any(|event| {
+            matches!(
+                event,
+                RealtimeEvent::Authority(AuthorityEvent::Elected { .. })
+            )
+        });
+        assert!(elected, "{:?}", session.events[after]);
+    });
+}
+
+#[test]
+fn the_host_can_hand_over() {
+    let world = World::new(623);
+    world.run(async {
+        let mut session = Session::new(&world, 3).await;
+        let host = session.host();
+        let heir = (host + 1) % 3;
+        live(&session.nodes[host])
+            .hand_over(id_of(&session.nodes[heir]))
+            .unwrap();
+        assert!(
+            live(&session.nodes[heir])
+                .hand_over(id_of(&session.nodes[host]))
+                .is_err()
+        );
+        session.play(4).await;
+        assert_eq!(session.host(), heir);
+        session.assert_alike();
+    });
+}
+
+#[test]
+fn a_state_that_strays_is_named_and_taken_over_from_the_host() {
+    let world = World::new(624);
+    world.run(async {
+        let mut session = Session::new(&world, 3).await;
+        let stray = (session.host() + 1) % 3;
+        session.games[stray].world ^= 1;
+        let tick = session.games[stray].tick;
+        session.play(4).await;
+        session.assert_alike();
+        let desyncs = session.events[stray]
+            .iter()
+            .filter_map(|event| match event {
+                RealtimeEvent::Lockstep(LockstepEvent::Desync {
+                    peer,
+                    tick,
+                    namespace,
+                }) => Some((*peer, *tick, namespace.as_str())),
+                _ => None,
+            });
+        let desyncs: Vec<_> = desyncs.collect();
+        assert_eq!(desyncs, [(id_of(&session.nodes[stray]), tick + 1, "world")]);
+    });
+}
+
+#[test]
+fn modes_change_while_the_room_lives() {
+    let world = World::new(625);
+    world.run(async {
+        let mut session = Session::new(&world, 3).await;
+        session.play(2).await;
+        for node in &session.nodes {
+            live(node).set_clock_mode(ClockMode::Independent).unwrap();
+        }
+        let ticks: Vec<u64> = session.games.iter().map(|game| game.tick).collect();
+        for _ in 0..5 {
+            live(&session.nodes[0]).send_command(0, Bytes::from("go")).unwrap();
+        }
+        session.events.iter_mut().for_each(Vec::clear);
+        session.play(2).await;
+        assert_eq!(ticks, session.games.iter().map(|game| game.tick).collect::<Vec<_>>());
+        let is_go = |event: &&RealtimeEvent| matches!(event, RealtimeEvent::Command { payload, .. } if payload == "go");
+        for place in 1..3 {
+            assert_eq!(session.events[place].iter().filter(is_go).count(), 5);
+        }
+        let mesh = AuthorityMode::Mesh;
+        for node in &session.nodes {
+            live(node).set_authority_mode(mesh).unwrap();
+        }
+        session.play(1).await;
+        let refused = live(&session.nodes[0]).set_clock_mode(ClockMode::Kernel(lockstep()));
+        assert_eq!(refused, Err(ClockModeError::NoHost));
+        for node in &session.nodes {
+            live(node).set_authority_mode(AuthorityMode::default()).unwrap();
+        }
+        // They begin anew, each from a state of its own.
+        for (place, node) in session.nodes.iter().enumerate() {
+            live(node).set_clock_mode(ClockMode::Kernel(lockstep())).unwrap();
+            assert_eq!(live(node).set_authority_mode(mesh), Err(ClockModeError::NoHost));
+            session.games[place].tick = 0;
+            session.games[place].world = place as u64;
+            session.hashes[place].clear();
+        }
+        session.play(6).await;
+        session.assert_alike();
+    });
+}
+
+#[test]
+fn a_split_room_has_a_writer_on_each_side_and_one_when_it_has_healed() {
+    let world = World::new(626);
+    world.run(async {
+        let mut session = Session::new(&world, 5).await;
+        let host = session.host();
+        let small = [host, (host + 1) % 5];
+        let sides = [0, 1].map(|side| {
+            let places = (0..5).filter(|place| small.contains(place) == (side == 0));
+            let ids = places.map(|place| id_of(&session.nodes[place]));
+            ids.collect::<Vec<_>>()
+        });
+        world.network.partition(sides);
+        session.play(20).await;
+        let writers = |session: &Session<'_>| {
+            let writers = (0..5).filter(|place| live(&session.nodes[*place]).is_writer());
+            writers.collect::<Vec<_>>()
+        };
+        let apart = writers(&session);
+        assert_eq!(apart.len(), 2, "{apart:?}");
+        world.network.heal();
+        session.play(20).await;
+        let together = writers(&session);
+        assert_eq!(together.len(), 1, "{together:?}");
+        assert!(!small.contains(&together[0]), "the larger side's remains");
+        session.assert_alike();
+    });
+}
+
+#[test]
+fn with_a_quorum_a_minority_writes_nothing() {
+    let world = World::new(627);
+    world.run(async {
+        let mut authority = AuthorityConfig::default();
+        authority.quorum = Some(2);
+        let config = ticked().with_authority(authority);
+        let nodes = room(&world, 2, config).await;
+        world.runtime.sleep(5 * SECOND).await;
+        let host = nodes
+            .iter()
+            .position(|node| live(node).is_writer())
+            .unwrap();
+        nodes[1 - host].stop().await;
+        world.runtime.sleep(4 * SECOND).await;
+        assert!(!live(&nodes[host]).is_writer());
+        let mut game = Game::default();
+        game.play(&nodes[host], &mut BTreeMap::new());
+        world.runtime.sleep(4 * SECOND).await;
+        assert_eq!(live(&nodes[host]).try_next_step(), None);
+    });
+}
+
+#[test]
+fn a_ticked_room_without_a_host_is_refused() {
+    let world = World::new(628);
+    let build = |config: RealtimeConfig| {
+        let node = world.node("alone").realtime(config);
+        node.build(world.runtime.clone()).map(drop)
+    };
+    let mut mesh = AuthorityConfig::default();
+    mesh.mode = AuthorityMode::Mesh;
+    for refused in [ticked().with_authority(None), ticked().with_authority(mesh)] {
+        let error = build(refused).unwrap_err();
+        assert!(
+            matches!(
+                error,
+                BuildError::Realtime(RealtimeError::Clock(ClockModeError::NoHost))
+            ),
+            "{error}"
+        );
+    }
+    let mut nameless = lockstep();
+    nameless.namespaces.clear();
+    let config = RealtimeConfig::default().with_clock(ClockMode::Kernel(nameless));
+    assert!(build(config).is_err());
+}
