@@ -27,8 +27,9 @@ pub use realtime::{
     HandOverError, HashError, HostRule, InputDelay, Lockstep, LockstepConfig, LockstepEvent,
     LockstepSetupError, LockstepStats, LockstepStep, Moment, Ownership, Prediction,
     ProviderFailure, Realtime, RealtimeConfig, RealtimeError, RealtimeEvent, Recipients, Recorder,
-    Replay, ReplayError, Rollback, RollbackConfig, RollbackStats, SealedTick, SessionSetup,
-    Simulation, SnapshotError, StateProvider, Step, SyncPoints, TickRate, limits,
+    Replay, ReplayError, Rollback, RollbackConfig, RollbackStats, Runner, SealedTick, SessionSetup,
+    SharedSimulation, Simulation, SnapshotError, StateProvider, Step, StepError, SyncPoints,
+    TickRate, limits,
 };
 pub use status::{
     Leader, LinkReason, MeshChoice, MeshFlow, MeshJob, MeshNeighbour, MeshStatus, NodeStatus,

@@ -14,6 +14,7 @@ mod providers;
 mod record;
 mod regime;
 mod rollback;
+mod runner;
 mod shared;
 mod shows;
 mod state;
@@ -37,6 +38,7 @@ pub use providers::{CommandProvider, EntityProvider, Moment, StateProvider};
 pub use record::{Divergence, Recorder, Replay, ReplayError, SessionSetup};
 pub use regime::ClockModeError;
 pub use rollback::{Prediction, Rollback, RollbackConfig, RollbackStats, Simulation};
+pub use runner::{Runner, SharedSimulation, StepError};
 pub use step::Step;
 pub use sync_points::SyncPoints;
 

@@ -327,7 +327,7 @@ impl Lockstep {
     }
 
     /// The tick that a command is meant for that is given now.
-    fn next_stamp(&self) -> u64 {
+    pub fn next_stamp(&self) -> u64 {
         let tip = self
             .incoming
             .as_ref()

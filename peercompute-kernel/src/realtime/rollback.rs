@@ -132,9 +132,9 @@ impl<S: Simulation> Rollback<S> {
         true
     }
 
-    /// Takes in the next sealed tick. Says how many ticks had to be advanced again for it. One that is not the next is ignored.
+    /// Takes in the next sealed tick. Says how many ticks had to be advanced again for it. One that is not later than the last is ignored.
     pub fn handle_sealed(&mut self, tick: SealedTick) -> usize {
-        if tick.tick != self.sealed.tick + 1 {
+        if tick.tick <= self.sealed.tick {
             return 0;
         }
         self.own.remove(&tick.tick);

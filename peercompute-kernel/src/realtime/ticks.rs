@@ -137,6 +137,12 @@ impl Realtime {
         state.regime.lockstep().map_or(0, Lockstep::delay)
     }
 
+    /// The tick that a command is meant for that is given now; 0 outside a ticked [`ClockMode`].
+    pub fn command_tick(&self) -> u64 {
+        let state = self.shared().lock();
+        state.regime.lockstep().map_or(0, Lockstep::next_stamp)
+    }
+
     /// What the ticks have counted; nothing outside [`ClockMode::Kernel`].
     pub fn tick_stats(&self) -> LockstepStats {
         let state = self.shared().lock();

@@ -1,84 +1,119 @@
 //! Nodes that find their host and advance in the same ticks.
 
-use std::collections::BTreeMap;
+use std::{cell::Cell, collections::BTreeMap, rc::Rc};
 
 use peercompute_kernel::{
     AuthorityConfig, AuthorityEvent, AuthorityMode, BuildError, ClockMode, ClockModeError,
-    LockstepConfig, LockstepEvent, NodeKernel, RealtimeConfig, RealtimeError, RealtimeEvent, Step,
+    LockstepConfig, LockstepEvent, NodeKernel, RealtimeConfig, RealtimeError, RealtimeEvent,
+    RollbackConfig, Runner, SealedTick, SharedSimulation, Simulation, Step,
 };
 
 use super::*;
 
 /// A state that depends on every command, and on their order.
 #[derive(Clone, Debug, Default, PartialEq)]
-struct Game {
+struct State {
     tick: u64,
     world: u64,
     commands: u64,
 }
 
-impl Game {
-    /// Carries out what there is to do.
-    fn play(&mut self, node: &NodeKernel, hashes: &mut BTreeMap<u64, u64>) {
-        let live = live(node);
-        while let Some(step) = live.try_next_step() {
-            match step {
-                Step::Advance(sealed) => {
-                    assert_eq!(sealed.tick, self.tick + 1);
-                    self.tick = sealed.tick;
-                    for (peer, commands) in &sealed.inputs {
-                        for command in commands {
-                            self.commands += 1;
-                            let value = u64::from(command[0]) + u64::from(peer.to_bytes()[10]);
-                            self.world = (self.world ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-                        }
-                    }
-                    hashes.insert(self.tick, self.world);
-                    live.finish_tick(self.tick, &[("world", self.world)])
-                        .unwrap();
-                }
-                Step::Save { tick } => {
-                    assert_eq!(tick, self.tick);
-                    let state = [self.tick, self.world, self.commands];
-                    let state: Vec<u8> = state.iter().flat_map(|it| it.to_le_bytes()).collect();
-                    live.give_state(tick, &[state.into()]).unwrap();
-                }
-                Step::Restore { tick, states } => {
-                    let [state] = &states[..] else { panic!() };
-                    let mut state = state
-                        .chunks(8)
-                        .map(|it| u64::from_le_bytes(it.try_into().unwrap()));
-                    self.tick = state.next().unwrap();
-                    self.world = state.next().unwrap();
-                    self.commands = state.next().unwrap();
-                    assert_eq!(tick, self.tick);
-                }
-                _ => panic!("{step:?}"),
+#[derive(Debug, Default)]
+struct Game {
+    state: State,
+    /// It gets this tick wrong.
+    strays_at: Rc<Cell<u64>>,
+}
+
+impl Simulation for Game {
+    type State = State;
+
+    fn save(&mut self) -> State {
+        self.state.clone()
+    }
+
+    fn load(&mut self, state: &State) {
+        self.state.clone_from(state);
+    }
+
+    fn advance(&mut self, sealed: &SealedTick) {
+        let state = &mut self.state;
+        assert_eq!(sealed.tick, state.tick + 1);
+        state.tick = sealed.tick;
+        state.world ^= u64::from(self.strays_at.get() == state.tick);
+        for (peer, commands) in &sealed.inputs {
+            for command in commands {
+                state.commands += 1;
+                let value = u64::from(command[0]) + u64::from(peer.to_bytes()[10]);
+                state.world = (state.world ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15);
             }
         }
     }
+}
+
+impl SharedSimulation for Game {
+    fn hash(state: &State, hashes: &mut Vec<u64>) {
+        hashes.extend([state.world, state.commands]);
+    }
+
+    fn write(state: &State) -> Vec<Bytes> {
+        let pieces = [vec![state.tick, state.world], vec![state.commands]];
+        let bytes = |numbers: Vec<u64>| numbers.iter().flat_map(|it| it.to_le_bytes()).collect();
+        pieces.map(bytes).to_vec()
+    }
+
+    fn read(states: &[Bytes]) -> Option<State> {
+        let [world, commands] = states else {
+            return None;
+        };
+        let number = |bytes: &[u8]| Some(u64::from_le_bytes(bytes.try_into().ok()?));
+        let (tick, rest) = world.split_at_checked(8)?;
+        Some(State {
+            tick: number(tick)?,
+            world: number(rest)?,
+            commands: number(commands)?,
+        })
+    }
+}
+
+fn run(game: Game, node: &NodeKernel) -> Runner<Game> {
+    let namespaces = lockstep().namespaces;
+    Runner::new(game, id_of(node), namespaces, RollbackConfig::default())
 }
 
 /// Nodes, their games, and the hash after each tick that they came by.
 struct Session<'a> {
     world: &'a World,
     nodes: Vec<NodeKernel>,
-    games: Vec<Game>,
-    hashes: Vec<BTreeMap<u64, u64>>,
+    games: Vec<Runner<Game>>,
+    strays_at: Vec<Rc<Cell<u64>>>,
+    hashes: Vec<BTreeMap<u64, Vec<u64>>>,
     events: Vec<Vec<RealtimeEvent>>,
 }
 
 impl<'a> Session<'a> {
     async fn new(world: &'a World, count: usize) -> Self {
+        let nodes = room(world, count, ticked()).await;
         let mut session = Self {
             world,
-            nodes: room(world, count, ticked()).await,
-            games: vec![Game::default(); count],
-            hashes: vec![BTreeMap::new(); count],
-            events: vec![Vec::new(); count],
+            games: Vec::new(),
+            strays_at: Vec::new(),
+            nodes: Vec::new(),
+            hashes: Vec::new(),
+            events: Vec::new(),
         };
+        nodes.into_iter().for_each(|node| session.add(node));
         session.play(3).await;
         session
+    }
+
+    fn add(&mut self, node: NodeKernel) {
+        let game = Game::default();
+        self.strays_at.push(game.strays_at.clone());
+        self.games.push(run(game, &node));
+        self.nodes.push(node);
+        self.hashes.push(BTreeMap::new());
+        self.events.push(Vec::new());
     }
 
     /// So many seconds, with a command of everybody's in each fifth.
@@ -86,16 +121,33 @@ impl<'a> Session<'a> {
         for round in 0..seconds * 100 {
             for (place, node) in self.nodes.iter().enumerate() {
                 if round % 20 == 0 {
-                    live(node)
-                        .send_command(0, vec![round as u8].into())
-                        .unwrap();
+                    let command = Bytes::from(vec![round as u8]);
+                    self.games[place].command(live(node), command).unwrap();
                 }
-                self.games[place].play(node, &mut self.hashes[place]);
+                while let Some(step) = live(node).try_next_step() {
+                    let is_tick = matches!(step, Step::Advance(_));
+                    self.games[place].carry_out(live(node), step).unwrap();
+                    if is_tick {
+                        let (tick, _) = self.games[place].confirmed();
+                        let hashes = self.games[place].hashes().to_vec();
+                        self.hashes[place].insert(tick, hashes);
+                    }
+                }
+                self.games[place].predict_to(live(node).command_tick());
                 let events = std::iter::from_fn(|| live(node).try_next_event());
                 self.events[place].extend(events);
             }
             self.world.runtime.sleep(SECOND / 100).await;
         }
+    }
+
+    /// As all know it.
+    fn game(&self, place: usize) -> &State {
+        self.games[place].confirmed().1
+    }
+
+    fn tick(&self, place: usize) -> u64 {
+        self.games[place].confirmed().0
     }
 
     fn host(&self) -> usize {
@@ -107,7 +159,7 @@ impl<'a> Session<'a> {
     }
 
     fn assert_alike(&self) {
-        let last = |hashes: &BTreeMap<u64, u64>| *hashes.last_key_value().unwrap().0;
+        let last = |hashes: &BTreeMap<u64, Vec<u64>>| *hashes.last_key_value().unwrap().0;
         let tick = self.hashes.iter().map(last).min().unwrap();
         let all: Vec<_> = self.hashes.iter().map(|hashes| hashes.get(&tick)).collect();
         assert!(all.iter().all(|hash| *hash == all[0]), "{tick}: {all:?}");
@@ -117,6 +169,7 @@ impl<'a> Session<'a> {
     async fn remove(&mut self, place: usize) {
         self.nodes.remove(place).stop().await;
         self.games.remove(place);
+        self.strays_at.remove(place);
         self.hashes.remove(place);
         self.events.remove(place);
     }
@@ -133,7 +186,7 @@ fn ticked() -> RealtimeConfig {
 fn lockstep() -> LockstepConfig {
     let mut config = LockstepConfig::default();
     config.game = "test".to_owned();
-    config.namespaces = vec!["world".to_owned()];
+    config.namespaces = vec!["world".to_owned(), "commands".to_owned()];
     config
 }
 
@@ -144,10 +197,10 @@ fn all_advance_in_the_same_ticks() {
         let mut session = Session::new(&world, 4).await;
         session.play(7).await;
         session.assert_alike();
-        let ticks = session.games[0].tick;
+        let ticks = session.tick(0);
         // Sixty a second, but for the two in which nobody was the host yet.
         assert!((7 * 60..=10 * 60).contains(&ticks), "{ticks}");
-        assert!(session.games[0].commands > 100);
+        assert!(session.game(0).commands > 100);
         // The room's time is the host's.
         let times = session.nodes.iter().map(|node| live(node).time());
         let (first, last) = (times.clone().min().unwrap(), times.max().unwrap());
@@ -170,14 +223,11 @@ fn a_newcomer_takes_over_the_state_and_goes_on_with_the_others() {
             .build(world.runtime.clone())
             .unwrap();
         node.start().await.unwrap();
-        session.nodes.push(node);
-        session.games.push(Game::default());
-        session.hashes.push(BTreeMap::new());
-        session.events.push(Vec::new());
+        session.add(node);
         session.play(5).await;
         session.assert_alike();
         assert!(session.hashes[2].first_key_value().unwrap().0 > &1000);
-        assert_eq!(session.games[2].commands, session.games[0].commands);
+        assert_eq!(session.game(2).commands, session.game(0).commands);
     });
 }
 
@@ -189,7 +239,7 @@ fn a_host_that_stops_is_followed_by_another_at_once() {
         session.play(5).await;
         let host = session.host();
         session.remove(host).await;
-        let before = session.games[0].tick;
+        let before = session.tick(0);
         session.events.iter_mut().for_each(Vec::clear);
         session.play(1).await;
         let after = session.host();
@@ -197,7 +247,7 @@ fn a_host_that_stops_is_followed_by_another_at_once() {
         session.play(2).await;
         session.assert_alike();
         // It was told, and waits for nothing but what the others have.
-        assert!(session.games[0].tick > before + 2 * 60);
+        assert!(session.tick(0) > before + 2 * 60);
         let elected = session.events[after].iter().any(|event| {
             matches!(
                 event,
@@ -235,8 +285,8 @@ fn a_state_that_strays_is_named_and_taken_over_from_the_host() {
     world.run(async {
         let mut session = Session::new(&world, 3).await;
         let stray = (session.host() + 1) % 3;
-        session.games[stray].world ^= 1;
-        let tick = session.games[stray].tick;
+        let tick = session.tick(stray) + 30;
+        session.strays_at[stray].set(tick);
         session.play(4).await;
         session.assert_alike();
         let desyncs = session.events[stray]
@@ -250,7 +300,7 @@ fn a_state_that_strays_is_named_and_taken_over_from_the_host() {
                 _ => None,
             });
         let desyncs: Vec<_> = desyncs.collect();
-        assert_eq!(desyncs, [(id_of(&session.nodes[stray]), tick + 1, "world")]);
+        assert_eq!(desyncs, [(id_of(&session.nodes[stray]), tick, "world")]);
     });
 }
 
@@ -263,13 +313,13 @@ fn modes_change_while_the_room_lives() {
         for node in &session.nodes {
             live(node).set_clock_mode(ClockMode::Independent).unwrap();
         }
-        let ticks: Vec<u64> = session.games.iter().map(|game| game.tick).collect();
+        let ticks: Vec<u64> = session.games.iter().map(|game| game.confirmed().0).collect();
         for _ in 0..5 {
             live(&session.nodes[0]).send_command(0, Bytes::from("go")).unwrap();
         }
         session.events.iter_mut().for_each(Vec::clear);
         session.play(2).await;
-        assert_eq!(ticks, session.games.iter().map(|game| game.tick).collect::<Vec<_>>());
+        assert_eq!(ticks, session.games.iter().map(|game| game.confirmed().0).collect::<Vec<_>>());
         let is_go = |event: &&RealtimeEvent| matches!(event, RealtimeEvent::Command { payload, .. } if payload == "go");
         for place in 1..3 {
             assert_eq!(session.events[place].iter().filter(is_go).count(), 5);
@@ -288,8 +338,9 @@ fn modes_change_while_the_room_lives() {
         for (place, node) in session.nodes.iter().enumerate() {
             live(node).set_clock_mode(ClockMode::Kernel(lockstep())).unwrap();
             assert_eq!(live(node).set_authority_mode(mesh), Err(ClockModeError::NoHost));
-            session.games[place].tick = 0;
-            session.games[place].world = place as u64;
+            let mut game = Game::default();
+            game.state.world = place as u64;
+            session.games[place] = run(game, node);
             session.hashes[place].clear();
         }
         session.play(6).await;
@@ -342,8 +393,7 @@ fn with_a_quorum_a_minority_writes_nothing() {
         nodes[1 - host].stop().await;
         world.runtime.sleep(4 * SECOND).await;
         assert!(!live(&nodes[host]).is_writer());
-        let mut game = Game::default();
-        game.play(&nodes[host], &mut BTreeMap::new());
+        while live(&nodes[host]).try_next_step().is_some() {}
         world.runtime.sleep(4 * SECOND).await;
         assert_eq!(live(&nodes[host]).try_next_step(), None);
     });
