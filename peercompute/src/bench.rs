@@ -1,6 +1,7 @@
-//! `peercompute bench`: what the protocol carries on this machine, between processes over loopback, and how small it makes snapshots.
+//! `peercompute bench`: what the protocol carries on this machine, between processes over loopback, how long events take, and how small it makes snapshots.
 
 mod bulk;
+mod events;
 mod process;
 mod snapshot;
 mod tasks;
@@ -66,6 +67,18 @@ pub(crate) async fn bench(
                 output::line(&report.to_text())
             }
         }
+        BenchCommand::Events(args) => {
+            let report = tokio::select! {
+                report = events::events(&args) => report?,
+                () = stop.next() => return Ok(()),
+            };
+            if json {
+                output::json(&report)
+            } else {
+                output::line(&report.to_text())
+            }
+        }
+        BenchCommand::Listener { listen } => events::listener(listen, stop.with_input()?).await,
         BenchCommand::Sink { listen } => bulk::sink(listen, stop.with_input()?).await,
     }
 }

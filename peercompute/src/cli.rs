@@ -255,6 +255,17 @@ pub(crate) enum BenchCommand {
     ///
     /// How small they are, and how long they take: each frame against an earlier one that was acknowledged, and through two schedulers over a link that loses frames.
     Snapshot(BenchSnapshotArgs),
+    /// Measure events of a live room between two processes over loopback.
+    ///
+    /// How long one takes from the application that sends it to the one that takes it.
+    Events(BenchEventsArgs),
+    /// The other end of the events; `bench events` starts it.
+    #[command(hide = true)]
+    Listener {
+        /// Where to listen.
+        #[arg(long)]
+        listen: Multiaddr,
+    },
     /// The other end of the bare stream; `bench tasks` starts it.
     #[command(hide = true)]
     Sink {
@@ -295,6 +306,29 @@ pub(crate) struct BenchSnapshotArgs {
     /// Which frames are lost.
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     pub(crate) seed: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchEventsArgs {
+    /// Events to measure.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000), allow_negative_numbers = true)]
+    pub(crate) events: u32,
+
+    /// Microseconds from one to the next.
+    #[arg(long, value_name = "US", default_value_t = 1_000, value_parser = RangedI64ValueParser::<u64>::new().range(10..=1_000_000), allow_negative_numbers = true)]
+    pub(crate) interval: u64,
+
+    /// Bytes in each, at least 8.
+    #[arg(long, value_name = "SIZE", default_value = "64B", value_parser = units::event)]
+    pub(crate) payload: usize,
+
+    /// Send each once only, unacknowledged.
+    #[arg(long)]
+    pub(crate) best_effort: bool,
+
+    /// tcp, quic or ws.
+    #[arg(long, value_enum, default_value_t = BenchTransport::Quic)]
+    pub(crate) transport: BenchTransport,
 }
 
 #[derive(Debug, Args)]

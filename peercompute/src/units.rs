@@ -56,6 +56,20 @@ pub(crate) fn task(text: &str) -> Result<usize, String> {
         })
 }
 
+/// Parses the bytes of an event to measure with.
+pub(crate) fn event(text: &str) -> Result<usize, String> {
+    let size = size(text)?;
+    match usize::try_from(size) {
+        Ok(size) if size <= MAX_EVENT => Ok(size),
+        _ => Err(format!(
+            "`{text}` is too much; measure with {MAX_EVENT} bytes at most"
+        )),
+    }
+}
+
+/// The largest event that is measured.
+const MAX_EVENT: usize = 4096;
+
 /// Parses how long a task's result may be.
 pub(crate) fn value(text: &str) -> Result<u64, String> {
     match some(text)? {

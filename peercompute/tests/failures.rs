@@ -158,6 +158,8 @@ fn numbers_below_zero_are_numbers_out_of_range() {
         &["bench", "tasks", "--workers", "-1"],
         &["bench", "tasks", "--tasks", "-1"],
         &["bench", "tasks", "--round-trips", "-1"],
+        &["bench", "events", "--events", "-1"],
+        &["bench", "events", "--interval", "-1"],
     ];
     for args in cases {
         let finished = run(args).expect(2);

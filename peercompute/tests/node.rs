@@ -22,6 +22,28 @@ fn a_node_ends_cleanly_when_it_is_interrupted() {
 }
 
 #[test]
+fn events_of_a_live_room_go_from_process_to_process() {
+    for transport in ["quic", "tcp"] {
+        let args = [
+            "--json",
+            "--events",
+            "300",
+            "--interval",
+            "200",
+            "--transport",
+            transport,
+        ];
+        let report = run(&[&["bench", "events"][..], &args].concat())
+            .expect(0)
+            .json();
+        assert_eq!(report["received"], 300, "{report}");
+        assert_eq!(report["transport"], transport);
+        let [p50, max] = ["p50", "max"].map(|it| report["one_way_us"][it].as_f64().unwrap());
+        assert!(0.0 < p50 && p50 <= max, "{report}");
+    }
+}
+
+#[test]
 fn a_node_that_waits_says_when_nobody_came() {
     let finished = run(&[
         "node",

@@ -11,14 +11,13 @@ use peercompute_compute::{Combiner, Operation};
 use peercompute_kernel::NewTask;
 use peercompute_net::{Identity, Libp2pConfig, Libp2pTransport, Multiaddr, Transport as _};
 use peercompute_rt::Runtime;
-use serde::Serialize;
 use tokio::sync::mpsc;
 
 use super::{
-    process::{Node, Sink},
+    process::{Node, Sink, say_listening},
     tasks::submitter,
 };
-use crate::{failure::Failure, output, stop::StopSignal};
+use crate::{failure::Failure, stop::StopSignal};
 
 /// The protocol of the bare stream: bytes one way until its end, then their number as 8 bytes, little endian.
 const BENCH_PROTOCOL: &str = "/peercompute/bench/1";
@@ -159,23 +158,12 @@ pub(super) async fn stream(sink: &Sink, bytes: u64) -> Result<Duration, Failure>
     }
 }
 
-#[derive(Serialize)]
-struct Listening {
-    event: &'static str,
-    peer_id: String,
-    addresses: Vec<String>,
-}
-
 /// Reads bare streams until it is asked to stop.
 pub(super) async fn sink(listen: Multiaddr, mut stop: StopSignal) -> Result<(), Failure> {
     let transport = transport()?;
     let mut incoming = transport.accept(BENCH_PROTOCOL).map_err(Failure::run)?;
     let address = transport.listen(listen).await.map_err(Failure::run)?;
-    output::json(&Listening {
-        event: "listening",
-        peer_id: transport.local_peer().to_string(),
-        addresses: vec![address.to_string()],
-    })?;
+    say_listening(transport.local_peer(), vec![address])?;
     loop {
         tokio::select! {
             Some((_, mut stream)) = incoming.next() => {

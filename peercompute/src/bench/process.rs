@@ -7,14 +7,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use peercompute_net::Multiaddr;
-use serde::Deserialize;
+use peercompute_net::{Multiaddr, PeerId};
+use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader, Lines},
     process::{ChildStdout, Command},
 };
 
-use crate::failure::Failure;
+use crate::{failure::Failure, output};
 
 /// How long a process may take to listen, or to end.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -24,6 +24,9 @@ const KILL_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A worker node.
 pub(super) struct Node(Process);
+
+/// The other end of the events.
+pub(super) struct Listener(Process);
 
 /// The other end of the bare stream.
 pub(super) struct Sink(Process);
@@ -36,9 +39,21 @@ struct Process {
     _lines: Lines<BufReader<ChildStdout>>,
 }
 
-#[derive(Deserialize)]
+/// The first line that it prints.
+#[derive(Serialize, Deserialize)]
 struct Listening {
+    event: String,
+    peer_id: String,
     addresses: Vec<Multiaddr>,
+}
+
+/// Says where a process of a benchmark listens.
+pub(super) fn say_listening(peer: PeerId, addresses: Vec<Multiaddr>) -> Result<(), Failure> {
+    output::json(&Listening {
+        event: "listening".to_owned(),
+        peer_id: peer.to_string(),
+        addresses,
+    })
 }
 
 impl Node {
@@ -61,6 +76,21 @@ impl Node {
 impl Sink {
     pub(super) async fn start(listen: &str) -> Result<Self, Failure> {
         let arguments = ["bench", "sink", "--listen", listen].map(OsStr::new);
+        Process::start(&arguments).await.map(Self)
+    }
+
+    pub(super) fn address(&self) -> &Multiaddr {
+        &self.0.address
+    }
+
+    pub(super) async fn stop(self) -> Result<(), Failure> {
+        self.0.stop().await
+    }
+}
+
+impl Listener {
+    pub(super) async fn start(listen: &str) -> Result<Self, Failure> {
+        let arguments = ["bench", "listener", "--listen", listen].map(OsStr::new);
         Process::start(&arguments).await.map(Self)
     }
 
