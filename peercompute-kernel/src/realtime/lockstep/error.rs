@@ -91,6 +91,16 @@ pub enum SnapshotError {
         /// Its size.
         bytes: usize,
     },
+    /// It does not have one state for each namespace.
+    #[error(
+        "{states} states were given for {namespaces} namespaces; give one for each, in the order of the setup"
+    )]
+    Incomplete {
+        /// How many there are.
+        states: usize,
+        /// How many there should be.
+        namespaces: usize,
+    },
     /// Only a host gives snapshots.
     #[error("this peer is not the host, so nobody takes a snapshot from it")]
     NotHost,
