@@ -24,11 +24,11 @@ pub use peercompute_swarm::{Failure, FailureReason, TaskId};
 pub use realtime::{
     AtHealing, Authority, AuthorityConfig, AuthorityEvent, AuthorityMode, AuthorityStats,
     CommandError, CommandProvider, Divergence, EntityProvider, HandOverError, HashError, HostRule,
-    InputDelay, Lockstep, LockstepConfig, LockstepEvent, LockstepSetupError, LockstepStats,
-    LockstepStep, Moment, Ownership, Prediction, ProviderFailure, Realtime, RealtimeError,
-    RealtimeEvent, Recipients, Recorder, Replay, ReplayError, Rollback, RollbackConfig,
-    RollbackStats, SealedTick, SessionSetup, Simulation, SnapshotError, StateProvider, SyncPoints,
-    TickRate, limits,
+    Hybrid, HybridConfig, HybridEvent, HybridStats, HybridStep, InputDelay, Lockstep,
+    LockstepConfig, LockstepEvent, LockstepSetupError, LockstepStats, LockstepStep, Moment,
+    Ownership, Prediction, ProviderFailure, Realtime, RealtimeError, RealtimeEvent, Recipients,
+    Recorder, Replay, ReplayError, Rollback, RollbackConfig, RollbackStats, SealedTick,
+    SessionSetup, Simulation, SnapshotError, StateProvider, SyncPoints, TickRate, limits,
 };
 pub use status::{
     Leader, LinkReason, MeshChoice, MeshFlow, MeshJob, MeshNeighbour, MeshStatus, NodeStatus,

@@ -3,6 +3,7 @@
 mod authority;
 mod driver;
 mod event;
+mod hybrid;
 pub mod limits;
 mod links;
 mod lockstep;
@@ -17,6 +18,7 @@ pub use authority::{
     HandOverError, HostRule, Ownership,
 };
 pub use event::{ProviderFailure, RealtimeEvent};
+pub use hybrid::{Hybrid, HybridConfig, HybridEvent, HybridStats, HybridStep};
 pub use lockstep::{
     CommandError, HashError, InputDelay, Lockstep, LockstepConfig, LockstepEvent,
     LockstepSetupError, LockstepStats, LockstepStep, SealedTick, SnapshotError, TickRate,
