@@ -62,6 +62,7 @@ targets! {
         authority_note: AuthorityNote,
         lockstep_frame: LockstepFrame,
         lockstep_record: LockstepRecord,
+        sync_frame: SyncFrame,
         cell_frame: CellFrame,
         link_frame: LinkFrame,
         flow_frame: FlowFrame,
@@ -84,6 +85,8 @@ targets! {
         realtime_stream = stream::<v1::RealtimeFrame>,
         /// Cuts a stream of the frames of rooms in kernel mode, as [`task_stream`] does.
         lockstep_stream = stream::<v1::LockstepFrame>,
+        /// Cuts a stream of the frames of rooms in hybrid mode, as [`task_stream`] does.
+        sync_stream = stream::<v1::SyncFrame>,
         /// Cuts a stream of the cellular automaton's frames, as [`task_stream`] does.
         cell_stream = stream::<v1::CellFrame>,
         /// Cuts a stream of the frames between peers that choose their links, as [`task_stream`] does.

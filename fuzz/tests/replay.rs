@@ -225,6 +225,9 @@ fn golden(target: Target) -> Vec<(String, Vec<u8>)> {
             ("lockstep_stream", true) if message == "LockstepFrame" => {
                 vectors.push((name, with_step(&bytes)));
             }
+            ("sync_stream", true) if message == "SyncFrame" => {
+                vectors.push((name, with_step(&bytes)));
+            }
             ("cell_stream", true) if message == "CellFrame" => {
                 vectors.push((name, with_step(&bytes)));
             }

@@ -24,12 +24,12 @@ pub use peercompute_swarm::{Failure, FailureReason, TaskId};
 pub use realtime::{
     AtHealing, Authority, AuthorityConfig, AuthorityEvent, AuthorityMode, AuthorityStats,
     ClockMode, ClockModeError, CommandError, CommandProvider, Divergence, EntityProvider,
-    HandOverError, HashError, HostRule, InputDelay, Lockstep, LockstepConfig, LockstepEvent,
-    LockstepSetupError, LockstepStats, LockstepStep, Moment, Ownership, Prediction,
-    ProviderFailure, Realtime, RealtimeConfig, RealtimeError, RealtimeEvent, Recipients, Recorder,
-    Replay, ReplayError, Rollback, RollbackConfig, RollbackStats, Runner, SealedTick, SessionSetup,
-    SharedSimulation, Simulation, SnapshotError, StateProvider, Step, StepError, SyncPoints,
-    TickRate, limits,
+    HandOverError, HashError, HostRule, Hybrid, HybridConfig, HybridEvent, HybridStats, InputDelay,
+    Lockstep, LockstepConfig, LockstepEvent, LockstepSetupError, LockstepStats, LockstepStep,
+    Moment, Ownership, Prediction, ProviderFailure, Realtime, RealtimeConfig, RealtimeError,
+    RealtimeEvent, Recipients, Recorder, Replay, ReplayError, Rollback, RollbackConfig,
+    RollbackStats, Runner, SealedTick, SessionSetup, SharedSimulation, Simulation, SnapshotError,
+    StateProvider, Step, StepError, SyncPoints, TickRate, limits,
 };
 pub use status::{
     Leader, LinkReason, MeshChoice, MeshFlow, MeshJob, MeshNeighbour, MeshStatus, NodeStatus,
@@ -63,6 +63,9 @@ pub const REALTIME_PROTOCOL: &str = "/peercompute/realtime/1";
 
 /// The protocol of the streams on which live rooms exchange snapshots, see `realtime.proto`.
 pub const SNAPSHOTS_PROTOCOL: &str = "/peercompute/snapshots/1";
+
+/// The protocol of the streams on which peers of a live room in hybrid mode exchange commands and sync points, see `sync.proto`.
+pub const SYNC_PROTOCOL: &str = "/peercompute/sync/1";
 
 /// The protocol of the streams that tasks travel on, see `task.proto`.
 pub const TASK_PROTOCOL: &str = "/peercompute/task/1";

@@ -6,6 +6,7 @@ mod config;
 mod driver;
 mod event;
 mod handle;
+mod hybrid;
 mod lane;
 pub mod limits;
 mod links;
@@ -30,6 +31,7 @@ pub use clock_mode::ClockMode;
 pub use config::RealtimeConfig;
 pub use event::{ProviderFailure, RealtimeEvent};
 pub use handle::{Realtime, RealtimeError, Recipients};
+pub use hybrid::{Hybrid, HybridConfig, HybridEvent, HybridStats};
 pub use lockstep::{
     CommandError, HashError, InputDelay, Lockstep, LockstepConfig, LockstepEvent,
     LockstepSetupError, LockstepStats, LockstepStep, SealedTick, SnapshotError, TickRate,

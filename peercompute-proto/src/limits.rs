@@ -46,6 +46,10 @@ pub const MAX_LOCKSTEP_RECORD: usize = 512 * 1024;
 pub const MAX_LOCKSTEP_COMMAND: usize = 16 * 1024;
 /// Bytes of data in one [`LockstepSnapshot`](crate::v1::LockstepSnapshot).
 pub const MAX_LOCKSTEP_CHUNK: usize = 64 * 1024;
+/// Bytes of a [`SyncFrame`](crate::v1::SyncFrame): the most commands, and a chunk of a state with its marks.
+pub const MAX_SYNC_FRAME: usize = 256 * 1024;
+/// Bytes of data in one [`SyncState`](crate::v1::SyncState).
+pub const MAX_SYNC_CHUNK: usize = 60 * 1024;
 /// Bytes of a [`RendezvousFrame`](crate::v1::RendezvousFrame). A list of members is cut by its bytes as well as by their number.
 pub const MAX_RENDEZVOUS_FRAME: usize = 256 * 1024;
 /// Bytes of a [`TaskFrame`](crate::v1::TaskFrame): the largest input of one task, and as much again as a batch of small ones needs.

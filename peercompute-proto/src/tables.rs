@@ -118,6 +118,27 @@ rules! {
         tick = 2 One(&LOCKSTEP_TICK),
         hashes = 3 One(&LOCKSTEP_HASHES),
     }
+    SYNC_POINT: SyncPoint {
+        hashes = 3 Numbers(MAX_LOCKSTEP_NAMESPACES),
+        sizes = 4 Numbers(MAX_LOCKSTEP_NAMESPACES),
+    }
+    SYNC_WANT: SyncWant {
+        namespaces = 4 Numbers(MAX_LOCKSTEP_NAMESPACES),
+    }
+    SYNC_MARK: SyncMark {
+        peer = 1 Length(MAX_PEER_ID),
+    }
+    SYNC_STATE: SyncState {
+        data = 4 Length(MAX_SYNC_CHUNK),
+        marks = 5 Many(MAX_LOCKSTEP_ROSTER, &SYNC_MARK),
+    }
+    SYNC_FRAME: SyncFrame {
+        binding = 1 One(&STREAM_BINDING),
+        commands = 5 Many(MAX_LOCKSTEP_COMMANDS, &LOCKSTEP_COMMAND),
+        point = 8 One(&SYNC_POINT),
+        want = 9 One(&SYNC_WANT),
+        state = 10 One(&SYNC_STATE),
+    }
     COMMAND: Command {
         provider = 3 Length(MAX_PROVIDER),
     }

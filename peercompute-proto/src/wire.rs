@@ -106,6 +106,7 @@ wire! {
     AuthorityNote, limits::MAX_AUTHORITY_NOTE, tables::AUTHORITY_NOTE;
     LockstepFrame, limits::MAX_LOCKSTEP_FRAME, tables::LOCKSTEP_FRAME;
     LockstepRecord, limits::MAX_LOCKSTEP_RECORD, tables::LOCKSTEP_RECORD;
+    SyncFrame, limits::MAX_SYNC_FRAME, tables::SYNC_FRAME;
     CellFrame, limits::MAX_CELL_FRAME, tables::CELL_FRAME;
     LinkFrame, limits::MAX_LINK_FRAME, tables::LINK_FRAME;
     RendezvousFrame, limits::MAX_RENDEZVOUS_FRAME, tables::RENDEZVOUS_FRAME;

@@ -5,7 +5,7 @@ use peercompute_net::PeerId;
 use peercompute_sched::{EventId, Outcome, SendError};
 use thiserror::Error;
 
-use super::{AuthorityEvent, CommandError, LockstepEvent};
+use super::{AuthorityEvent, CommandError, HybridEvent, LockstepEvent};
 
 /// What happens in a live room, as one node sees it.
 #[derive(Clone, Debug, PartialEq)]
@@ -87,6 +87,8 @@ pub enum RealtimeEvent {
     Authority(AuthorityEvent),
     /// Something about the room's ticks, in [`ClockMode::Kernel`](crate::ClockMode::Kernel).
     Lockstep(LockstepEvent),
+    /// Something about the room's ticks, in [`ClockMode::Hybrid`](crate::ClockMode::Hybrid).
+    Hybrid(HybridEvent),
     /// A provider of this node has failed. The rest goes on.
     ProviderFailed {
         /// Its name.

@@ -4,14 +4,15 @@ use bytes::Bytes;
 use peercompute_net::Stream;
 use peercompute_proto::{
     Wire,
-    v1::{AuthorityNote, LockstepFrame, RealtimeFrame, StreamBinding},
+    v1::{AuthorityNote, LockstepFrame, RealtimeFrame, StreamBinding, SyncFrame},
 };
 use peercompute_sched::{Channel, Peer};
 use tokio::sync::mpsc;
 
 use super::{links, shared::Shared};
 use crate::{
-    AUTHORITY_PROTOCOL, LOCKSTEP_PROTOCOL, REALTIME_PROTOCOL, SNAPSHOTS_PROTOCOL, error::LinkError,
+    AUTHORITY_PROTOCOL, LOCKSTEP_PROTOCOL, REALTIME_PROTOCOL, SNAPSHOTS_PROTOCOL, SYNC_PROTOCOL,
+    error::LinkError,
 };
 use peercompute_net::PeerId;
 
@@ -23,10 +24,11 @@ pub(super) enum Lane {
     Snapshots,
     Authority,
     Lockstep,
+    Sync,
 }
 
 /// How many there are.
-pub(super) const LANES: usize = 4;
+pub(super) const LANES: usize = 5;
 
 impl Lane {
     pub(super) const ALL: [Self; LANES] = [
@@ -34,6 +36,7 @@ impl Lane {
         Self::Snapshots,
         Self::Authority,
         Self::Lockstep,
+        Self::Sync,
     ];
 
     pub(super) fn protocol(self) -> &'static str {
@@ -42,6 +45,7 @@ impl Lane {
             Self::Snapshots => SNAPSHOTS_PROTOCOL,
             Self::Authority => AUTHORITY_PROTOCOL,
             Self::Lockstep => LOCKSTEP_PROTOCOL,
+            Self::Sync => SYNC_PROTOCOL,
         }
     }
 
@@ -49,7 +53,7 @@ impl Lane {
     pub(super) fn places(self) -> usize {
         match self {
             Self::Control => 16,
-            Self::Snapshots | Self::Authority | Self::Lockstep => 1,
+            Self::Snapshots | Self::Authority | Self::Lockstep | Self::Sync => 1,
         }
     }
 
@@ -58,7 +62,7 @@ impl Lane {
         match self {
             Self::Control => Some(Channel::Control),
             Self::Snapshots => Some(Channel::Snapshots),
-            Self::Authority | Self::Lockstep => None,
+            Self::Authority | Self::Lockstep | Self::Sync => None,
         }
     }
 
@@ -75,6 +79,7 @@ impl Lane {
             }
             Self::Authority => links::carry::<AuthorityNote>(shared, id, self, stream).await,
             Self::Lockstep => links::carry::<LockstepFrame>(shared, id, self, stream).await,
+            Self::Sync => links::carry::<SyncFrame>(shared, id, self, stream).await,
         }
     }
 }
@@ -142,6 +147,24 @@ impl LaneFrame for LockstepFrame {
 
     fn take(self, shared: &Shared, id: PeerId, _peer: Peer, _size: usize) -> bool {
         shared.step(|state, now| state.regime.handle_lockstep(now, id, self));
+        true
+    }
+}
+
+impl LaneFrame for SyncFrame {
+    fn greeting(binding: StreamBinding) -> Self {
+        Self {
+            binding: Some(binding),
+            ..Self::default()
+        }
+    }
+
+    fn binding(self) -> Option<StreamBinding> {
+        self.binding
+    }
+
+    fn take(self, shared: &Shared, id: PeerId, _peer: Peer, _size: usize) -> bool {
+        shared.step(|state, now| state.regime.handle_sync(now, id, self));
         true
     }
 }

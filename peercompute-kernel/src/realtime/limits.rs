@@ -77,3 +77,45 @@ pub const MAX_LOCKSTEP_EVENTS: usize = 256;
 
 /// Ticks that a [`Rollback`](crate::Rollback) runs ahead at most, unless the settings say fewer. It waits for the host then.
 pub const MAX_AHEAD: usize = 120;
+
+/// The least time from one sync point to the next. A setup with less is taken as this.
+pub const SYNC_SPACING: Duration = Duration::from_millis(500);
+
+/// States after sync points that a [`Hybrid`](crate::Hybrid) keeps: the latest ones, and beside them the one that it takes over from the host. A point that comes after its state was forgotten is missed.
+pub const MAX_SAVES: usize = 2;
+
+/// Ticks that a takeover goes back at most. What takes longer is given up, and begun anew from a later point.
+pub const MAX_SYNC_LOG: u64 = 4096;
+
+/// Commands of one peer that were carried out and are kept, so that a takeover can carry them out again. The oldest makes way: a takeover from before it lacks it until the next one.
+pub const MAX_DONE_COMMANDS: usize = 1024;
+
+/// Bytes of these. Beyond it, the same.
+pub const MAX_DONE_BYTES: usize = 128 * 1024;
+
+/// Commands of one's own that not all others have acknowledged. [`Hybrid::command`](crate::Hybrid::command) refuses further ones while it is the host who has not; otherwise the oldest is given up.
+pub const MAX_OUTBOX: usize = 1024;
+
+/// Bytes of these. Beyond it, the same.
+pub const MAX_OUTBOX_BYTES: usize = 256 * 1024;
+
+/// A command that a peer has not acknowledged after so long is given up for that peer.
+pub const SYNC_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The longest time between two frames to a peer that has something to acknowledge. Each that is not answered doubles the time to the next, from a tick on.
+pub const SYNC_REPEAT: Duration = Duration::from_millis(200);
+
+/// The longest time that acknowledgements and chunks wait for the next tick where ticks are slow.
+pub const SYNC_PACE: Duration = Duration::from_millis(50);
+
+/// Points that are further ahead of a peer's ticks than so many intervals are not heard yet: the host says them again.
+pub const MAX_POINTS_AHEAD: u64 = 8;
+
+/// Bytes of states that a host keeps for those who are taking them over, beside its latest. Who needs another waits for a later point.
+pub const MAX_OFFERED_BYTES: usize = 2 * MAX_SNAPSHOT;
+
+/// The longest time after which a chunk of a state that was not acknowledged is sent again, on a link that is slow.
+pub const MAX_CHUNK_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Events of a [`Hybrid`](crate::Hybrid) that were not taken. The oldest makes way and is counted.
+pub const MAX_HYBRID_EVENTS: usize = 256;

@@ -1,4 +1,4 @@
-mod config;
+pub(crate) mod config;
 mod delay;
 mod error;
 mod event;

@@ -1,6 +1,9 @@
 //! The rules of a live room as one peer follows them: who may write, and how time passes. Pure: no I/O, no clock.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use peercompute_net::PeerId;
@@ -8,8 +11,9 @@ use peercompute_proto::v1;
 use prost::Message as _;
 
 use super::{
-    Authority, AuthorityConfig, AuthorityMode, ClockMode, CommandError, HandOverError, HashError,
-    Lockstep, LockstepEvent, LockstepSetupError, LockstepStep, RealtimeEvent, SnapshotError,
+    Authority, AuthorityConfig, AuthorityEvent, AuthorityMode, ClockMode, CommandError,
+    HandOverError, HashError, Hybrid, Lockstep, LockstepEvent, LockstepSetupError, LockstepStep,
+    RealtimeEvent, SnapshotError,
     lane::Lane,
     step::{Step, join_states, split_states},
 };
@@ -20,12 +24,15 @@ pub(super) struct Regime {
     clock: Clock,
     /// The tick after which the application was last asked for its state.
     asked: Option<u64>,
+    /// Who takes part.
+    peers: BTreeSet<PeerId>,
     events: VecDeque<RealtimeEvent>,
 }
 
 enum Clock {
     Independent,
     Kernel(Box<Lockstep>),
+    Hybrid(Box<Hybrid>),
 }
 
 /// What is to be sent.
@@ -68,6 +75,7 @@ impl Regime {
             authority,
             clock: Clock::Independent,
             asked: None,
+            peers: BTreeSet::new(),
             events: VecDeque::new(),
         };
         regime.set_clock(now, session, mode)?;
@@ -87,19 +95,26 @@ impl Regime {
                 config.session = session;
                 Clock::Kernel(Box::new(Lockstep::new(now, self.me, config)?))
             }
+            ClockMode::Hybrid(mut config) => {
+                config.session = session;
+                let mut hybrid = Hybrid::new(now, self.me, config)?;
+                for peer in &self.peers {
+                    hybrid.handle_joined(now, *peer);
+                }
+                Clock::Hybrid(Box::new(hybrid))
+            }
         };
-        if matches!(clock, Clock::Kernel(_)) && !self.can_have_host() {
+        if !matches!(clock, Clock::Independent) && !self.can_have_host() {
             return Err(ClockModeError::NoHost);
         }
         self.clock = clock;
         self.asked = None;
-        let reign = self.reign();
-        if let (Clock::Kernel(lockstep), Some((host, term))) = (&mut self.clock, reign) {
-            if host == self.me {
-                lockstep.become_host(now, term);
-            } else {
-                lockstep.follow(now, host, term);
-            }
+        if let Some((host, term)) = self.reign() {
+            let event = match host == self.me {
+                true => AuthorityEvent::Elected { term },
+                false => AuthorityEvent::Follows { host, term },
+            };
+            self.clock.handle_authority(now, event);
         }
         self.settle(now);
         Ok(())
@@ -155,14 +170,21 @@ impl Regime {
     pub(super) fn lockstep(&self) -> Option<&Lockstep> {
         match &self.clock {
             Clock::Kernel(lockstep) => Some(lockstep),
-            Clock::Independent => None,
+            _ => None,
+        }
+    }
+
+    pub(super) fn hybrid(&self) -> Option<&Hybrid> {
+        match &self.clock {
+            Clock::Hybrid(hybrid) => Some(hybrid),
+            _ => None,
         }
     }
 
     pub(super) fn lockstep_mut(&mut self) -> Option<&mut Lockstep> {
         match &mut self.clock {
             Clock::Kernel(lockstep) => Some(lockstep),
-            Clock::Independent => None,
+            _ => None,
         }
     }
 
@@ -194,11 +216,37 @@ impl Regime {
         self.settle(now);
     }
 
+    pub(super) fn handle_sync(&mut self, now: Duration, from: PeerId, frame: v1::SyncFrame) {
+        if let Clock::Hybrid(hybrid) = &mut self.clock {
+            hybrid.handle_frame(now, from, frame);
+        }
+        self.settle(now);
+    }
+
+    /// The room's time is `room` now. To be told before any other call.
+    pub(super) fn set_room_time(&mut self, now: Duration, room: Duration) {
+        if let Clock::Hybrid(hybrid) = &mut self.clock {
+            hybrid.set_room_time(now, room);
+        }
+    }
+
+    /// A peer takes part from now on.
+    pub(super) fn handle_joined(&mut self, now: Duration, peer: PeerId) {
+        self.peers.insert(peer);
+        if let Clock::Hybrid(hybrid) = &mut self.clock {
+            hybrid.handle_joined(now, peer);
+        }
+        self.settle(now);
+    }
+
     /// The network has lost a peer. Whether it is lost as a host is for the authority to find out: it may only be cut off.
     pub(super) fn handle_left(&mut self, now: Duration, peer: PeerId) {
         self.watch_quorum(now);
-        if let Clock::Kernel(lockstep) = &mut self.clock {
-            lockstep.handle_left(now, peer);
+        self.peers.remove(&peer);
+        match &mut self.clock {
+            Clock::Independent => {}
+            Clock::Kernel(lockstep) => lockstep.handle_left(now, peer),
+            Clock::Hybrid(hybrid) => hybrid.handle_left(now, peer),
         }
         self.settle(now);
     }
@@ -210,18 +258,19 @@ impl Regime {
             authority.handle_timeout(now);
         }
         self.settle(now);
-        if let Clock::Kernel(lockstep) = &mut self.clock
-            && lockstep.poll_timeout().is_some_and(|due| due <= now)
-        {
-            lockstep.handle_timeout(now);
+        if self.clock.poll_timeout().is_some_and(|due| due <= now) {
+            match &mut self.clock {
+                Clock::Independent => {}
+                Clock::Kernel(lockstep) => lockstep.handle_timeout(now),
+                Clock::Hybrid(hybrid) => hybrid.handle_timeout(now),
+            }
         }
         self.settle(now);
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Duration> {
         let authority = self.authority.as_ref().and_then(Authority::poll_timeout);
-        let clock = self.lockstep().and_then(Lockstep::poll_timeout);
-        authority.into_iter().chain(clock).min()
+        authority.into_iter().chain(self.clock.poll_timeout()).min()
     }
 
     pub(super) fn poll_transmit(&mut self, now: Duration) -> Option<Outgoing> {
@@ -235,6 +284,11 @@ impl Regime {
                 let (to, frame) = lockstep.poll_transmit(now)?;
                 let frame = frame.encode_to_vec().into();
                 Some(Outgoing::Frame(to, Lane::Lockstep, frame))
+            }
+            Clock::Hybrid(hybrid) => {
+                let (to, frame) = hybrid.poll_transmit(now)?;
+                let frame = frame.encode_to_vec().into();
+                Some(Outgoing::Frame(to, Lane::Sync, frame))
             }
             Clock::Independent => None,
         }
@@ -257,10 +311,11 @@ impl Regime {
         now: Duration,
         payload: Bytes,
     ) -> Option<Result<u64, CommandError>> {
-        let Clock::Kernel(lockstep) = &mut self.clock else {
-            return None;
+        let number = match &mut self.clock {
+            Clock::Independent => return None,
+            Clock::Kernel(lockstep) => lockstep.command(payload),
+            Clock::Hybrid(hybrid) => hybrid.command(payload),
         };
-        let number = lockstep.command(payload);
         self.settle(now);
         Some(number)
     }
@@ -268,6 +323,16 @@ impl Regime {
     /// What the application has to do next.
     pub(super) fn poll_step(&mut self, now: Duration) -> Option<Step> {
         self.watch_quorum(now);
+        let step = match &mut self.clock {
+            Clock::Independent => None,
+            Clock::Kernel(_) => self.lockstep_step(),
+            Clock::Hybrid(hybrid) => hybrid.poll_step(),
+        };
+        self.settle(now);
+        step
+    }
+
+    fn lockstep_step(&mut self) -> Option<Step> {
         let Clock::Kernel(lockstep) = &mut self.clock else {
             return None;
         };
@@ -276,27 +341,29 @@ impl Regime {
             self.asked = Some(tick);
             return Some(Step::Save { tick });
         }
-        let namespaces = lockstep.config().namespaces.len();
-        let step = match lockstep.poll_step()? {
-            LockstepStep::Advance(tick) => Some(Step::Advance(tick)),
-            LockstepStep::Restore { tick, state } => {
-                let states = split_states(state, namespaces);
-                states.map(|states| Step::Restore { tick, states })
-            }
+        let (tick, state) = match lockstep.poll_step()? {
+            LockstepStep::Advance(tick) => return Some(Step::Advance(tick)),
+            LockstepStep::Restore { tick, state } => (tick, state),
         };
-        if step.is_none() {
+        let states = split_states(state, lockstep.config().namespaces.len());
+        if states.is_none() {
             // The host's application gave what is no state. Perhaps it does better the next time.
             lockstep.request_snapshot();
         }
-        self.settle(now);
-        step
+        Some(Step::Restore {
+            tick,
+            states: states?,
+        })
     }
 
     /// Whether [`poll_step`](Self::poll_step) may have something.
     pub(super) fn has_step(&self) -> bool {
         let wants_state = |it: &Lockstep| self.asked != Some(it.applied()) && it.wants_snapshot();
-        self.lockstep()
-            .is_some_and(|it| it.has_step() || wants_state(it))
+        match &self.clock {
+            Clock::Independent => false,
+            Clock::Kernel(lockstep) => lockstep.has_step() || wants_state(lockstep),
+            Clock::Hybrid(hybrid) => hybrid.has_step(),
+        }
     }
 
     pub(super) fn finish_tick(
@@ -307,7 +374,8 @@ impl Regime {
     ) -> Result<(), HashError> {
         let result = match &mut self.clock {
             Clock::Kernel(lockstep) => lockstep.handle_hashes(tick, hashes),
-            Clock::Independent => Ok(()),
+            // In hybrid mode the states are hashed that are saved.
+            Clock::Independent | Clock::Hybrid(_) => Ok(()),
         };
         self.settle(now);
         result
@@ -317,17 +385,22 @@ impl Regime {
         &mut self,
         now: Duration,
         tick: u64,
-        states: &[Bytes],
+        states: Vec<Bytes>,
     ) -> Result<(), SnapshotError> {
-        let Clock::Kernel(lockstep) = &mut self.clock else {
-            return Err(SnapshotError::NotHost);
+        let result = match &mut self.clock {
+            Clock::Independent => Err(SnapshotError::NotHost),
+            Clock::Kernel(lockstep) => {
+                let (given, wanted) = (states.len(), lockstep.config().namespaces.len());
+                match given == wanted {
+                    true => lockstep.handle_snapshot(tick, join_states(&states)),
+                    false => Err(SnapshotError::Incomplete {
+                        states: given,
+                        namespaces: wanted,
+                    }),
+                }
+            }
+            Clock::Hybrid(hybrid) => hybrid.handle_states(tick, states),
         };
-        let wanted = lockstep.config().namespaces.len();
-        if states.len() != wanted {
-            let given = states.len();
-            return Err(SnapshotError::Pieces { given, wanted });
-        }
-        let result = lockstep.handle_snapshot(tick, join_states(states));
         self.settle(now);
         result
     }
@@ -354,23 +427,45 @@ impl Regime {
     fn settle(&mut self, now: Duration) {
         if let Some(authority) = &mut self.authority {
             while let Some(event) = authority.poll_event() {
-                if let Clock::Kernel(lockstep) = &mut self.clock {
-                    lockstep.handle_authority(now, event);
-                }
+                self.clock.handle_authority(now, event);
                 self.events.push_back(RealtimeEvent::Authority(event));
             }
         }
         self.watch_quorum(now);
-        let Clock::Kernel(lockstep) = &mut self.clock else {
-            return;
-        };
-        while let Some(event) = lockstep.poll_event() {
-            if let LockstepEvent::Desync { peer, .. } = &event
-                && *peer == self.me
-            {
-                lockstep.request_snapshot();
+        match &mut self.clock {
+            Clock::Independent => {}
+            Clock::Kernel(lockstep) => {
+                while let Some(event) = lockstep.poll_event() {
+                    if let LockstepEvent::Desync { peer, .. } = &event
+                        && *peer == self.me
+                    {
+                        lockstep.request_snapshot();
+                    }
+                    self.events.push_back(RealtimeEvent::Lockstep(event));
+                }
             }
-            self.events.push_back(RealtimeEvent::Lockstep(event));
+            Clock::Hybrid(hybrid) => {
+                let events = std::iter::from_fn(|| hybrid.poll_event());
+                self.events.extend(events.map(RealtimeEvent::Hybrid));
+            }
+        }
+    }
+}
+
+impl Clock {
+    fn handle_authority(&mut self, now: Duration, event: AuthorityEvent) {
+        match self {
+            Self::Independent => {}
+            Self::Kernel(lockstep) => lockstep.handle_authority(now, event),
+            Self::Hybrid(hybrid) => hybrid.handle_authority(now, event),
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Duration> {
+        match self {
+            Self::Independent => None,
+            Self::Kernel(lockstep) => lockstep.poll_timeout(),
+            Self::Hybrid(hybrid) => hybrid.poll_timeout(),
         }
     }
 }

@@ -82,7 +82,7 @@ impl<S: SharedSimulation> Runner<S> {
             }
             Step::Save { .. } => {
                 let (tick, state) = self.rollback.confirmed();
-                Ok(live.give_state(tick, &S::write(state))?)
+                Ok(live.give_state(tick, S::write(state))?)
             }
             Step::Restore { tick, states } => {
                 let state = S::read(&states).ok_or(StepError::Unreadable { tick })?;

@@ -56,6 +56,7 @@ impl Shared {
     pub(super) fn step<T>(&self, step: impl FnOnce(&mut State, Duration) -> T) -> T {
         let mut state = self.lock();
         let now = now(&self.runtime);
+        state.tell_time(now);
         let result = step(&mut state, now);
         state.pump(now);
         let due = state.poll_timeout();

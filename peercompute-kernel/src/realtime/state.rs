@@ -85,6 +85,12 @@ impl State {
         self.regime.has_step() || self.is_stopped
     }
 
+    /// Tells the rules what time it is in the room, before anything else happens.
+    pub(super) fn tell_time(&mut self, now: Duration) {
+        let room = self.scheduler.room().time(now);
+        self.regime.set_room_time(now, room);
+    }
+
     /// Hands out everything that there is to give.
     pub(super) fn pump(&mut self, now: Duration) {
         self.ask_providers(now);
@@ -181,6 +187,7 @@ impl State {
         if self.commands_to == Some(id) {
             self.scheduler.set_command_target(Target::Peer(peer));
         }
+        self.regime.handle_joined(now, id);
         self.note(RealtimeEvent::Joined { peer: id });
         Some(peer)
     }

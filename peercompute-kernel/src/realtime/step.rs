@@ -7,6 +7,9 @@ use super::SealedTick;
 #[non_exhaustive]
 pub enum Step {
     /// Advance by one tick, then say so with [`finish_tick`](crate::Realtime::finish_tick).
+    ///
+    /// In [`ClockMode::Hybrid`](crate::ClockMode::Hybrid) some ticks are missing after the room's clock has jumped, and who has joined and left is what this peer has seen, while a state that was taken over has what the host has
+    /// seen: so one may join who is in the state already, or leave who is not, and commands may be of a peer that has just left.
     Advance(SealedTick),
     /// The state after the last tick is wanted: give it with [`give_state`](crate::Realtime::give_state). Who has nothing to give goes on.
     Save {

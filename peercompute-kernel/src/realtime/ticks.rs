@@ -5,8 +5,9 @@ use peercompute_net::PeerId;
 use peercompute_proto::v1::{LockstepSeat, LockstepTick};
 
 use super::{
-    AuthorityMode, AuthorityStats, ClockMode, ClockModeError, HandOverError, HashError, InputDelay,
-    Lockstep, LockstepStats, Ownership, Realtime, SnapshotError, Step, handle::session,
+    AuthorityMode, AuthorityStats, ClockMode, ClockModeError, HandOverError, HashError, Hybrid,
+    HybridStats, InputDelay, Lockstep, LockstepStats, Ownership, Realtime, SnapshotError, Step,
+    handle::session,
 };
 use crate::clock::now;
 
@@ -117,7 +118,7 @@ impl Realtime {
     /// # Errors
     ///
     /// [`SnapshotError`] if it is of another tick, too large, or of no use.
-    pub fn give_state(&self, tick: u64, states: &[Bytes]) -> Result<(), SnapshotError> {
+    pub fn give_state(&self, tick: u64, states: Vec<Bytes>) -> Result<(), SnapshotError> {
         self.shared()
             .step(|state, now| state.regime.give_state(now, tick, states))
     }
@@ -140,11 +141,20 @@ impl Realtime {
     /// The tick that a command is meant for that is given now; 0 outside a ticked [`ClockMode`].
     pub fn command_tick(&self) -> u64 {
         let state = self.shared().lock();
-        state.regime.lockstep().map_or(0, Lockstep::next_stamp)
+        let sealed = state.regime.lockstep().map(Lockstep::next_stamp);
+        let own = state.regime.hybrid().map(Hybrid::next_stamp);
+        sealed.or(own).unwrap_or(0)
     }
 
-    /// What the ticks have counted; nothing outside [`ClockMode::Kernel`].
-    pub fn tick_stats(&self) -> LockstepStats {
+    /// What hybrid mode has counted; nothing outside [`ClockMode::Hybrid`].
+    pub fn hybrid_stats(&self) -> HybridStats {
+        let state = self.shared().lock();
+        let stats = state.regime.hybrid().map(Hybrid::stats);
+        stats.unwrap_or_default()
+    }
+
+    /// What kernel mode has counted; nothing outside [`ClockMode::Kernel`].
+    pub fn lockstep_stats(&self) -> LockstepStats {
         let state = self.shared().lock();
         let stats = state.regime.lockstep().map(Lockstep::stats);
         stats.unwrap_or_default()

@@ -5,6 +5,9 @@
 mod authority;
 mod game;
 mod hostile;
+mod hybrid;
+mod hybrid_frames;
+mod hybrid_room;
 mod lockstep;
 mod net;
 mod quorum;

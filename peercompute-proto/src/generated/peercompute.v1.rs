@@ -1514,3 +1514,106 @@ pub struct RelayConfig {
     #[prost(string, repeated, tag = "12")]
     pub bootstrap_peers: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
+/// What two peers of a room in hybrid mode tell each other, at most 256 KiB. It may get lost, come twice or be overtaken, whatever carries it: each frame repeats what the other does not have yet.
+///
+/// On streams (/peercompute/sync/1) every frame is a length (varint) followed by that many bytes of one SyncFrame, and the first in each direction has the binding.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SyncFrame {
+    /// As the first on every stream; absent elsewhere.
+    #[prost(message, optional, tag = "1")]
+    pub binding: ::core::option::Option<StreamBinding>,
+    /// FNV-1a (64 bit) over the game's name, a zero byte, the seed (8 bytes, little endian), the ticks in a thousand seconds (4 bytes, little endian), the ticks from one sync point to the next (8 bytes, little endian),
+    /// and each namespace's name with a zero byte after it. Both must be set up alike.
+    #[prost(fixed64, tag = "2")]
+    pub setup: u64,
+    /// Names the sender's present life: higher than in all its earlier ones, never 0.
+    #[prost(uint64, tag = "3")]
+    pub session: u64,
+    /// Counts up from 1 with each frame of the sender's life.
+    #[prost(uint64, tag = "4")]
+    pub sequence: u64,
+    /// The sender's commands that the receiver has not acknowledged, the oldest first, by rising number (at most 256, 64 KiB together). Those before the first one do not come any more.
+    #[prost(message, repeated, tag = "5")]
+    pub commands: ::prost::alloc::vec::Vec<LockstepCommand>,
+    /// The receiver's life, as far as the sender knows, and the highest number of its commands in that life that the sender has, together with all before it that still come.
+    #[prost(uint64, tag = "6")]
+    pub taken_session: u64,
+    #[prost(uint64, tag = "7")]
+    pub taken: u64,
+    /// From the host, until it is heard.
+    #[prost(message, optional, tag = "8")]
+    pub point: ::core::option::Option<SyncPoint>,
+    /// To the host.
+    #[prost(message, optional, tag = "9")]
+    pub want: ::core::option::Option<SyncWant>,
+    /// From the host.
+    #[prost(message, optional, tag = "10")]
+    pub state: ::core::option::Option<SyncState>,
+}
+/// The host's state after a tick, in short.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SyncPoint {
+    /// The term of the host.
+    #[prost(uint64, tag = "1")]
+    pub term: u64,
+    /// A multiple of the ticks from one sync point to the next.
+    #[prost(uint64, tag = "2")]
+    pub tick: u64,
+    /// FNV-1a (64 bit) over the state, for every namespace in the order of the setup (at most 64).
+    #[prost(uint64, repeated, tag = "3")]
+    pub hashes: ::prost::alloc::vec::Vec<u64>,
+    /// Bytes of the state, for every namespace (64 MiB together).
+    #[prost(uint64, repeated, tag = "4")]
+    pub sizes: ::prost::alloc::vec::Vec<u64>,
+}
+/// What a peer has heard from the host, and still needs.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SyncWant {
+    /// The term of the host that is addressed.
+    #[prost(uint64, tag = "1")]
+    pub term: u64,
+    /// The tick of the latest point that was heard.
+    #[prost(uint64, tag = "2")]
+    pub heard: u64,
+    /// The tick after which the sender takes over the host's state; 0 while it takes over none.
+    #[prost(uint64, tag = "3")]
+    pub tick: u64,
+    /// The positions in the setup of the namespaces that differ, by rising position (at most 64). Their states in a row, cut into chunks of 60 KiB, are what is sent.
+    #[prost(uint32, repeated, tag = "4")]
+    pub namespaces: ::prost::alloc::vec::Vec<u32>,
+    /// How many chunks have come without a gap.
+    #[prost(uint64, tag = "5")]
+    pub chunks: u64,
+    /// Which of the 64 chunks after the first one that is missing have come: bit 0 for the one right after it.
+    #[prost(fixed64, tag = "6")]
+    pub later: u64,
+}
+/// A piece of the host's states after a sync point.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SyncState {
+    #[prost(uint64, tag = "1")]
+    pub tick: u64,
+    /// FNV-1a (64 bit) over the hashes (8 bytes each, little endian) of the namespaces that are wanted.
+    #[prost(fixed64, tag = "2")]
+    pub digest: u64,
+    /// From the beginning of their states in a row: a multiple of 60 KiB.
+    #[prost(uint64, tag = "3")]
+    pub offset: u64,
+    /// 60 KiB, or what is left.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub data: ::prost::bytes::Bytes,
+    /// Which commands the whole state has, of all peers that have given some (at most 512); only in the piece at offset 0.
+    #[prost(message, repeated, tag = "5")]
+    pub marks: ::prost::alloc::vec::Vec<SyncMark>,
+}
+/// How far the commands of one peer were carried out: those of earlier lives, and of this one up to this number.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SyncMark {
+    /// Multihash bytes (at most 64).
+    #[prost(bytes = "bytes", tag = "1")]
+    pub peer: ::prost::bytes::Bytes,
+    #[prost(uint64, tag = "2")]
+    pub session: u64,
+    #[prost(uint64, tag = "3")]
+    pub number: u64,
+}

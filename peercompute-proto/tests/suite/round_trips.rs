@@ -107,6 +107,7 @@ every_message! {
     AuthorityNote authority_note;
     LockstepFrame lockstep_frame;
     LockstepRecord lockstep_record;
+    SyncFrame sync_frame;
     CellFrame cell_frame;
     LinkFrame link_frame;
     FlowFrame flow_frame;

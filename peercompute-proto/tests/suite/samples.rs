@@ -100,6 +100,7 @@ pub(crate) fn visit(visitor: &mut impl Visitor) {
     realtime(visitor);
     authority(visitor);
     lockstep(visitor);
+    sync(visitor);
     cells(visitor);
     links(visitor);
     flows(visitor);
@@ -200,6 +201,77 @@ fn lockstep(visitor: &mut impl Visitor) {
         "LockstepRecord.hashes" v1::LockstepRecord {
             record: Some(v1::lockstep_record::Record::Hashes(v1::LockstepHashes { tick: 3600, hashes: vec![1, u64::MAX] })),
         };
+    }
+}
+
+fn sync(visitor: &mut impl Visitor) {
+    let only = || v1::SyncFrame {
+        binding: None,
+        commands: Vec::new(),
+        point: None,
+        want: None,
+        state: None,
+        ..sync_frame()
+    };
+    visit! { visitor:
+        "SyncFrame" sync_frame();
+        "SyncFrame.empty" v1::SyncFrame::default();
+        "SyncFrame.hello" v1::SyncFrame {
+            binding: Some(v1::StreamBinding::new(scope())),
+            setup: 0x0123_4567_89ab_cdef,
+            session: 1_763_700_000_000,
+            sequence: 1,
+            commands: sync_frame().commands,
+            ..v1::SyncFrame::default()
+        };
+        "SyncFrame.point" v1::SyncFrame { point: sync_frame().point, ..only() };
+        "SyncFrame.want" v1::SyncFrame { want: sync_frame().want, ..only() };
+        "SyncFrame.state" v1::SyncFrame { state: sync_frame().state, ..only() };
+    }
+}
+
+fn sync_frame() -> v1::SyncFrame {
+    let run = v1::LockstepCommand {
+        number: 43,
+        tick: 3606,
+        payload: Bytes::from_static(b"run"),
+    };
+    v1::SyncFrame {
+        binding: Some(v1::StreamBinding::new(scope())),
+        setup: 0x0123_4567_89ab_cdef,
+        session: 1_763_700_000_000,
+        sequence: 300,
+        commands: vec![run, v1::LockstepCommand::default()],
+        taken_session: 1_763_700_000_001,
+        taken: 17,
+        point: Some(v1::SyncPoint {
+            term: 2,
+            tick: 3600,
+            hashes: vec![1, u64::MAX],
+            sizes: vec![8, 61_440],
+        }),
+        want: Some(v1::SyncWant {
+            term: 2,
+            heard: 3600,
+            tick: 3540,
+            namespaces: vec![0, 1, 63],
+            chunks: 4,
+            later: 0x8000_0000_0000_0001,
+        }),
+        state: Some(v1::SyncState {
+            tick: 3540,
+            digest: 0xfedc_ba98_7654_3210,
+            offset: 61_440,
+            data: Bytes::from_static(b"a state."),
+            marks: vec![
+                v1::SyncMark {
+                    peer: peer(0xa2),
+                    session: 1_763_700_000_000,
+                    number: 42,
+                },
+                v1::SyncMark::default(),
+            ],
+        }),
     }
 }
 

@@ -346,6 +346,81 @@ pub(crate) fn lockstep_record() -> impl Strategy<Value = v1::LockstepRecord> {
     of(record).prop_map(|record| v1::LockstepRecord { record })
 }
 
+fn sync_state() -> impl Strategy<Value = v1::SyncState> {
+    let mark =
+        (peer(), any::<u64>(), any::<u64>()).prop_map(|(peer, session, number)| v1::SyncMark {
+            peer,
+            session,
+            number,
+        });
+    (
+        (any::<u64>(), any::<u64>(), any::<u64>()),
+        payload(),
+        vec(mark, 0..4),
+    )
+        .prop_map(|((tick, digest, offset), data, marks)| v1::SyncState {
+            tick,
+            digest,
+            offset,
+            data,
+            marks,
+        })
+}
+
+pub(crate) fn sync_frame() -> impl Strategy<Value = v1::SyncFrame> {
+    let numbers = || vec(any::<u64>(), 0..=64);
+    let point = (any::<u64>(), any::<u64>(), numbers(), numbers()).prop_map(
+        |(term, tick, hashes, sizes)| v1::SyncPoint {
+            term,
+            tick,
+            hashes,
+            sizes,
+        },
+    );
+    let want = (
+        (any::<u64>(), any::<u64>(), any::<u64>()),
+        vec(any::<u32>(), 0..=64),
+        (any::<u64>(), any::<u64>()),
+    )
+        .prop_map(
+            |((term, heard, tick), namespaces, (chunks, later))| v1::SyncWant {
+                term,
+                heard,
+                tick,
+                namespaces,
+                chunks,
+                later,
+            },
+        );
+    (
+        of(stream_binding()),
+        (any::<u64>(), any::<u64>(), any::<u64>()),
+        lockstep_commands(),
+        (any::<u64>(), any::<u64>()),
+        (of(point), of(want), of(sync_state())),
+    )
+        .prop_map(
+            |(
+                binding,
+                (setup, session, sequence),
+                commands,
+                (taken_session, taken),
+                (point, want, state),
+            )| v1::SyncFrame {
+                binding,
+                setup,
+                session,
+                sequence,
+                commands,
+                taken_session,
+                taken,
+                point,
+                want,
+                state,
+            },
+        )
+}
+
 pub(crate) fn event_ack() -> impl Strategy<Value = v1::EventAck> {
     (any::<u64>(), vec(any::<u64>(), 0..=1024))
         .prop_map(|(through, ids)| v1::EventAck { through, ids })

@@ -101,23 +101,7 @@ impl Default for LockstepConfig {
 
 impl LockstepConfig {
     pub(super) fn checked(mut self) -> Result<Self, LockstepSetupError> {
-        if self.game.len() > MAX_NAME {
-            return Err(LockstepSetupError::Game {
-                bytes: self.game.len(),
-            });
-        }
-        let count = self.namespaces.len();
-        if !(1..=MAX_LOCKSTEP_NAMESPACES).contains(&count) {
-            return Err(LockstepSetupError::Namespaces { count });
-        }
-        for (index, name) in self.namespaces.iter().enumerate() {
-            if name.len() > MAX_NAME
-                || name.contains('\0')
-                || self.namespaces[..index].contains(name)
-            {
-                return Err(LockstepSetupError::Namespace { name: name.clone() });
-            }
-        }
+        check_names(&self.game, &self.namespaces)?;
         self.session = self.session.max(1);
         self.delay = self.delay.bounded();
         self.grace = self.grace.min(Duration::from_secs(1));
@@ -136,4 +120,24 @@ impl LockstepConfig {
         }
         fnv64(&[&bytes])
     }
+}
+
+/// Whether these can be hashed into a digest that tells setups apart.
+pub(in crate::realtime) fn check_names(
+    game: &str,
+    namespaces: &[String],
+) -> Result<(), LockstepSetupError> {
+    if game.len() > MAX_NAME {
+        return Err(LockstepSetupError::Game { bytes: game.len() });
+    }
+    let count = namespaces.len();
+    if !(1..=MAX_LOCKSTEP_NAMESPACES).contains(&count) {
+        return Err(LockstepSetupError::Namespaces { count });
+    }
+    for (index, name) in namespaces.iter().enumerate() {
+        if name.len() > MAX_NAME || name.contains('\0') || namespaces[..index].contains(name) {
+            return Err(LockstepSetupError::Namespace { name: name.clone() });
+        }
+    }
+    Ok(())
 }

@@ -91,13 +91,15 @@ pub enum SnapshotError {
         /// Its size.
         bytes: usize,
     },
-    /// It has too many or too few pieces.
-    #[error("{given} pieces of a state were given; give {wanted}, one for each namespace")]
-    Pieces {
-        /// How many were given.
-        given: usize,
-        /// One for each namespace.
-        wanted: usize,
+    /// It does not have one state for each namespace.
+    #[error(
+        "{states} states were given for {namespaces} namespaces; give one for each, in the order of the setup"
+    )]
+    Incomplete {
+        /// How many there are.
+        states: usize,
+        /// How many there should be.
+        namespaces: usize,
     },
     /// Only a host gives snapshots.
     #[error("this peer is not the host, so nobody takes a snapshot from it")]

@@ -4,8 +4,8 @@ use std::{cell::Cell, collections::BTreeMap, rc::Rc};
 
 use peercompute_kernel::{
     AuthorityConfig, AuthorityEvent, AuthorityMode, BuildError, ClockMode, ClockModeError,
-    LockstepConfig, LockstepEvent, NodeKernel, RealtimeConfig, RealtimeError, RealtimeEvent,
-    RollbackConfig, Runner, SealedTick, SharedSimulation, Simulation, Step,
+    HybridConfig, LockstepConfig, LockstepEvent, NodeKernel, RealtimeConfig, RealtimeError,
+    RealtimeEvent, RollbackConfig, Runner, SealedTick, SharedSimulation, Simulation, Step,
 };
 
 use super::*;
@@ -38,7 +38,7 @@ impl Simulation for Game {
 
     fn advance(&mut self, sealed: &SealedTick) {
         let state = &mut self.state;
-        assert_eq!(sealed.tick, state.tick + 1);
+        assert!(sealed.tick > state.tick);
         state.tick = sealed.tick;
         state.world ^= u64::from(self.strays_at.get() == state.tick);
         for (peer, commands) in &sealed.inputs {
@@ -93,7 +93,12 @@ struct Session<'a> {
 
 impl<'a> Session<'a> {
     async fn new(world: &'a World, count: usize) -> Self {
-        let nodes = room(world, count, ticked()).await;
+        let mut session = Self::with(world, room(world, count, ticked()).await);
+        session.play(3).await;
+        session
+    }
+
+    fn with(world: &'a World, nodes: Vec<NodeKernel>) -> Self {
         let mut session = Self {
             world,
             games: Vec::new(),
@@ -103,7 +108,6 @@ impl<'a> Session<'a> {
             events: Vec::new(),
         };
         nodes.into_iter().for_each(|node| session.add(node));
-        session.play(3).await;
         session
     }
 
@@ -422,4 +426,60 @@ fn a_ticked_room_without_a_host_is_refused() {
     nameless.namespaces.clear();
     let config = RealtimeConfig::default().with_clock(ClockMode::Kernel(nameless));
     assert!(build(config).is_err());
+}
+
+fn hybrid() -> ClockMode {
+    let mut config = HybridConfig::default();
+    config.game = "test".to_owned();
+    config.namespaces = lockstep().namespaces;
+    ClockMode::Hybrid(config)
+}
+
+#[test]
+fn in_hybrid_mode_nobody_waits_and_all_come_to_the_hosts_state() {
+    let world = World::new(630);
+    world.run(async {
+        let config = RealtimeConfig::default().with_clock(hybrid());
+        let mut session = Session::with(&world, room(&world, 4, config).await);
+        session.play(10).await;
+        let host = session.host();
+        // Commands come late, so that states differ in between.
+        let host_hashes = session.hashes[host].clone();
+        let ticks = host_hashes.len();
+        assert!(ticks > 9 * 60, "{ticks}");
+        for place in 0..4 {
+            let stats = live(&session.nodes[place]).hybrid_stats();
+            assert!(
+                place == host || stats.agreed + stats.taken_over >= 7,
+                "{stats:?}"
+            );
+            // At its last sync point each came by the host's state.
+            let point = stats.reconciled;
+            let own = &session.hashes[place];
+            assert!(
+                place == host || own.get(&point) == host_hashes.get(&point),
+                "{point}"
+            );
+        }
+        // A split lasts eight seconds; each side goes on, and the host's state holds afterwards.
+        let ids: Vec<_> = session.nodes.iter().map(id_of).collect();
+        let apart = (host + 1) % 4;
+        world.network.partition([
+            vec![ids[apart]],
+            ids.iter().copied().filter(|id| *id != ids[apart]).collect(),
+        ]);
+        let before = session.tick(apart);
+        session.play(8).await;
+        assert!(session.tick(apart) > before + 7 * 60);
+        world.network.heal();
+        session.play(8).await;
+        assert_eq!(session.host(), host);
+        let stats = live(&session.nodes[apart]).hybrid_stats();
+        assert!(stats.reconciled + 3 * 60 > session.tick(host), "{stats:?}");
+        let point = stats.reconciled;
+        assert_eq!(
+            session.hashes[apart].get(&point),
+            session.hashes[host].get(&point)
+        );
+    });
 }

@@ -172,6 +172,16 @@ const STREAMS: &[(&str, &str, &[&str])] = &[
         &["LockstepFrame.hello", "LockstepFrame.empty"],
     ),
     (
+        "sync_host",
+        "SyncFrame",
+        &["SyncFrame.point", "SyncFrame.state"],
+    ),
+    (
+        "sync_peer",
+        "SyncFrame",
+        &["SyncFrame.hello", "SyncFrame.want", "SyncFrame.empty"],
+    ),
+    (
         "cell_neighbour",
         "CellFrame",
         &[
@@ -216,6 +226,7 @@ fn streams(folder: &mut Folder, messages: &BTreeMap<&'static str, Bytes>) {
             "TaskFrame" => stream::<v1::TaskFrame>(messages, parts),
             "RealtimeFrame" => stream::<v1::RealtimeFrame>(messages, parts),
             "LockstepFrame" => stream::<v1::LockstepFrame>(messages, parts),
+            "SyncFrame" => stream::<v1::SyncFrame>(messages, parts),
             "CellFrame" => stream::<v1::CellFrame>(messages, parts),
             "LinkFrame" => stream::<v1::LinkFrame>(messages, parts),
             "BlobFrame" => stream::<v1::BlobFrame>(messages, parts),
