@@ -66,7 +66,7 @@ mod snapshot {
         fn encode_all(&mut self) -> Option<SnapshotReport> {
             let interest = Interest {
                 entities: &self.ids,
-                urgency: &[],
+                ..Interest::default()
             };
             let mut last = None;
             for encoder in &mut self.encoders {

@@ -51,7 +51,7 @@ fn snapshots_allocate_nothing_in_steady_state() {
             bytes.clear();
             let interest = Interest {
                 entities: &ids,
-                urgency: &[],
+                ..Interest::default()
             };
             let report = encoder
                 .encode(&world, interest, budget, &mut bytes)

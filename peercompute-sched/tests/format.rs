@@ -52,7 +52,7 @@ fn golden_snapshots() {
         let entities = [EntityId(3), EntityId(4), EntityId(900)];
         let interest = Interest {
             entities: &entities,
-            urgency: &[],
+            ..Interest::default()
         };
         let report = encoder.encode(&world, interest, None, &mut bytes).unwrap();
         decoder

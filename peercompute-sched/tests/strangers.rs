@@ -33,7 +33,7 @@ fn rig(name: &'static str) -> Rig {
         bytes.clear();
         let interest = Interest {
             entities: &ids,
-            urgency: &[],
+            ..Interest::default()
         };
         let report = encoder.encode(&world, interest, None, &mut bytes).unwrap();
         if tick == 20 {
@@ -158,7 +158,7 @@ fn more_entities_than_allowed_are_refused() {
     let mut bytes = Vec::new();
     let interest = Interest {
         entities: &rig.ids,
-        urgency: &[],
+        ..Interest::default()
     };
     let report = encoder
         .encode(&rig.world, interest, None, &mut bytes)

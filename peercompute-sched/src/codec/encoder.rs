@@ -80,8 +80,8 @@ impl SnapshotEncoder {
 
     /// Appends a snapshot of the world's last committed state to `out`, against the newest view that the receiver has acknowledged.
     ///
-    /// With a `budget`, in bytes, the least urgent changes and newcomers are left out until it is kept. What never is left out is which entities are gone and which
-    /// changes are deferred: a budget below that is exceeded.
+    /// Changes that the interest holds back are left out. With a `budget`, in bytes, the least urgent of the others and of the newcomers are left out until it is kept. What never is left out is
+    /// which entities are gone and which changes are deferred: a budget below that is exceeded.
     ///
     /// # Errors
     ///
@@ -104,7 +104,7 @@ impl SnapshotEncoder {
             baseline: base.map(|base| self.sent[base].tick),
             ..SnapshotReport::default()
         };
-        self.choice.begin(&interest, &self.survey.outcomes, budget);
+        self.choice.begin(&interest, &self.survey, budget);
         for attempt in 1.. {
             out.truncate(start);
             self.write(world, tick, base, aid, out, &mut report)
@@ -147,16 +147,13 @@ impl SnapshotEncoder {
         if let Some(index) = unsorted {
             return Err(EncodeError::Unsorted { index: index + 1 });
         }
-        match interest
-            .urgency
-            .iter()
-            .find(|index| **index as usize >= count)
-        {
-            Some(index) => Err(EncodeError::Urgency {
-                index: *index,
-                count,
-            }),
-            None => Ok(tick),
+        let mut urgency = interest.urgency.iter().copied();
+        if let Some(index) = urgency.find(|index| *index as usize >= count) {
+            return Err(EncodeError::Urgency { index, count });
+        }
+        match interest.held.len() {
+            held if held == count || held == 0 => Ok(tick),
+            held => Err(EncodeError::Held { held, count }),
         }
     }
 

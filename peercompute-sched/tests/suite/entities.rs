@@ -187,6 +187,38 @@ fn a_peer_knows_what_is_around_it_and_no_more() {
 }
 
 #[test]
+fn what_is_far_away_comes_in_every_eighth_snapshot_and_what_is_near_in_each() {
+    let mut scene = Scene::new(1, Link::quick(), 2, 20, EntityConfig::default());
+    let sight = Sight::Around {
+        center: [0.0; 3],
+        radius: 100.0,
+        near: 20.0,
+    };
+    scene.sees(1, sight);
+    let from = scene.world.peer(1, 0);
+    // When the values of an entity that is near and of one at the edge were taken, as they are shown.
+    let mut shown = [Vec::new(), Vec::new()];
+    for step in 0..100 {
+        // The first ten are near, the others at the edge; all move all the time.
+        let height = step as f32 * 0.1;
+        scene.place(|id| Some([if id < 10 { 5.0 } else { 99.0 }, 0.0, height]));
+        scene.world.run(50 * MS);
+        let Some(view) = scene.world.nodes[1].scheduler.view(from, NAME) else {
+            continue;
+        };
+        for (shown, id) in shown.iter_mut().zip([5, 15]) {
+            shown.push(view.taken(EntityId(id)).unwrap());
+        }
+    }
+    let [near, far] = shown.map(|mut shown| {
+        shown.dedup();
+        shown.len()
+    });
+    assert!(near >= 98, "{near}");
+    assert!((12..=14).contains(&far), "{far}");
+}
+
+#[test]
 fn a_small_budget_starves_nobody() {
     let mut config = EntityConfig::default();
     config.budget = 150;

@@ -1,6 +1,7 @@
 use super::report::{Interest, Outcome};
+use super::survey::Survey;
 
-/// Which changes go into a snapshot with a budget.
+/// Which changes go into a snapshot: those that are not held back, as far as there is a budget for them.
 #[derive(Debug, Default)]
 pub(super) struct Choice {
     /// For each entity of the interest.
@@ -19,27 +20,34 @@ impl Choice {
     pub(super) fn begin(
         &mut self,
         interest: &Interest<'_>,
-        outcomes: &[Outcome],
+        survey: &Survey,
         budget: Option<usize>,
     ) {
-        let count = outcomes.len();
+        let count = survey.outcomes.len();
         self.measured = budget.is_some();
         self.included.clear();
         self.candidates.clear();
+        self.costs.clear();
+        match interest.held {
+            [] => self.included.resize(count, true),
+            held => self.included.extend(held.iter().map(|held| !held)),
+        }
+        for entering in &survey.entering {
+            self.included[entering.index as usize] = true;
+        }
         let Some(budget) = budget else {
-            self.included.resize(count, true);
-            self.costs.clear();
             return;
         };
-        self.included.resize(count, false);
-        self.costs.clear();
         self.costs.resize(count, 0);
-        let is_sent = |index: &u32| outcomes[*index as usize] == Outcome::Sent;
         for index in interest.urgency.iter().copied().chain(0..count as u32) {
-            // Those that are named are marked here, so that none comes twice.
-            if is_sent(&index) && !std::mem::replace(&mut self.included[index as usize], true) {
+            // Taken out here, so that none comes twice, and put in again below if it is chosen.
+            let is_free = std::mem::take(&mut self.included[index as usize]);
+            if is_free && survey.outcomes[index as usize] == Outcome::Sent {
                 self.candidates.push(index);
             }
+        }
+        for index in &self.candidates {
+            self.included[*index as usize] = true;
         }
         let room = budget as u64 * 8 * 16;
         let average = self.average.unwrap_or(0).max(1);
