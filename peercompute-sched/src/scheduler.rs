@@ -60,6 +60,8 @@ pub struct Scheduler {
     commands: Commands,
     /// The turn of the commands is there; those who give some may not have answered yet.
     are_commands_wanted: bool,
+    /// Worlds may have to be committed again, unless those who give them do so first.
+    are_worlds_due: bool,
     last_event: u64,
     wanted: VecDeque<Wanted>,
     happened: VecDeque<Happened>,
@@ -124,6 +126,7 @@ impl Scheduler {
             next_look: now,
             commands: Commands::default(),
             are_commands_wanted: false,
+            are_worlds_due: false,
             last_event: 0,
             wanted: VecDeque::new(),
             happened: VecDeque::new(),
@@ -146,7 +149,8 @@ impl Scheduler {
         self.last_peer += 1;
         let peer = Peer(self.last_peer);
         let rate = self.config.profile.snapshots;
-        self.peers.insert(peer, PeerState::new(now, rate));
+        self.peers
+            .insert(peer, PeerState::new(now, rate, self.versions_given));
         self.mark_ready(peer);
         Some(peer)
     }

@@ -26,7 +26,7 @@ pub struct Traffic {
     pub events_retried: u64,
     /// Reliable events that are known to have arrived.
     pub events_acked: u64,
-    /// Reliable events that were given up, or that nothing will be known of as the peer has gone.
+    /// Reliable events that were given up, or that nothing will be known of as the peer has gone; those that waited for it and were never sent are among them.
     pub events_unknown: u64,
     /// Events that found no room in the queue.
     pub events_refused: u64,

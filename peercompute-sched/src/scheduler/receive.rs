@@ -82,7 +82,7 @@ impl Scheduler {
         let had_another = state.session != 0;
         state.session = session;
         if had_another {
-            state.restart();
+            state.restart(self.versions_given);
             state.outbox.abandon(&mut self.settled);
             self.happened
                 .push_back(SchedulerEvent::Restarted { peer }.into());

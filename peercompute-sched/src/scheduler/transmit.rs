@@ -16,6 +16,9 @@ impl Scheduler {
         if std::mem::take(&mut self.are_commands_wanted) {
             self.send_commands();
         }
+        if std::mem::take(&mut self.are_worlds_due) {
+            self.commit_for_late(now);
+        }
         while let Some(peer) = self.ready.pop_front() {
             let Some(state) = self.peers.get_mut(&peer) else {
                 continue;
@@ -108,15 +111,13 @@ impl Scheduler {
         if state.are_snapshots_blocked || !(state.is_snapshot_due || is_on_demand) {
             return None;
         }
-        let wait = state.snapshot_wait();
         for (id, provider) in &self.providers {
-            if !provider.has_state() {
-                continue;
-            }
+            let is_late = state.due_again(*id, provider).is_some_and(|due| now >= due);
+            let is_world = provider.entities.is_some();
+            let is_sendable = !is_world || state.is_sendable(*id, provider.version);
             let lane = state.lanes.entry(*id).or_default();
-            let is_new = provider.version > lane.sent;
-            let is_late = provider.version > lane.acked && now >= lane.sent_at + wait;
-            if !is_new && !is_late {
+            let is_due = provider.given > lane.sent || is_late;
+            if !(provider.has_state() && is_due && is_sendable) {
                 continue;
             }
             lane.sent_at = now;
@@ -128,12 +129,13 @@ impl Scheduler {
             if let Some(entities) = provider.entities.as_deref() {
                 let world = state.worlds.entry(*id).or_default();
                 self.scratch.clear();
-                let Some((tick, baseline)) = entities.snapshot(world, &mut self.scratch) else {
+                let Some(report) = entities.snapshot(world, &mut self.scratch) else {
                     continue;
                 };
-                snapshot.version = tick.0.into();
-                snapshot.baseline = baseline.map(|tick| tick.0.into());
-                snapshot.schema = match baseline {
+                lane.is_complete = report.deferred == 0;
+                snapshot.version = report.tick.0.into();
+                snapshot.baseline = report.baseline.map(|tick| tick.0.into());
+                snapshot.schema = match report.baseline {
                     Some(_) => 0,
                     None => entities.fingerprint(),
                 };
@@ -212,10 +214,9 @@ impl Scheduler {
             wake = times.into_iter().flatten().min();
         }
         if is_on_demand && !state.are_snapshots_blocked {
-            let wait = state.snapshot_wait();
-            let late = state.lanes.values().filter(|lane| lane.acked < lane.sent);
-            let late = late.map(|lane| lane.sent_at + wait).min();
-            wake = [wake, late].into_iter().flatten().min();
+            let given = self.providers.iter().filter(|(_, it)| it.has_state());
+            let late = given.filter_map(|(id, it)| state.due_again(*id, it));
+            wake = wake.into_iter().chain(late).min();
         }
         if wake != state.wake {
             if let Some(before) = state.wake {
