@@ -6,7 +6,7 @@ use super::message::{Neighbours, code_aid, code_entering_id, code_status};
 use super::models::Plan;
 use super::motion::Motion;
 use super::range::RangeEncoder;
-use super::view::{Beside, Entry, Knowledge, Sample, oldest, samples, spans};
+use super::view::{Beside, Entry, Knowledge, Sample, oldest, remember, samples, spans};
 use super::world::{Tick, World};
 
 mod budget;
@@ -234,17 +234,13 @@ impl SnapshotEncoder {
                 (Status::Left, _) => report.left += 1,
                 (Status::Deferred, _) => {
                     report.deferred += 1;
-                    next.entries.push(*entry);
-                    next.memory.extend_from_slice(memory_before);
+                    remember(&mut next.entries, &mut next.memory, *entry, memory_before);
                 }
                 (Status::Unchanged, _) => {
-                    next.entries.push(Entry {
-                        ticks: [now, entry.ticks[0]],
-                        ..*entry
-                    });
-                    next.memory.extend_from_slice(memory_before);
-                    let start = next.memory.len() - plan.stride;
-                    memory::rest(&mut next.memory[start..]);
+                    let entry = entry.at(now);
+                    let memory =
+                        remember(&mut next.entries, &mut next.memory, entry, memory_before);
+                    memory::rest(memory);
                 }
                 (Status::Changed, Step::Changed(wanted)) => {
                     let aid_entry = beside.find(entry.id).map(|(_, entry)| entry);
@@ -260,30 +256,20 @@ impl SnapshotEncoder {
                             .ok_or(EncodeError::OtherWorld)
                     };
                     let older = found[0].map_or(Ok(row_before), row_of)?;
+                    motion.update(spans(now, entry, found));
                     let past = Past {
+                        plan,
+                        motion: &motion,
                         rows: [row_before, older, found[1].map_or(Ok(older), row_of)?],
                     };
-                    motion.update(spans(now, entry, found));
                     let row_now = world
                         .past_row(now, entry.place)
                         .ok_or(EncodeError::OtherWorld)?;
                     self.row.copy_from_slice(row_now);
-                    next.entries.push(Entry {
-                        ticks: [now, entry.ticks[0]],
-                        ..*entry
-                    });
-                    next.memory.extend_from_slice(memory_before);
-                    let start = next.memory.len() - plan.stride;
-                    let memory = &mut next.memory[start..];
-                    code_entity(
-                        &mut coder,
-                        models,
-                        plan,
-                        &motion,
-                        &past,
-                        &mut self.row,
-                        memory,
-                    );
+                    let entry = entry.at(now);
+                    let memory =
+                        remember(&mut next.entries, &mut next.memory, entry, memory_before);
+                    code_entity(&mut coder, models, &past, &mut self.row, memory);
                     self.choice.measure(*wanted, coder.cost() - cost);
                     report.changed += 1;
                 }

@@ -1,29 +1,24 @@
 //! Numbers that change together: a position, a level, a count.
 
 use super::super::model::Coder;
-use super::super::models::{FieldPlan, Models, Plan};
-use super::super::motion::{Motion, choice};
+use super::super::models::{FieldPlan, Models};
+use super::super::motion::choice;
 use super::super::residual::code_residual;
 use super::Past;
 use super::course::{Course, Sum, cheapest, choice_context, columns};
 
 /// `LEN` numbers that change together.
 #[inline]
-#[expect(
-    clippy::too_many_arguments,
-    reason = "one call site, and each is another thing's"
-)]
 pub(super) fn code_numbers<C: Coder, const LEN: usize>(
     coder: &mut C,
     models: &mut Models,
-    plan: &Plan,
     field: &FieldPlan,
-    motion: &Motion,
     past: &Past<'_>,
     row: &mut [i32],
     last: u8,
     course: &mut Course,
 ) -> u8 {
+    let (plan, motion) = (past.plan, past.motion);
     let usual = &models.usual[field.usual];
     let newest = columns::<LEN>(past.rows[0], field.first);
     let older = columns::<LEN>(past.rows[1], field.first);

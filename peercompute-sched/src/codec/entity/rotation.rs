@@ -2,7 +2,7 @@
 
 use super::super::model::{Bit, Coder};
 use super::super::models::{FieldPlan, Models};
-use super::super::motion::{Motion, choice};
+use super::super::motion::choice;
 use super::super::residual::code_residual;
 use super::super::turn::{Steps, extrapolate, unit};
 use super::Past;
@@ -10,16 +10,10 @@ use super::course::{Course, Sum, cheapest, choice_context, columns};
 
 /// The smallest three of a rotation: by turning on, or near what it was.
 #[inline]
-#[expect(
-    clippy::too_many_arguments,
-    reason = "one call site, and each is another thing's"
-)]
 pub(super) fn code_rotation<C: Coder>(
     coder: &mut C,
     models: &mut Models,
-    field: &FieldPlan,
-    step: f32,
-    motion: &Motion,
+    (field, step): (&FieldPlan, f32),
     past: &Past<'_>,
     row: &mut [i32],
     last: u8,
@@ -32,7 +26,7 @@ pub(super) fn code_rotation<C: Coder>(
     let turned = if newest == older {
         held
     } else {
-        extrapolate(&unit(&older, step), &held, motion.ratio)
+        extrapolate(&unit(&older, step), &held, past.motion.ratio)
     };
     let (held, turned) = (
         Steps::of(&held, field.scale),

@@ -1,13 +1,11 @@
 //! What the parts say where they cannot do what they are asked for.
 
-#![allow(clippy::unwrap_used, reason = "on wasm tests are not seen as such")]
-
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use peercompute_sched::codec::{
     EncodeError, EntityId, FieldKind, Interest, Outcome, Recording, RecordingError, Schema,
-    SchemaError, SnapshotCodec, Tick, Value, ValueError, WorldError,
+    SchemaError, SnapshotCodec, Tick, Value, ValueError, World, WorldError,
 };
 
 fn schema(kind: FieldKind) -> Result<Schema, SchemaError> {
@@ -109,6 +107,23 @@ fn a_world_has_a_bound_and_a_direction() {
         world.commit(tick).unwrap_err(),
         WorldError::NotLater { tick, last }
     );
+}
+
+#[test]
+fn entities_come_by_id_whenever_they_were_added() {
+    let mut world = codec().world();
+    let ids = |world: &World| world.iter().map(|(id, _)| id.0).collect::<Vec<_>>();
+    for id in [5, 1, 9] {
+        world.set(EntityId(id), &[1]).unwrap();
+    }
+    assert_eq!(ids(&world), [1, 5, 9]);
+    world.commit(Tick(1)).unwrap();
+    world.remove(EntityId(5));
+    world.set(EntityId(3), &[7]).unwrap();
+    assert_eq!(ids(&world), [1, 3, 9]);
+    world.commit(Tick(2)).unwrap();
+    world.set(EntityId(9), &[8]).unwrap();
+    assert_eq!(world.iter().last(), Some((EntityId(9), &[8][..])));
 }
 
 #[test]
@@ -227,7 +242,7 @@ fn what_is_held_back_waits_although_there_is_room_and_newcomers_do_not() {
         let (mut world, mut encoder, mut decoder) =
             (codec.world(), codec.encoder(), codec.decoder());
         let ids: Vec<_> = (0..10).map(EntityId).collect();
-        let held: Vec<_> = ids.iter().map(|id| id.0 % 2 == 0).collect();
+        let held: Vec<_> = ids.iter().map(|id| id.0.is_multiple_of(2)).collect();
         let mut bytes = Vec::new();
         for tick in 1..=3u32 {
             for id in &ids {
@@ -248,7 +263,7 @@ fn what_is_held_back_waits_although_there_is_room_and_newcomers_do_not() {
                 .decode(report.tick, report.baseline, &bytes)
                 .unwrap();
             encoder.acknowledge(report.tick);
-            let waits = |id: &EntityId| tick == 2 && id.0 % 2 == 0;
+            let waits = |id: &EntityId| tick == 2 && id.0.is_multiple_of(2);
             assert_eq!(
                 report.deferred,
                 ids.iter().filter(|id| waits(id)).count(),

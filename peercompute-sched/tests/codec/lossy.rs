@@ -1,7 +1,5 @@
 //! Both ends over a link that loses, delays and swaps messages: what the receiver has is what the sender says it has, bit for bit.
 
-#![allow(clippy::unwrap_used, reason = "functions that only tests call")]
-
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 

@@ -1,15 +1,14 @@
 //! Bytes that no sender wrote: a typed error, or a view within its bounds, and a decoder that goes on as if nothing had come.
 
-#![allow(clippy::unwrap_used, reason = "functions that only tests call")]
-
-#[path = "common/scenes.rs"]
-mod scenes;
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use peercompute_sched::codec::{
     DecodeError, EntityId, Interest, SnapshotCodec, SnapshotDecoder, SnapshotReport, Tick, World,
 };
 use proptest::prelude::*;
-use scenes::{SCENES, Scene};
+
+use super::scenes::{SCENES, Scene};
 
 /// A scene of which the last snapshot has not arrived yet.
 struct Rig {
