@@ -272,6 +272,11 @@ impl Scheduler {
             state.inbox.taken(number);
             self.mark_ready(peer);
         }
+        if let SchedulerEvent::Restarted { peer } = &event
+            && let Some(state) = self.peers.get_mut(peer)
+        {
+            state.is_restart_told = false;
+        }
         Some(event)
     }
 

@@ -56,6 +56,8 @@ pub(super) struct PeerState {
     pub(super) is_control_blocked: bool,
     pub(super) are_snapshots_blocked: bool,
     pub(super) is_queued: bool,
+    /// That it has begun a new life waits for the application.
+    pub(super) is_restart_told: bool,
     pub(super) wake: Option<Duration>,
     pub(super) last_sent: Duration,
     pub(super) last_received: Option<Duration>,
@@ -148,6 +150,7 @@ impl PeerState {
             is_control_blocked: false,
             are_snapshots_blocked: false,
             is_queued: false,
+            is_restart_told: false,
             wake: None,
             last_sent: now,
             last_received: None,

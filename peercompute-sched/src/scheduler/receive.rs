@@ -84,8 +84,11 @@ impl Scheduler {
         if had_another {
             state.restart(self.versions_given);
             state.outbox.abandon(&mut self.settled);
-            self.happened
-                .push_back(SchedulerEvent::Restarted { peer }.into());
+            // However often it does so, it is told once until that is taken.
+            if !std::mem::replace(&mut state.is_restart_told, true) {
+                self.happened
+                    .push_back(SchedulerEvent::Restarted { peer }.into());
+            }
         }
     }
 

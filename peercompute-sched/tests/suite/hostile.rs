@@ -219,6 +219,26 @@ fn frames_of_an_earlier_life_are_passed_over() {
 }
 
 #[test]
+fn a_peer_that_begins_new_lives_all_the_time_fills_no_queue() {
+    let mut world = World::of(1, Link::quick(), 2, |_| {});
+    let (now, peer) = (world.local(0), world.peer(0, 1));
+    for session in 2..1000 {
+        let frame = v1::RealtimeFrame { session, ..frame() };
+        let scheduler = &mut world.nodes[0].scheduler;
+        let taken = scheduler.handle_frame(now, peer, frame.encode_to_vec().into());
+        taken.unwrap();
+    }
+    world.drain(0);
+    assert_eq!(world.nodes[0].seen.restarted, [1]);
+    let again = v1::RealtimeFrame {
+        session: 1000,
+        ..frame()
+    };
+    give(&mut world, &again);
+    assert_eq!(world.nodes[0].seen.restarted, [1, 1]);
+}
+
+#[test]
 fn clock_readings_that_nobody_asked_for_or_that_make_no_sense_move_no_clock() {
     let mut world = World::of(1, Link::quick(), 2, |_| {});
     let (now, peer) = (world.local(0), world.peer(0, 1));
