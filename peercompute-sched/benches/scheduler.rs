@@ -228,7 +228,7 @@ fn main() {
     let (ack_time, _) = median(|turn| turn.ack_time);
     let sum = |of: fn(&Turn) -> usize| turns.iter().map(of).sum::<usize>() as f64;
     let frames = sum(|turn| turn.frames);
-    println!(
+    eprintln!(
         "{PEERS} peers, {:.1} entities each: a turn takes {:.1} ms (fastest {:.1}), {:.3} us an entity and peer (fastest {:.3})",
         seen / f64::from(PEERS),
         time.as_secs_f64() * 1e3,
@@ -236,13 +236,13 @@ fn main() {
         time.as_secs_f64() * 1e6 / seen,
         fastest.as_secs_f64() * 1e6 / seen,
     );
-    println!(
+    eprintln!(
         "{:.1} bytes a frame, {:.4} allocations a frame; acknowledgements take {:.2} us each",
         sum(|turn| turn.bytes) / frames,
         sum(|turn| turn.allocations) / frames,
         ack_time.as_secs_f64() * 1e6 / f64::from(PEERS),
     );
-    println!(
+    eprintln!(
         "at {HERTZ} Hz that is {:.0} % of one core",
         (time + ack_time).as_secs_f64() * f64::from(HERTZ) * 100.0
     );

@@ -28,24 +28,27 @@ pub(super) fn code_rotation<C: Coder>(
     } else {
         extrapolate(&unit(&older, step), &held, past.motion.ratio)
     };
+    let limit = field.range.1;
     let (held, turned) = (
         Steps::of(&held, field.scale),
         Steps::of(&turned, field.scale),
     );
-    let drift = turned.without(newest[0] as usize, field.limit);
-    let drift: [u64; 3] = std::array::from_fn(|i| u64::from(drift[i].abs_diff(newest[i + 1])));
+    let on = turned.without(newest[0] as usize, limit);
+    let drift: [u64; 3] = std::array::from_fn(|i| u64::from(on[i].abs_diff(newest[i + 1])));
     let speed = drift.iter().sum();
 
     let choices = &mut models.choices[choice_context(field, last, speed, course.moving)];
     let mut chosen = choice::SAME;
     if C::WRITES && now != newest {
-        let expected = [
-            [0; 3],
-            held.without(now[0] as usize, field.limit),
-            turned.without(now[0] as usize, field.limit),
-        ];
+        let largest = now[0] as usize;
+        let turned = match now[0] == newest[0] {
+            true => on,
+            false => turned.without(largest, limit),
+        };
+        let held = held.without(largest, limit);
+        let expected = std::array::from_fn(|i| [0, held[i], turned[i], 0]);
         let now = [now[1], now[2], now[3]];
-        chosen = cheapest::<3, 3>(choices, &now, &expected);
+        chosen = cheapest::<3, 4>(choices, choice::STRAIGHT + 1, &now, &expected);
     }
     let chosen = coder.symbol(choices, chosen).min(choice::STRAIGHT);
     if chosen == choice::SAME {
@@ -55,22 +58,21 @@ pub(super) fn code_rotation<C: Coder>(
     }
 
     let expected = if chosen == choice::HOLD { held } else { turned };
-    let largest = code_largest(
-        coder,
-        &mut models.bits[field.bits..],
-        field,
-        &expected,
-        now[0] as usize,
-    );
+    let bits = &mut models.bits[field.bits..];
+    let largest = code_largest(coder, bits, field, &expected, now[0] as usize);
+    let expected = match chosen == choice::STRAIGHT && largest as i32 == newest[0] {
+        true => on,
+        false => expected.without(largest, limit),
+    };
     now[0] = largest as i32;
-    let expected = expected.without(largest, field.limit);
     let mut sum = Sum::new(course.surprise, models.usual[field.usual].residual);
     let classes = &mut models.classes[field.group(chosen)];
     for index in 0..3 {
         let level = sum.level((2 * drift[index] + speed) / 8);
-        let residual = now[index + 1].wrapping_sub(expected[index]);
+        let expected = expected[index];
+        let residual = now[index + 1].wrapping_sub(expected);
         let residual = code_residual(coder, classes, level, None, residual);
-        now[index + 1] = expected[index].saturating_add(residual);
+        now[index + 1] = expected.saturating_add(residual);
         sum.add(residual);
     }
     row[field.first..field.first + 4].copy_from_slice(&now);
