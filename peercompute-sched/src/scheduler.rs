@@ -75,6 +75,9 @@ pub struct Scheduler {
     settled: Vec<Settled>,
     scratch: Vec<u8>,
     frame: v1::RealtimeFrame,
+    snapshot: v1::Snapshot,
+    spare_acks: Vec<v1::SnapshotAck>,
+    payloads: BytesMut,
     buffer: BytesMut,
 }
 
@@ -136,6 +139,9 @@ impl Scheduler {
             settled: Vec::new(),
             scratch: Vec::new(),
             frame: v1::RealtimeFrame::default(),
+            snapshot: v1::Snapshot::default(),
+            spare_acks: Vec::new(),
+            payloads: BytesMut::new(),
             buffer: BytesMut::new(),
             config,
         }

@@ -111,7 +111,8 @@ impl SnapshotEncoder {
                 .inspect_err(|_| out.truncate(start))?;
             report.bytes = out.len() - start;
             let last = attempt == MAX_ATTEMPTS;
-            if !self.choice.narrow(budget, report.bytes, last) {
+            let choice = &mut self.choice;
+            if !choice.narrow(&interest, &self.survey, budget, &report, last) {
                 break;
             }
         }
@@ -205,6 +206,7 @@ impl SnapshotEncoder {
             .assign(base.map_or(&plan.priors, |base| &base.view.models));
         let models = &mut next.models;
         let mut coder = RangeEncoder::new(out);
+        let is_ranked = self.choice.is_ranked();
         if let Some(base) = base {
             code_aid(&mut coder, models, base.tick, aid.map(|aid| aid.tick));
         }
@@ -228,7 +230,7 @@ impl SnapshotEncoder {
                 .past_row(entry.ticks[0], entry.place)
                 .ok_or(EncodeError::OtherWorld)?;
             let context = status_context(plan, row_before, memory_before[0], neighbours.changed);
-            let cost = coder.cost();
+            let cost = is_ranked.then(|| coder.cost());
             code_status(&mut coder, models, context, &mut neighbours, status);
             match (status, step) {
                 (Status::Left, _) => report.left += 1,
@@ -270,7 +272,9 @@ impl SnapshotEncoder {
                     let memory =
                         remember(&mut next.entries, &mut next.memory, entry, memory_before);
                     code_entity(&mut coder, models, &past, &mut self.row, memory);
-                    self.choice.measure(*wanted, coder.cost() - cost);
+                    if let Some(cost) = cost {
+                        self.choice.measure(*wanted, coder.cost() - cost);
+                    }
                     report.changed += 1;
                 }
                 (Status::Changed, _) => {}
@@ -285,7 +289,7 @@ impl SnapshotEncoder {
                 report.deferred += 1;
                 continue;
             }
-            let cost = coder.cost();
+            let cost = is_ranked.then(|| coder.cost());
             let row_now = world
                 .past_row(now, entering.place)
                 .ok_or(EncodeError::OtherWorld)?;
@@ -299,7 +303,9 @@ impl SnapshotEncoder {
                 ticks: [now; 2],
             });
             next.memory.resize(next.memory.len() + plan.stride, 0);
-            self.choice.measure(entering.index, coder.cost() - cost);
+            if let Some(cost) = cost {
+                self.choice.measure(entering.index, coder.cost() - cost);
+            }
             report.entered += 1;
             (last, before) = (Some(entering.id), row_now);
         }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use peercompute_proto::{limits::MAX_EVENTS, v1};
 use prost::Message as _;
 
@@ -121,15 +121,15 @@ impl Scheduler {
                 continue;
             }
             lane.sent_at = now;
-            let mut snapshot = v1::Snapshot {
-                provider: provider.name.clone(),
-                version: provider.version,
-                ..v1::Snapshot::default()
-            };
+            let mut snapshot = std::mem::take(&mut self.snapshot);
+            snapshot.provider.clone_from(&provider.name);
+            snapshot.version = provider.version;
+            (snapshot.baseline, snapshot.schema) = (None, 0);
             if let Some(entities) = provider.entities.as_deref() {
                 let world = state.worlds.entry(*id).or_default();
                 self.scratch.clear();
                 let Some(report) = entities.snapshot(world, &mut self.scratch) else {
+                    self.snapshot = snapshot;
                     continue;
                 };
                 lane.is_complete = report.deferred == 0;
@@ -139,7 +139,9 @@ impl Scheduler {
                     Some(_) => 0,
                     None => entities.fingerprint(),
                 };
-                snapshot.payload = Bytes::copy_from_slice(&self.scratch);
+                make_room(&mut self.payloads, self.scratch.len());
+                self.payloads.extend_from_slice(&self.scratch);
+                snapshot.payload = self.payloads.split().freeze();
             } else {
                 snapshot.payload = provider.payload.clone();
             }
@@ -168,19 +170,22 @@ impl Scheduler {
         if std::mem::take(&mut state.is_state_ack_due) {
             for (provider, received) in &mut state.states {
                 if std::mem::take(&mut received.is_ack_due) {
-                    frame.snapshot_acks.push(v1::SnapshotAck {
-                        provider: provider.clone(),
-                        version: received.version,
-                        earlier: received.earlier,
-                    });
+                    let mut ack = self.spare_acks.pop().unwrap_or_default();
+                    ack.provider.clone_from(provider);
+                    (ack.version, ack.earlier) = (received.version, received.earlier);
+                    frame.snapshot_acks.push(ack);
                 }
             }
         }
         let bytes = encode(frame, &mut self.buffer);
         state.traffic.frames_sent += 1;
         state.traffic.bytes_sent += bytes.len() as u64;
-        frame.snapshots.clear();
-        frame.snapshot_acks.clear();
+        // Their memory serves the next ones.
+        if let Some(mut snapshot) = frame.snapshots.pop() {
+            snapshot.payload = Bytes::new();
+            self.snapshot = snapshot;
+        }
+        self.spare_acks.append(&mut frame.snapshot_acks);
         frame.events = None;
         frame.event_ack = None;
         frame.commands = None;
@@ -218,7 +223,11 @@ impl Scheduler {
             let late = given.filter_map(|(id, it)| state.due_again(*id, it));
             wake = wake.into_iter().chain(late).min();
         }
-        if wake != state.wake {
+        // An earlier time that is set stays: then it is looked at once for nothing, instead of its being set anew with each frame.
+        let is_in_time = state
+            .wake
+            .is_some_and(|is| wake.is_none_or(|wake| is <= wake));
+        if wake != state.wake && !is_in_time {
             if let Some(before) = state.wake {
                 self.wakes.remove(&(before, peer));
             }
@@ -251,12 +260,15 @@ fn are_events_at_once(config: &crate::SchedulerConfig) -> bool {
     config.clocking == Clocking::Internal && config.profile.events.is_on_demand()
 }
 
-fn encode(frame: &v1::RealtimeFrame, buffer: &mut bytes::BytesMut) -> Bytes {
-    let size = frame.encoded_len();
-    if buffer.capacity() < size {
-        // Gives the same memory again once nobody holds frames in it.
-        buffer.reserve(size.max(BUFFER));
-    }
+fn encode(frame: &v1::RealtimeFrame, buffer: &mut BytesMut) -> Bytes {
+    make_room(buffer, frame.encoded_len());
     frame.encode_raw(buffer);
     buffer.split().freeze()
+}
+
+fn make_room(buffer: &mut BytesMut, size: usize) {
+    if buffer.capacity() < size {
+        // Gives the same memory again once nobody holds what was in it.
+        buffer.reserve(size.max(BUFFER));
+    }
 }
