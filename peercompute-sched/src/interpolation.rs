@@ -176,6 +176,9 @@ impl<S> Interpolator<S> {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use super::*;
 
     const MS: Duration = Duration::from_millis(1);

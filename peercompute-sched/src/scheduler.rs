@@ -1,4 +1,5 @@
 mod commands;
+mod flight;
 mod peer;
 mod providers;
 mod receive;

@@ -18,7 +18,7 @@ pub struct Traffic {
     pub snapshots_sent: u64,
     /// Snapshots of these that the other end has applied.
     pub snapshots_acked: u64,
-    /// Turns at which a snapshot would have been sent, had the transport had room.
+    /// Turns at which a snapshot would have been sent, had the transport had room, or were not as much under way as the link carries.
     pub snapshots_blocked: u64,
     /// Events sent for the first time.
     pub events_sent: u64,

@@ -109,6 +109,9 @@ fn cube(position: [f32; 3], edge: f32) -> Cube {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use proptest::prelude::*;
 
     use super::*;

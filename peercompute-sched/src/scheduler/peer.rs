@@ -3,6 +3,7 @@ use std::{collections::BTreeMap, time::Duration};
 use peercompute_proto::v1;
 
 use super::{
+    flight::Flight,
     providers::Provider,
     worlds::{EntityLane, Followed},
 };
@@ -40,6 +41,8 @@ pub(super) struct PeerState {
     floor: u64,
     /// How far each provider's state has come there.
     pub(super) lanes: BTreeMap<ProviderId, Lane>,
+    /// The snapshots that are under way there.
+    pub(super) flight: Flight,
     /// What it knows of each provider's entities.
     pub(super) worlds: BTreeMap<ProviderId, EntityLane>,
     /// Its own entities that are followed here.
@@ -140,6 +143,7 @@ impl PeerState {
             clock_answers: Vec::new(),
             floor,
             lanes: BTreeMap::new(),
+            flight: Flight::default(),
             worlds: BTreeMap::new(),
             views: BTreeMap::new(),
             states: BTreeMap::new(),
@@ -200,15 +204,22 @@ impl PeerState {
     }
 
     /// Takes part in a turn of the snapshots, if its own rate has it do so.
-    pub(super) fn snapshot_turn(&mut self, base: Rate) {
+    pub(super) fn snapshot_turn(&mut self, now: Duration, base: Rate) {
         let share = self.control.rate().as_hertz() / base.as_hertz().max(1e-9);
         self.credit = (self.credit + share).min(2.0);
         if self.credit >= 1.0 - 1e-9 {
             self.credit -= 1.0;
-            // A turn that the transport had no room for is not made up for.
-            self.traffic.snapshots_blocked += u64::from(self.are_snapshots_blocked);
+            // A turn that there was no room for is not made up for.
+            let has_room = self.has_room_for_snapshots(now);
+            self.traffic.snapshots_blocked += u64::from(!has_room);
             self.is_snapshot_due = true;
         }
+    }
+
+    /// Whether the transport takes a snapshot, and those under way leave room for one.
+    pub(super) fn has_room_for_snapshots(&mut self, now: Duration) -> bool {
+        self.flight.give_up(now, self.snapshot_wait());
+        !self.are_snapshots_blocked && !self.flight.is_full()
     }
 
     pub(super) fn reset_rate(&mut self, now: Duration, rate: Rate) {
@@ -256,6 +267,7 @@ impl PeerState {
         self.clock_answers.clear();
         self.clock.forget_offsets();
         self.lanes.clear();
+        self.flight = Flight::default();
         self.worlds.values_mut().for_each(EntityLane::begin_anew);
         self.views.clear();
         self.states.clear();
@@ -263,7 +275,14 @@ impl PeerState {
     }
 
     /// The peer says how far the state of a provider has come there.
-    pub(super) fn take_snapshot_ack(&mut self, provider: ProviderId, ack: &v1::SnapshotAck) {
+    pub(super) fn take_snapshot_ack(
+        &mut self,
+        now: Duration,
+        provider: ProviderId,
+        ack: &v1::SnapshotAck,
+    ) {
+        self.flight
+            .acknowledge(now, provider, ack.version, ack.earlier);
         let lane = self.lanes.entry(provider).or_default();
         if let Some(world) = self.worlds.get_mut(&provider)
             && ack.version <= lane.sent

@@ -139,6 +139,7 @@ impl Scheduler {
         });
         for state in self.peers.values_mut() {
             state.lanes.remove(&provider);
+            state.flight.forget(provider);
             state.worlds.remove(&provider);
         }
     }

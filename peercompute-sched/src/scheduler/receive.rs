@@ -109,7 +109,7 @@ impl Scheduler {
                     .iter()
                     .find(|(_, it)| it.is_state_of(&ack.provider));
                 match provider {
-                    Some((id, _)) => state.take_snapshot_ack(*id, ack),
+                    Some((id, _)) => state.take_snapshot_ack(now, *id, ack),
                     None => state.traffic.dropped.unasked += 1,
                 }
             }

@@ -108,9 +108,10 @@ impl Scheduler {
     fn snapshot_frame(&mut self, now: Duration, peer: Peer) -> Option<Transmit> {
         let is_on_demand = self.snapshots.rate().is_on_demand();
         let state = self.peers.get_mut(&peer)?;
-        if state.are_snapshots_blocked || !(state.is_snapshot_due || is_on_demand) {
+        if !(state.is_snapshot_due || is_on_demand) || !state.has_room_for_snapshots(now) {
             return None;
         }
+        let most = state.flight.budget();
         for (id, provider) in &self.providers {
             let is_late = state.due_again(*id, provider).is_some_and(|due| now >= due);
             let is_world = provider.entities.is_some();
@@ -128,7 +129,7 @@ impl Scheduler {
             if let Some(entities) = provider.entities.as_deref() {
                 let world = state.worlds.entry(*id).or_default();
                 self.scratch.clear();
-                let Some(report) = entities.snapshot(world, &mut self.scratch) else {
+                let Some(report) = entities.snapshot(world, most, &mut self.scratch) else {
                     self.snapshot = snapshot;
                     continue;
                 };
@@ -145,13 +146,17 @@ impl Scheduler {
             } else {
                 snapshot.payload = provider.payload.clone();
             }
-            lane.sent = snapshot.version;
+            let (id, version) = (*id, snapshot.version);
+            lane.sent = version;
             state.traffic.snapshots_sent += 1;
             let frame = &mut self.frame;
             frame.timestamp_us = provider.time_us;
             frame.tick = provider.tick;
             frame.snapshots.push(snapshot);
-            return self.seal(now, peer, Channel::Snapshots);
+            let transmit = self.seal(now, peer, Channel::Snapshots)?;
+            let state = self.peers.get_mut(&peer)?;
+            state.flight.sent(now, id, version, transmit.frame.len());
+            return Some(transmit);
         }
         state.is_snapshot_due = false;
         None
@@ -221,7 +226,12 @@ impl Scheduler {
         if is_on_demand && !state.are_snapshots_blocked {
             let given = self.providers.iter().filter(|(_, it)| it.has_state());
             let late = given.filter_map(|(id, it)| state.due_again(*id, it));
-            wake = wake.into_iter().chain(late).min();
+            // Where there is no room nothing can be sent sooner than there is.
+            let next = match state.flight.is_full() {
+                true => state.flight.next_loss(state.snapshot_wait()),
+                false => late.min(),
+            };
+            wake = wake.into_iter().chain(next).min();
         }
         // An earlier time that is set stays: then it is looked at once for nothing, instead of its being set anew with each frame.
         let is_in_time = state

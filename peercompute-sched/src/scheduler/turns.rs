@@ -57,7 +57,7 @@ impl Scheduler {
             self.want_states();
             let base = self.snapshots.rate();
             for state in self.peers.values_mut() {
-                state.snapshot_turn(base);
+                state.snapshot_turn(now, base);
             }
         }
         if commands {

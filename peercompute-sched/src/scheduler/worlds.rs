@@ -231,14 +231,15 @@ impl Entities {
         tick.into()
     }
 
-    /// A snapshot for one peer, appended to `out`.
+    /// A snapshot for one peer, of `most` bytes if the budget is not less, appended to `out`.
     pub(super) fn snapshot(
         &self,
         lane: &mut EntityLane,
+        most: usize,
         out: &mut Vec<u8>,
     ) -> Option<SnapshotReport> {
         lane.attention.choose(&self.grid, lane.sight, |_| 1.0);
-        let budget = Some(self.config.budget.min(MAX_STATE));
+        let budget = Some(self.config.budget.min(most).min(MAX_STATE));
         let interest = lane.attention.interest();
         let encoder = lane.encoder.get_or_insert_with(|| self.codec.encoder());
         let report = encoder.encode(&self.world, interest, budget, out).ok()?;
