@@ -18,7 +18,7 @@ mod snapshot {
         EntityId, Interest, SnapshotDecoder, SnapshotEncoder, SnapshotReport, Tick, World,
     };
 
-    use super::scenes::Scene;
+    use super::scenes::{SCENES, Scene};
 
     /// So many that what the world costs is small beside them.
     const RECEIVERS: usize = 50;
@@ -66,7 +66,7 @@ mod snapshot {
         fn encode_all(&mut self) -> Option<SnapshotReport> {
             let interest = Interest {
                 entities: &self.ids,
-                urgency: &[],
+                ..Interest::default()
             };
             let mut last = None;
             for encoder in &mut self.encoders {
@@ -94,7 +94,7 @@ mod snapshot {
     }
 
     /// One frame for all receivers.
-    #[divan::bench(args = ["curves", "stack", "swarm", "rest"])]
+    #[divan::bench(args = SCENES)]
     fn encode(bencher: Bencher<'_, '_>, name: &'static str) {
         let mut rig = Rig::new(name, RECEIVERS);
         let items = rig.ids.len() * RECEIVERS;
@@ -105,7 +105,7 @@ mod snapshot {
     }
 
     /// The same without a receiver: to be subtracted.
-    #[divan::bench(args = ["curves", "stack", "swarm", "rest"])]
+    #[divan::bench(args = SCENES)]
     fn commit(bencher: Bencher<'_, '_>, name: &'static str) {
         let mut rig = Rig::new(name, 1);
         rig.encoders.clear();
@@ -115,7 +115,7 @@ mod snapshot {
     }
 
     /// A frame at one receiver, with what it takes to play and encode it.
-    #[divan::bench(args = ["curves", "stack", "swarm", "rest"])]
+    #[divan::bench(args = SCENES)]
     fn encode_and_decode(bencher: Bencher<'_, '_>, name: &'static str) {
         let mut rig = Rig::new(name, 1);
         bencher

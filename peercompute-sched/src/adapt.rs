@@ -106,6 +106,9 @@ impl RateControl {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use super::*;
 
     const HOW: Adaptation = Adaptation::down_to(Rate::of(10.0));

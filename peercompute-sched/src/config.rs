@@ -28,7 +28,8 @@ pub struct SchedulerConfig {
     pub clocking: Clocking,
     /// Rates, and which events are reliable. Default: [`Profile::action`].
     pub profile: Profile,
-    /// Bytes from which a frame gets no more events or commands; one alone may be larger. Default: 16 KiB. For datagrams, what fits into one: snapshots are made to fit as far as providers allow it.
+    /// Bytes from which a frame gets no more events or commands; one alone may be larger. Default: 16 KiB. Snapshots have frames of their own, which this does not
+    /// bind: a state of bytes goes whole, and entities have [`EntityConfig::budget`](crate::EntityConfig::budget).
     pub frame_bytes: usize,
     /// Events to one peer that wait or are under way at most. Default: [`MAX_QUEUED_EVENTS`].
     pub queued_events: usize,

@@ -14,7 +14,7 @@ pub struct InterpolatorConfig {
     pub extrapolation: Duration,
     /// States that are kept; the oldest makes way. Default: 64, at least 2.
     pub capacity: usize,
-    /// The time that is shown runs by so much faster or slower at most while the delay is changed. Default: 0.1; 0 to 0.5.
+    /// The time that is shown runs by so much faster or slower at most while the delay is changed. Default: 0.1; 0 to 0.5, and others are cut to that.
     pub stretch: f64,
 }
 
@@ -160,7 +160,8 @@ impl<S> Interpolator<S> {
             return wanted;
         };
         let passed = now.saturating_sub(shown.now);
-        let stretch = self.config.stretch.clamp(0.0, 0.5);
+        // Not a number is 0.
+        let stretch = self.config.stretch.clamp(0.0, 0.5).max(0.0);
         let (slow, fast) = (
             shown.time + passed.mul_f64(1.0 - stretch),
             shown.time + passed.mul_f64(1.0 + stretch),
@@ -175,6 +176,9 @@ impl<S> Interpolator<S> {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use super::*;
 
     const MS: Duration = Duration::from_millis(1);

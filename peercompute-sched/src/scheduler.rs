@@ -1,4 +1,5 @@
 mod commands;
+mod flight;
 mod peer;
 mod providers;
 mod receive;
@@ -60,6 +61,8 @@ pub struct Scheduler {
     commands: Commands,
     /// The turn of the commands is there; those who give some may not have answered yet.
     are_commands_wanted: bool,
+    /// Worlds may have to be committed again, unless those who give them do so first.
+    are_worlds_due: bool,
     last_event: u64,
     wanted: VecDeque<Wanted>,
     happened: VecDeque<Happened>,
@@ -73,6 +76,9 @@ pub struct Scheduler {
     settled: Vec<Settled>,
     scratch: Vec<u8>,
     frame: v1::RealtimeFrame,
+    snapshot: v1::Snapshot,
+    spare_acks: Vec<v1::SnapshotAck>,
+    payloads: BytesMut,
     buffer: BytesMut,
 }
 
@@ -124,6 +130,7 @@ impl Scheduler {
             next_look: now,
             commands: Commands::default(),
             are_commands_wanted: false,
+            are_worlds_due: false,
             last_event: 0,
             wanted: VecDeque::new(),
             happened: VecDeque::new(),
@@ -133,6 +140,9 @@ impl Scheduler {
             settled: Vec::new(),
             scratch: Vec::new(),
             frame: v1::RealtimeFrame::default(),
+            snapshot: v1::Snapshot::default(),
+            spare_acks: Vec::new(),
+            payloads: BytesMut::new(),
             buffer: BytesMut::new(),
             config,
         }
@@ -146,7 +156,8 @@ impl Scheduler {
         self.last_peer += 1;
         let peer = Peer(self.last_peer);
         let rate = self.config.profile.snapshots;
-        self.peers.insert(peer, PeerState::new(now, rate));
+        self.peers
+            .insert(peer, PeerState::new(now, rate, self.versions_given));
         self.mark_ready(peer);
         Some(peer)
     }
@@ -267,6 +278,11 @@ impl Scheduler {
         {
             state.inbox.taken(number);
             self.mark_ready(peer);
+        }
+        if let SchedulerEvent::Restarted { peer } = &event
+            && let Some(state) = self.peers.get_mut(peer)
+        {
+            state.is_restart_told = false;
         }
         Some(event)
     }

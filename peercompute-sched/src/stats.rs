@@ -18,7 +18,7 @@ pub struct Traffic {
     pub snapshots_sent: u64,
     /// Snapshots of these that the other end has applied.
     pub snapshots_acked: u64,
-    /// Turns at which a snapshot would have been sent, had the transport had room.
+    /// Turns at which a snapshot would have been sent, had the transport had room, or were not as much under way as the link carries.
     pub snapshots_blocked: u64,
     /// Events sent for the first time.
     pub events_sent: u64,
@@ -26,7 +26,7 @@ pub struct Traffic {
     pub events_retried: u64,
     /// Reliable events that are known to have arrived.
     pub events_acked: u64,
-    /// Reliable events that were given up, or that nothing will be known of as the peer has gone.
+    /// Reliable events that were given up, or that nothing will be known of as the peer has gone; those that waited for it and were never sent are among them.
     pub events_unknown: u64,
     /// Events that found no room in the queue.
     pub events_refused: u64,

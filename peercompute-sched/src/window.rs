@@ -62,6 +62,9 @@ impl SequenceWindow {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use super::*;
 
     fn taken(numbers: &[u64]) -> (Vec<bool>, (u64, u64)) {

@@ -8,7 +8,7 @@ use super::models::Plan;
 use super::motion::Motion;
 use super::quantise::ValueError;
 use super::range::RangeDecoder;
-use super::view::{Beside, Entry, Knowledge, Sample, oldest, samples, spans};
+use super::view::{Beside, Entry, Knowledge, Sample, oldest, remember, samples, spans};
 use super::world::{EntityId, Tick};
 
 /// How many views are kept: those that the sender may name, and some more for snapshots that overtook others.
@@ -263,18 +263,14 @@ impl SnapshotDecoder {
             match status {
                 Status::Left => {}
                 Status::Deferred => {
-                    next.entries.push(*entry);
-                    next.memory.extend_from_slice(memory_before);
+                    remember(&mut next.entries, &mut next.memory, *entry, memory_before);
                     next.rows.extend_from_slice(rows_before);
                 }
                 Status::Unchanged => {
-                    next.entries.push(Entry {
-                        ticks: [now, entry.ticks[0]],
-                        ..*entry
-                    });
-                    next.memory.extend_from_slice(memory_before);
-                    let start = next.memory.len() - plan.stride;
-                    memory::rest(&mut next.memory[start..]);
+                    let entry = entry.at(now);
+                    let memory =
+                        remember(&mut next.entries, &mut next.memory, entry, memory_before);
+                    memory::rest(memory);
                     next.rows.extend_from_slice(row_before);
                     next.rows.extend_from_slice(row_before);
                 }
@@ -289,18 +285,16 @@ impl SnapshotDecoder {
                         _ => &rows_before[sample.index * columns..(sample.index + 1) * columns],
                     };
                     let older = found[0].map_or(row_before, row_of);
+                    motion.update(spans(now, entry, found));
                     let past = Past {
+                        plan,
+                        motion: &motion,
                         rows: [row_before, older, found[1].map_or(older, row_of)],
                     };
-                    motion.update(spans(now, entry, found));
-                    next.entries.push(Entry {
-                        ticks: [now, entry.ticks[0]],
-                        ..*entry
-                    });
-                    next.memory.extend_from_slice(memory_before);
-                    let start = next.memory.len() - plan.stride;
-                    let memory = &mut next.memory[start..];
-                    code_entity(&mut coder, models, plan, &motion, &past, row, memory);
+                    let entry = entry.at(now);
+                    let memory =
+                        remember(&mut next.entries, &mut next.memory, entry, memory_before);
+                    code_entity(&mut coder, models, &past, row, memory);
                     check(plan, entry.id, row)?;
                     next.rows.extend_from_slice(row);
                     next.rows.extend_from_slice(row_before);

@@ -6,7 +6,7 @@ use super::message::{Neighbours, code_aid, code_entering_id, code_status};
 use super::models::Plan;
 use super::motion::Motion;
 use super::range::RangeEncoder;
-use super::view::{Beside, Entry, Knowledge, Sample, oldest, samples, spans};
+use super::view::{Beside, Entry, Knowledge, Sample, oldest, remember, samples, spans};
 use super::world::{Tick, World};
 
 mod budget;
@@ -80,8 +80,8 @@ impl SnapshotEncoder {
 
     /// Appends a snapshot of the world's last committed state to `out`, against the newest view that the receiver has acknowledged.
     ///
-    /// With a `budget`, in bytes, the least urgent changes and newcomers are left out until it is kept. What never is left out is which entities are gone and which
-    /// changes are deferred: a budget below that is exceeded.
+    /// Changes that the interest holds back are left out. With a `budget`, in bytes, the least urgent of the others and of the newcomers are left out until it is kept. What never is left out is
+    /// which entities are gone and which changes are deferred: a budget below that is exceeded.
     ///
     /// # Errors
     ///
@@ -104,14 +104,15 @@ impl SnapshotEncoder {
             baseline: base.map(|base| self.sent[base].tick),
             ..SnapshotReport::default()
         };
-        self.choice.begin(&interest, &self.survey.outcomes, budget);
+        self.choice.begin(&interest, &self.survey, budget);
         for attempt in 1.. {
             out.truncate(start);
             self.write(world, tick, base, aid, out, &mut report)
                 .inspect_err(|_| out.truncate(start))?;
             report.bytes = out.len() - start;
             let last = attempt == MAX_ATTEMPTS;
-            if !self.choice.narrow(budget, report.bytes, last) {
+            let choice = &mut self.choice;
+            if !choice.narrow(&interest, &self.survey, budget, &report, last) {
                 break;
             }
         }
@@ -147,16 +148,13 @@ impl SnapshotEncoder {
         if let Some(index) = unsorted {
             return Err(EncodeError::Unsorted { index: index + 1 });
         }
-        match interest
-            .urgency
-            .iter()
-            .find(|index| **index as usize >= count)
-        {
-            Some(index) => Err(EncodeError::Urgency {
-                index: *index,
-                count,
-            }),
-            None => Ok(tick),
+        let mut urgency = interest.urgency.iter().copied();
+        if let Some(index) = urgency.find(|index| *index as usize >= count) {
+            return Err(EncodeError::Urgency { index, count });
+        }
+        match interest.held.len() {
+            held if held == count || held == 0 => Ok(tick),
+            held => Err(EncodeError::Held { held, count }),
         }
     }
 
@@ -208,6 +206,7 @@ impl SnapshotEncoder {
             .assign(base.map_or(&plan.priors, |base| &base.view.models));
         let models = &mut next.models;
         let mut coder = RangeEncoder::new(out);
+        let is_ranked = self.choice.is_ranked();
         if let Some(base) = base {
             code_aid(&mut coder, models, base.tick, aid.map(|aid| aid.tick));
         }
@@ -231,23 +230,19 @@ impl SnapshotEncoder {
                 .past_row(entry.ticks[0], entry.place)
                 .ok_or(EncodeError::OtherWorld)?;
             let context = status_context(plan, row_before, memory_before[0], neighbours.changed);
-            let cost = coder.cost();
+            let cost = is_ranked.then(|| coder.cost());
             code_status(&mut coder, models, context, &mut neighbours, status);
             match (status, step) {
                 (Status::Left, _) => report.left += 1,
                 (Status::Deferred, _) => {
                     report.deferred += 1;
-                    next.entries.push(*entry);
-                    next.memory.extend_from_slice(memory_before);
+                    remember(&mut next.entries, &mut next.memory, *entry, memory_before);
                 }
                 (Status::Unchanged, _) => {
-                    next.entries.push(Entry {
-                        ticks: [now, entry.ticks[0]],
-                        ..*entry
-                    });
-                    next.memory.extend_from_slice(memory_before);
-                    let start = next.memory.len() - plan.stride;
-                    memory::rest(&mut next.memory[start..]);
+                    let entry = entry.at(now);
+                    let memory =
+                        remember(&mut next.entries, &mut next.memory, entry, memory_before);
+                    memory::rest(memory);
                 }
                 (Status::Changed, Step::Changed(wanted)) => {
                     let aid_entry = beside.find(entry.id).map(|(_, entry)| entry);
@@ -263,31 +258,23 @@ impl SnapshotEncoder {
                             .ok_or(EncodeError::OtherWorld)
                     };
                     let older = found[0].map_or(Ok(row_before), row_of)?;
+                    motion.update(spans(now, entry, found));
                     let past = Past {
+                        plan,
+                        motion: &motion,
                         rows: [row_before, older, found[1].map_or(Ok(older), row_of)?],
                     };
-                    motion.update(spans(now, entry, found));
                     let row_now = world
                         .past_row(now, entry.place)
                         .ok_or(EncodeError::OtherWorld)?;
                     self.row.copy_from_slice(row_now);
-                    next.entries.push(Entry {
-                        ticks: [now, entry.ticks[0]],
-                        ..*entry
-                    });
-                    next.memory.extend_from_slice(memory_before);
-                    let start = next.memory.len() - plan.stride;
-                    let memory = &mut next.memory[start..];
-                    code_entity(
-                        &mut coder,
-                        models,
-                        plan,
-                        &motion,
-                        &past,
-                        &mut self.row,
-                        memory,
-                    );
-                    self.choice.measure(*wanted, coder.cost() - cost);
+                    let entry = entry.at(now);
+                    let memory =
+                        remember(&mut next.entries, &mut next.memory, entry, memory_before);
+                    code_entity(&mut coder, models, &past, &mut self.row, memory);
+                    if let Some(cost) = cost {
+                        self.choice.measure(*wanted, coder.cost() - cost);
+                    }
                     report.changed += 1;
                 }
                 (Status::Changed, _) => {}
@@ -302,7 +289,7 @@ impl SnapshotEncoder {
                 report.deferred += 1;
                 continue;
             }
-            let cost = coder.cost();
+            let cost = is_ranked.then(|| coder.cost());
             let row_now = world
                 .past_row(now, entering.place)
                 .ok_or(EncodeError::OtherWorld)?;
@@ -316,7 +303,9 @@ impl SnapshotEncoder {
                 ticks: [now; 2],
             });
             next.memory.resize(next.memory.len() + plan.stride, 0);
-            self.choice.measure(entering.index, coder.cost() - cost);
+            if let Some(cost) = cost {
+                self.choice.measure(entering.index, coder.cost() - cost);
+            }
             report.entered += 1;
             (last, before) = (Some(entering.id), row_now);
         }

@@ -44,9 +44,13 @@ pub(crate) mod memory {
     }
 }
 
-/// The last three values of an entity; those that are not known are equal to the next newer ones.
-#[derive(Clone, Copy, Debug)]
+/// What both ends know of an entity before they hear how it changed.
+#[derive(Clone, Copy)]
 pub(crate) struct Past<'a> {
+    pub(crate) plan: &'a Plan,
+    /// What its distances in time make of the rows.
+    pub(crate) motion: &'a Motion,
+    /// Its last three values; those that are not known are equal to the next newer ones.
     pub(crate) rows: [&'a [i32]; 3],
 }
 
@@ -69,12 +73,11 @@ pub(crate) fn status_context(plan: &Plan, row: &[i32], memory: u8, neighbours: u
 pub(crate) fn code_entity<C: Coder>(
     coder: &mut C,
     models: &mut Models,
-    plan: &Plan,
-    motion: &Motion,
     past: &Past<'_>,
     row: &mut [i32],
     memory: &mut [u8],
 ) {
+    let plan = past.plan;
     let flag = |row: &[i32]| plan.first_flag.is_some_and(|column| row[column] != 0);
     let mut course = Course {
         moving: flag(past.rows[0]),
@@ -84,52 +87,18 @@ pub(crate) fn code_entity<C: Coder>(
     for (field, last) in plan.fields.iter().zip(&mut memory[1..]) {
         *last = match field.kind {
             FieldKind::Flag => code_flag(coder, models, field, past, row, *last),
-            FieldKind::Rotation { step } => code_rotation(
-                coder,
-                models,
-                field,
-                step as f32,
-                motion,
-                past,
-                row,
-                *last,
-                &mut course,
-            ),
-            _ => match field.len {
-                1 => code_numbers::<C, 1>(
-                    coder,
-                    models,
-                    plan,
-                    field,
-                    motion,
-                    past,
-                    row,
-                    *last,
-                    &mut course,
-                ),
-                2 => code_numbers::<C, 2>(
-                    coder,
-                    models,
-                    plan,
-                    field,
-                    motion,
-                    past,
-                    row,
-                    *last,
-                    &mut course,
-                ),
-                _ => code_numbers::<C, 3>(
-                    coder,
-                    models,
-                    plan,
-                    field,
-                    motion,
-                    past,
-                    row,
-                    *last,
-                    &mut course,
-                ),
-            },
+            FieldKind::Rotation { step } => {
+                let step = step as f32;
+                code_rotation(coder, models, (field, step), past, row, *last, &mut course)
+            }
+            _ => {
+                let code = match field.len {
+                    1 => code_numbers::<C, 1>,
+                    2 => code_numbers::<C, 2>,
+                    _ => code_numbers::<C, 3>,
+                };
+                code(coder, models, field, past, row, *last, &mut course)
+            }
         };
         if plan.first_flag == Some(field.first) {
             course.moving = flag(row);

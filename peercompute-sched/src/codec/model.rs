@@ -79,14 +79,14 @@ impl Coder for RangeDecoder<'_> {
     }
 }
 
-/// How many steps it takes until a model has settled.
-const STEPS: usize = 130;
+/// After how many symbols a model has settled.
+const SETTLED: u8 = 128;
 
-/// What part of the difference is learnt after as many symbols, as a shift: about as much as if the prior had been two symbols, and a sixty-fourth in the end.
-const SHIFTS: [u8; STEPS] = {
-    let mut shifts = [0; STEPS];
+/// What part of the difference is learnt after as many symbols, as a shift: about as much as if the prior had been two symbols, and a 128th in the end.
+const SHIFTS: [u8; SETTLED as usize + 1] = {
+    let mut shifts = [0; SETTLED as usize + 1];
     let mut count = 0;
-    while count < STEPS {
+    while count < shifts.len() {
         shifts[count] = match count {
             0..2 => 2,
             2..6 => 3,
@@ -100,12 +100,20 @@ const SHIFTS: [u8; STEPS] = {
     shifts
 };
 
+/// The shift after as many symbols, which are one more now.
+#[inline]
+fn next_shift(count: &mut u8) -> u8 {
+    let shift = SHIFTS[usize::from((*count).min(SETTLED))];
+    *count += u8::from(*count < SETTLED);
+    shift
+}
+
 /// The probability of a binary symbol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bit {
     /// That it is true, in 2^-16.
     chance: u16,
-    count: u16,
+    count: u8,
 }
 
 impl Bit {
@@ -126,33 +134,56 @@ impl Bit {
     fn learn(&mut self, value: bool) {
         let target: i32 = if value { 65_535 } else { 0 };
         let chance = i32::from(self.chance);
-        let shift = SHIFTS[usize::from(self.count).min(STEPS - 1)];
+        let shift = next_shift(&mut self.count);
         self.chance = (chance + ((target - chance) >> shift)) as u16;
-        self.count = (self.count + 1).min(STEPS as u16 - 1);
     }
 }
 
 /// The least probability of a symbol, in [`SCALE`].
 const FLOOR: i32 = 6;
 
-/// The probabilities of `N` symbols, at most 16, as the upper ends of their spans; the last place counts what was learnt.
+/// The probabilities of `N` symbols, at most 16, as the upper ends of their spans; that of the last, which is known, is [`LAST`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Symbols<const N: usize> {
     ends: [i16; N],
+    count: u8,
 }
 
+/// No end is above it.
+const LAST: i16 = (SCALE - 1) as i16;
+
 impl<const N: usize> Symbols<N> {
+    /// Where the ends were if one symbol came always, by symbol, with [`FLOOR`] left for each of the others; so ends never meet.
+    const TARGETS: [[i16; N]; N] = {
+        let mut targets = [[LAST; N]; N];
+        let mut value = 0;
+        while value < N {
+            let mut index = 0;
+            while index < N - 1 {
+                let above = if index >= value {
+                    SCALE as i32 - FLOOR * N as i32
+                } else {
+                    0
+                };
+                targets[value][index] = (above + FLOOR * (index as i32 + 1)) as i16;
+                index += 1;
+            }
+            value += 1;
+        }
+        targets
+    };
+
     /// As likely as these weights say, of which the sum is above zero.
     pub(crate) fn weighted(weights: [f64; N]) -> Self {
         let sum: f64 = weights.iter().sum();
         let room = f64::from(SCALE as i32 - FLOOR * N as i32);
-        let mut ends = [0; N];
+        let mut ends = [LAST; N];
         let mut below = 0.0;
         for (index, weight) in weights.iter().enumerate().take(N - 1) {
             below += weight;
             ends[index] = (below / sum * room) as i16 + (FLOOR * (index as i32 + 1)) as i16;
         }
-        Self { ends }
+        Self { ends, count: 0 }
     }
 
     /// How likely a symbol is; only to compare.
@@ -168,37 +199,24 @@ impl<const N: usize> Symbols<N> {
         } else {
             self.ends[value - 1] as u32
         };
-        let end = if value == N - 1 {
-            SCALE
-        } else {
-            self.ends[value] as u32
-        };
+        let end = self.ends[value] as u32 + u32::from(value == N - 1);
         (start, end - start)
     }
 
     #[inline]
     fn find(&self, target: u32) -> usize {
         let target = target as i16;
-        // The last place, which is a count, is below no target that a span has.
         let below: i16 = self.ends.iter().map(|end| i16::from(*end <= target)).sum();
-        let last_counts = i16::from(self.ends[N - 1] <= target);
-        (below - last_counts) as usize
+        (below as usize).min(N - 1)
     }
 
-    /// Moves each end towards where it were if this symbol came always, with [`FLOOR`] left for each of the others; so ends never meet. In 16 bits, which
-    /// processors do for many at once; the last place wraps, and gets its count back.
+    /// Moves each end towards where it were if this symbol came always. In 16 bits and without a branch, which processors do for many at once.
     #[inline]
     fn learn(&mut self, value: usize) {
-        let count = self.ends[N - 1];
-        let shift = SHIFTS[(count as usize).min(STEPS - 1)];
-        let value = value as i16;
-        let above = (SCALE as i32 - FLOOR * N as i32) as i16;
-        for (index, end) in self.ends.iter_mut().enumerate() {
-            let low = FLOOR as i16 * (index as i16 + 1);
-            let target = low.wrapping_add(if index as i16 >= value { above } else { 0 });
-            *end = end.wrapping_add(target.wrapping_sub(*end) >> shift);
+        let shift = next_shift(&mut self.count);
+        for (end, target) in self.ends.iter_mut().zip(&Self::TARGETS[value]) {
+            *end += (target - *end) >> shift;
         }
-        self.ends[N - 1] = (count + 1).min(STEPS as i16 - 1);
     }
 }
 

@@ -40,9 +40,10 @@ pub(crate) struct FieldPlan {
     /// First column of a row, and how many.
     pub(crate) first: usize,
     pub(crate) len: usize,
-    /// Steps of a rotation in 1, and the largest component.
+    /// Steps of a rotation in 1.
     pub(crate) scale: f32,
-    pub(crate) limit: i32,
+    /// The smallest and largest value of each column; of a rotation, of all but the first.
+    pub(crate) range: (i32, i32),
     /// Offsets into the parts of [`Models`].
     pub(crate) bits: usize,
     pub(crate) choices: usize,
@@ -92,13 +93,12 @@ impl Plan {
         // How far back the aid is.
         models.classes.push(Symbols::weighted([1.0; 16]));
         let fields = schema.places.iter().map(|place| {
-            let column = schema.range(place.first + place.len - 1);
             let mut plan = FieldPlan {
                 kind: place.kind,
                 first: place.first,
                 len: place.len,
                 scale: 0.0,
-                limit: column.1,
+                range: schema.range(place.first + place.len - 1),
                 bits: models.bits.len(),
                 choices: models.choices.len(),
                 classes: models.classes.len(),

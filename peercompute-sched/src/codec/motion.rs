@@ -16,6 +16,8 @@ pub(crate) mod choice {
     pub(crate) const PULL: usize = 5;
     /// How many there are.
     pub(crate) const COUNT: usize = 6;
+    /// The next number that processors reckon with at once.
+    pub(crate) const WIDE: usize = 8;
 }
 
 /// Fractional bits of the factors.
@@ -94,17 +96,19 @@ pub(crate) struct Column {
 }
 
 impl Column {
-    /// The value by this choice, within the column's range.
+    /// The value by each choice, within the column's range.
     #[inline]
-    pub(crate) fn expect(&self, choice: usize, (min, max): (i32, i32)) -> i32 {
-        let by = match choice {
-            choice::STRAIGHT => self.straight,
-            choice::BRAKE => self.straight / 2,
-            choice::CURVE => self.straight + self.curve,
-            choice::PULL => self.straight + self.pull,
-            _ => 0,
-        };
-        (self.newest + by).clamp(min, max)
+    pub(crate) fn expect(&self, (min, max): (i32, i32)) -> [i32; choice::WIDE] {
+        let straight = self.newest + self.straight;
+        let mut expected = [self.newest; choice::WIDE];
+        expected[choice::STRAIGHT] = straight;
+        expected[choice::BRAKE] = self.newest + self.straight / 2;
+        expected[choice::CURVE] = straight + self.curve;
+        expected[choice::PULL] = straight + self.pull;
+        for value in &mut expected {
+            *value = (*value).clamp(min, max);
+        }
+        expected
     }
 }
 
@@ -122,7 +126,7 @@ mod tests {
         let mut motion = Motion::default();
         motion.update([6, 3, 6]);
         let column = motion.column(course(9), course(3 + 3), course(0), pull);
-        (column.expect(choice, ANY), course(15))
+        (column.expect(ANY)[choice], course(15))
     }
 
     #[test]
@@ -148,9 +152,7 @@ mod tests {
         let mut motion = Motion::default();
         motion.update([6, 0, 0]);
         let column = motion.column(5, 5, 5, 1 << 20);
-        for choice in 0..choice::COUNT {
-            assert_eq!(column.expect(choice, ANY), 5);
-        }
+        assert_eq!(column.expect(ANY), [5; choice::WIDE]);
     }
 
     #[test]
@@ -159,6 +161,6 @@ mod tests {
         motion.update([256, 1, 1]);
         let far = super::super::schema::MAX_QUANTUM;
         let column = motion.column(far, -far, far, i32::MAX);
-        assert_eq!(column.expect(choice::CURVE, (-far, far)), far);
+        assert_eq!(column.expect((-far, far))[choice::CURVE], far);
     }
 }

@@ -15,23 +15,16 @@ const RENORMALISE_BELOW: u64 = 1 << 32;
 
 /// Writes into a buffer, after what is in it.
 pub(crate) struct RangeEncoder<'a> {
-    /// Longer than what is written, so that writing needs no branch that is hard to foretell.
     out: &'a mut Vec<u8>,
     start: usize,
-    /// Where the next bytes go.
-    end: usize,
     low: u64,
     range: u64,
 }
-
-/// How much the buffer grows at a time.
-const ROOM: usize = 512;
 
 impl<'a> RangeEncoder<'a> {
     pub(crate) fn new(out: &'a mut Vec<u8>) -> Self {
         Self {
             start: out.len(),
-            end: out.len(),
             out,
             low: 0,
             range: u64::MAX,
@@ -57,7 +50,7 @@ impl<'a> RangeEncoder<'a> {
         let leading = self.range.leading_zeros();
         // The logarithm's fraction from the bits below the highest one is enough for a budget.
         let fraction = ((self.range << leading) >> 59) & 15;
-        let written = (self.end - self.start) as u64 * 8 + u64::from(leading) + 1;
+        let written = (self.out.len() - self.start) as u64 * 8 + u64::from(leading) + 1;
         written * 16 - fraction
     }
 
@@ -65,9 +58,8 @@ impl<'a> RangeEncoder<'a> {
     pub(crate) fn finish(self) {
         let (value, bytes) = shortest(self.low, self.range);
         if value >> 64 != 0 {
-            carry(&mut self.out[self.start..self.end]);
+            carry(&mut self.out[self.start..]);
         }
-        self.out.truncate(self.end);
         self.out
             .extend_from_slice(&(value as u64).to_be_bytes()[..bytes]);
     }
@@ -76,17 +68,22 @@ impl<'a> RangeEncoder<'a> {
     fn advance(&mut self, offset: u64, range: u64) {
         let (low, carries) = self.low.overflowing_add(offset);
         if carries {
-            carry(&mut self.out[self.start..self.end]);
+            carry(&mut self.out[self.start..]);
         }
-        if self.out.len() < self.end + 4 {
-            self.out.resize(self.end + ROOM, 0);
+        (self.low, self.range) = (low, range);
+        // Rare, as a symbol takes a bit or two.
+        if range < RENORMALISE_BELOW {
+            self.settle();
         }
-        // Four bytes are settled where the interval is small enough; else what is written here is written over.
-        let settled = u32::from(range < RENORMALISE_BELOW);
-        self.out[self.end..self.end + 4].copy_from_slice(&((low >> 32) as u32).to_be_bytes());
-        self.end += 4 * settled as usize;
-        self.low = low << (32 * settled);
-        self.range = range << (32 * settled);
+    }
+
+    /// Four bytes are settled where the interval is small enough.
+    #[cold]
+    fn settle(&mut self) {
+        let settled = (self.low >> 32) as u32;
+        self.out.extend_from_slice(&settled.to_be_bytes());
+        self.low <<= 32;
+        self.range <<= 32;
     }
 }
 

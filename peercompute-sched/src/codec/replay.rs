@@ -67,7 +67,7 @@ pub fn replay(
         bytes.clear();
         let interest = Interest {
             entities: &entities,
-            urgency: &[],
+            ..Interest::default()
         };
         let begin = clock();
         let sent = encoder.encode(&world, interest, None, &mut bytes);

@@ -123,7 +123,7 @@ pub(crate) fn code_residual<C: Coder>(
     };
     let (base, bits) = (u64::from(from) << level.shift, bits + level.shift);
     let low = u64::from(magnitude).wrapping_sub(base) & ((1 << bits) - 1);
-    match sign {
+    let read = match sign {
         None => {
             // Zero alone has no sign; no bits are coded for it, which needs no branch.
             let signed = u32::from(class > 0 || bits > 0);
@@ -134,7 +134,9 @@ pub(crate) fn code_residual<C: Coder>(
             let magnitude = base + code_bits(coder, bits, low);
             with_sign(magnitude, magnitude > 0 && coder.bit(sign, negative))
         }
-    }
+    };
+    // The same, which saves a writer the trouble.
+    if C::WRITES { value } else { read }
 }
 
 /// What only a stranger writes is cut.
@@ -147,6 +149,14 @@ fn with_sign(magnitude: u64, negative: bool) -> i32 {
 /// Bits as they are, at most 48.
 #[inline]
 fn code_bits<C: Coder>(coder: &mut C, count: u32, value: u64) -> u64 {
+    if count <= MAX_RAW {
+        return u64::from(coder.raw(count, value as u32));
+    }
+    code_many_bits(coder, count, value)
+}
+
+#[cold]
+fn code_many_bits<C: Coder>(coder: &mut C, count: u32, value: u64) -> u64 {
     let mut left = count.saturating_sub(MAX_RAW);
     let first = (value >> left & ((1 << (count - left)) - 1)) as u32;
     let mut read = u64::from(coder.raw(count - left, first));
@@ -159,14 +169,26 @@ fn code_bits<C: Coder>(coder: &mut C, count: u32, value: u64) -> u64 {
     read
 }
 
+/// The classes of small values.
+const SMALL: [u8; 64] = {
+    let mut classes = [0; 64];
+    let mut class = 0;
+    while class < 12 {
+        let (from, bits) = CLASSES[class];
+        let mut value = from;
+        while value < from + (1 << bits) {
+            classes[value as usize] = class as u8;
+            value += 1;
+        }
+        class += 1;
+    }
+    classes
+};
+
 #[inline]
 fn class_of(value: u32) -> usize {
     match value {
-        0..4 => value as usize,
-        4..64 => {
-            let octave = value.ilog2();
-            (octave * 2 + (value >> (octave - 1) & 1)) as usize
-        }
+        0..64 => SMALL[value as usize].into(),
         64..128 => 12,
         128..256 => 13,
         256..ESCAPE_FROM => 14,

@@ -21,7 +21,11 @@ const WEIGHTS: [(f32, f32); TERMS] = {
 /// The unit quaternion that four columns stand for; of columns that are no rotation's, something.
 #[inline]
 pub(crate) fn unit(columns: &[i32; 4], step: f32) -> [f32; 4] {
-    let [x, y, z] = [1, 2, 3].map(|i| columns[i] as f32 * step);
+    let (x, y, z) = (
+        columns[1] as f32 * step,
+        columns[2] as f32 * step,
+        columns[3] as f32 * step,
+    );
     let w = (1.0 - x * x - y * y - z * z).max(0.0).sqrt();
     match columns[0] {
         0 => [w, x, y, z],
@@ -89,14 +93,18 @@ impl Steps {
     #[inline]
     pub(crate) fn without(&self, largest: usize, limit: i32) -> [i32; 3] {
         let [x, y, z, w] = self.0;
-        let (left_out, others) = match largest {
+        let (left_out, mut others) = match largest {
             0 => (x, [y, z, w]),
             1 => (y, [x, z, w]),
             2 => (z, [x, y, w]),
             _ => (w, [x, y, z]),
         };
-        let sign = if left_out < 0 { -1 } else { 1 };
-        others.map(|part| (part.clamp(-limit, limit)) * sign)
+        // All bits where the sign changes.
+        let turn = left_out >> 31;
+        for part in &mut others {
+            *part = ((*part).clamp(-limit, limit) ^ turn) - turn;
+        }
+        others
     }
 
     /// The indices of the largest component and of the second, and by how much the first is larger.

@@ -13,6 +13,17 @@ pub(crate) struct Entry {
     pub(crate) ticks: [Tick; 2],
 }
 
+impl Entry {
+    /// With a value that was taken now.
+    #[inline]
+    pub(crate) fn at(&self, now: Tick) -> Self {
+        Self {
+            ticks: [now, self.ticks[0]],
+            ..*self
+        }
+    }
+}
+
 /// The entities of a view by id, what is remembered of each, and what was learnt on the way.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Knowledge {
@@ -34,13 +45,6 @@ impl Knowledge {
     #[inline]
     pub(crate) fn memory(&self, entry: usize, stride: usize) -> &[u8] {
         &self.memory[entry * stride..(entry + 1) * stride]
-    }
-
-    /// Adds an entity, with what is remembered of it.
-    #[inline]
-    pub(crate) fn push(&mut self, entry: Entry, memory: &[u8]) {
-        self.entries.push(entry);
-        self.memory.extend_from_slice(memory);
     }
 
     /// Brings the entities into the order of their ids, where the first `kept` are so already, and those behind them, too. `false` where one is there twice.
@@ -66,7 +70,8 @@ impl Knowledge {
             if spare.entries.last().is_some_and(|last| last.id == entry.id) {
                 return false;
             }
-            spare.push(entry, &self.memory[*next * stride..(*next + 1) * stride]);
+            let memory = &self.memory[*next * stride..(*next + 1) * stride];
+            remember(&mut spare.entries, &mut spare.memory, entry, memory);
             spare
                 .rows
                 .extend_from_slice(&self.rows[*next * width..(*next + 1) * width]);
@@ -77,6 +82,20 @@ impl Knowledge {
         std::mem::swap(&mut self.rows, &mut spare.rows);
         true
     }
+}
+
+/// Adds an entity to a view's, and to what is remembered of them, which it gives to be changed.
+#[inline]
+pub(crate) fn remember<'a>(
+    entries: &mut Vec<Entry>,
+    memory: &'a mut Vec<u8>,
+    entry: Entry,
+    was: &[u8],
+) -> &'a mut [u8] {
+    entries.push(entry);
+    let start = memory.len();
+    memory.extend_from_slice(was);
+    &mut memory[start..]
 }
 
 /// Goes through a view's entities beside another's, both by id.

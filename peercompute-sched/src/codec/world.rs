@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::sync::OnceLock;
 
 use super::quantise::ValueError;
 use super::schema::Schema;
@@ -38,6 +39,10 @@ pub struct World {
     schema: Schema,
     max_entities: usize,
     places: HashMap<EntityId, u32>,
+    /// The same by rising id; made anew after entities were added or removed.
+    order: OnceLock<Vec<(EntityId, u32)>>,
+    /// Memory for that.
+    spare: Vec<(EntityId, u32)>,
     /// Who lives in each place, and who did at the last commit.
     tenants: Vec<Option<EntityId>>,
     committed: Vec<Option<EntityId>>,
@@ -78,6 +83,8 @@ impl World {
             schema,
             max_entities: max_entities.min(MAX_ENTITIES),
             places: HashMap::new(),
+            order: OnceLock::new(),
+            spare: Vec::new(),
             tenants: Vec::new(),
             committed: Vec::new(),
             changed: Vec::new(),
@@ -114,12 +121,10 @@ impl World {
     /// The entities by rising id, with their rows as last set.
     pub fn iter(&self) -> impl Iterator<Item = (EntityId, &[i32])> {
         let columns = self.schema.columns();
-        let places = self.places.iter().map(|(id, at)| (*id, *at));
-        let mut places: Vec<(EntityId, u32)> = places.collect();
-        places.sort_unstable();
-        places.into_iter().map(move |(id, place)| {
-            let start = place as usize * columns;
-            (id, &self.rows[start..start + columns])
+        let order = self.order.get_or_init(|| self.ordered(Vec::new()));
+        order.iter().map(move |(id, place)| {
+            let start = *place as usize * columns;
+            (*id, &self.rows[start..start + columns])
         })
     }
 
@@ -159,6 +164,7 @@ impl World {
         let Some(place) = self.places.remove(&id) else {
             return false;
         };
+        self.forget_order();
         self.tenants[place as usize] = None;
         self.vacant.push(place);
         true
@@ -182,6 +188,10 @@ impl World {
                     *time = tick;
                 }
             }
+        }
+        if self.order.get().is_none() {
+            let spare = std::mem::take(&mut self.spare);
+            self.order = self.ordered(spare).into();
         }
         self.committed.clone_from(&self.tenants);
         let index = tick.0 as usize & (self.states.len() - 1);
@@ -243,7 +253,21 @@ impl World {
         self.tenants[place as usize] = Some(id);
         self.fresh[place as usize] = true;
         self.places.insert(id, place);
+        self.forget_order();
         Ok(place)
+    }
+
+    fn ordered(&self, mut order: Vec<(EntityId, u32)>) -> Vec<(EntityId, u32)> {
+        order.clear();
+        order.extend(self.places.iter().map(|(id, at)| (*id, *at)));
+        order.sort_unstable();
+        order
+    }
+
+    fn forget_order(&mut self) {
+        if let Some(order) = self.order.take() {
+            self.spare = order;
+        }
     }
 }
 

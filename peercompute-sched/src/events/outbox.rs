@@ -23,6 +23,10 @@ pub(crate) struct Outbox {
     due: BTreeSet<(Duration, u64)>,
     /// The latest ordered event that was sent and not given up.
     last_ordered: u64,
+    /// Of those under way, the ordered ones.
+    ordered: BTreeSet<u64>,
+    /// Of these, those that have spent their budget, and may begin it anew.
+    spent: BTreeSet<u64>,
     bytes: usize,
     live: usize,
 }
@@ -127,8 +131,12 @@ impl Outbox {
             let due = now + sent.body.retry.wait(sent.sends, rtt);
             sent.due = Some(due);
             batch.push(sent.to_wire(number));
+            let may_be_renewed = sent.may_be_renewed();
             self.due.pop_first();
             self.due.insert((due, number));
+            if may_be_renewed {
+                self.spent.insert(number);
+            }
         }
         let again = batch.len() - begin;
         while self.has_fresh() {
@@ -155,6 +163,7 @@ impl Outbox {
         if body.delivery == Delivery::Ordered {
             after = self.last_ordered;
             self.last_ordered = number;
+            self.ordered.insert(number);
         }
         let due = now + body.retry.wait(1, rtt);
         let sent = Sent {
@@ -166,6 +175,9 @@ impl Outbox {
         };
         let event = sent.to_wire(number);
         self.due.insert((due, number));
+        if sent.may_be_renewed() {
+            self.spent.insert(number);
+        }
         self.sent.push_back(Some(sent));
         self.live += 1;
         event
@@ -240,7 +252,8 @@ impl Outbox {
             id: sent.body.id,
             outcome,
         });
-        if sent.body.delivery == Delivery::Ordered {
+        if self.ordered.remove(&number) {
+            self.spent.remove(&number);
             if outcome == Outcome::Unknown {
                 self.close_gap(number, sent.after);
             }
@@ -257,8 +270,11 @@ impl Outbox {
         if self.last_ordered == number {
             self.last_ordered = before;
         }
-        let mut sent = self.sent.iter_mut().flatten();
-        if let Some(next) = sent.find(|sent| sent.after == number) {
+        // Whoever came after it is the first that is still under way, or is settled.
+        let next = self.ordered.range(number..).next().copied();
+        if let Some(next) = next.and_then(|next| self.pending(next))
+            && next.after == number
+        {
             next.after = before;
         }
     }
@@ -271,17 +287,13 @@ impl Outbox {
 
     /// The ordered ones that have spent their budgets, and maybe waited for an earlier one only, begin them anew, each once.
     fn renew(&mut self, now: Duration) {
-        for (number, sent) in (self.settled + 1..).zip(&mut self.sent) {
-            let Some(sent) = sent else { continue };
-            let is_ordered = sent.body.delivery == Delivery::Ordered;
-            if !is_ordered || sent.is_renewed || !sent.is_spent() {
-                continue;
-            }
+        while let Some(number) = self.spent.pop_first() {
+            let sent = self.pending(number).expect("what is spent is pending");
+            sent.is_renewed = true;
+            sent.sends = 0;
             if let Some(due) = sent.due.replace(now) {
                 self.due.remove(&(due, number));
             }
-            sent.is_renewed = true;
-            sent.sends = 0;
             self.due.insert((now, number));
         }
     }
@@ -290,6 +302,11 @@ impl Outbox {
 impl Sent {
     fn is_spent(&self) -> bool {
         self.sends >= self.body.retry.sends.max(1)
+    }
+
+    /// Whether its budget is spent and begins anew, should an earlier one be settled.
+    fn may_be_renewed(&self) -> bool {
+        self.body.delivery == Delivery::Ordered && !self.is_renewed && self.is_spent()
     }
 
     fn to_wire(&self, number: u64) -> v1::Event {

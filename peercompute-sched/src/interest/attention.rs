@@ -4,7 +4,7 @@ use crate::codec::{self, EntityId};
 /// An entity that is known stays so until it is further away than the radius by this factor, so that one at the edge does not come and go.
 const HYSTERESIS: f32 = 1.1;
 
-/// At the edge of what is seen, a change waits for every eighth snapshot.
+/// At the edge of what is seen, a change is in every eighth snapshot.
 const SLOWEST: f32 = 8.0;
 
 /// How urgent an unsent change becomes at most.
@@ -56,7 +56,8 @@ impl Attention {
         Self::default()
     }
 
-    /// Chooses for the next snapshot, from what is in `grid`. `weight` is how much an entity matters beside its distance: 1 for most; more is sooner, 0 is never.
+    /// Chooses for the next snapshot, from what is in `grid`. `weight` is how much an entity matters beside its distance: 1 for most; more is sooner, and at 0 what it was when it
+    /// came into view is all that is sent of it.
     pub fn choose(&mut self, grid: &Grid, sight: Sight, mut weight: impl FnMut(EntityId) -> f32) {
         let all = grid.entities();
         self.near.clear();
@@ -120,6 +121,7 @@ impl Attention {
         codec::Interest {
             entities: &self.entities,
             urgency: &self.urgency,
+            held: &self.held,
         }
     }
 

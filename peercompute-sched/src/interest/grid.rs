@@ -1,5 +1,3 @@
-use std::collections::HashMap;
-
 use crate::codec::EntityId;
 
 /// Entities by where they are, in cubes of one size: what is near is found without a look at all.
@@ -10,9 +8,10 @@ pub struct Grid {
     edge: f32,
     /// By rising id.
     entities: Vec<(EntityId, [f32; 3])>,
-    /// Indices of entities, those of one cube beside each other.
+    /// Indices of entities, by the cubes they are in.
     sorted: Vec<(Cube, u32)>,
-    cubes: HashMap<Cube, (u32, u32)>,
+    /// The cubes that hold something, in order, and where in `sorted` each begins.
+    cubes: Vec<(Cube, u32)>,
 }
 
 type Cube = [i32; 3];
@@ -28,7 +27,7 @@ impl Grid {
             },
             entities: Vec::new(),
             sorted: Vec::new(),
-            cubes: HashMap::new(),
+            cubes: Vec::new(),
         }
     }
 
@@ -50,15 +49,24 @@ impl Grid {
         self.cubes.clear();
         let mut begin = 0;
         for cube in self.sorted.chunk_by(|one, other| one.0 == other.0) {
-            let end = begin + cube.len() as u32;
-            self.cubes.insert(cube[0].0, (begin, end));
-            begin = end;
+            self.cubes.push((cube[0].0, begin));
+            begin += cube.len() as u32;
         }
     }
 
     /// All entities, by rising id.
     pub fn entities(&self) -> &[(EntityId, [f32; 3])] {
         &self.entities
+    }
+
+    /// Where in `sorted` the first cube from this one on begins, or the first beyond it.
+    fn begin_of(&self, cube: Cube, or_itself: bool) -> usize {
+        let before = self.cubes.partition_point(|(other, _)| match or_itself {
+            true => *other < cube,
+            false => *other <= cube,
+        });
+        let cube = self.cubes.get(before);
+        cube.map_or(self.sorted.len(), |(_, begin)| *begin as usize)
     }
 
     /// Gives each entity within `radius` of `center` with its index in [`entities`](Self::entities) and its distance, in no order.
@@ -77,7 +85,7 @@ impl Grid {
         };
         let least = cube(center.map(|it| it - radius), self.edge);
         let most = cube(center.map(|it| it + radius), self.edge);
-        let count = (0..3).map(|at| f64::from(most[at]) - f64::from(least[at]) + 1.0);
+        let count = (0..2).map(|at| f64::from(most[at]) - f64::from(least[at]) + 1.0);
         // With cubes that are small for the radius, those that hold something are fewer.
         if count.product::<f64>() > self.cubes.len() as f64 {
             look(&self.sorted);
@@ -85,11 +93,10 @@ impl Grid {
         }
         for x in least[0]..=most[0] {
             for y in least[1]..=most[1] {
-                for z in least[2]..=most[2] {
-                    if let Some((begin, end)) = self.cubes.get(&[x, y, z]) {
-                        look(&self.sorted[*begin as usize..*end as usize]);
-                    }
-                }
+                // Those above each other follow each other.
+                let begin = self.begin_of([x, y, least[2]], true);
+                let end = self.begin_of([x, y, most[2]], false);
+                look(&self.sorted[begin..end]);
             }
         }
     }
@@ -102,6 +109,9 @@ fn cube(position: [f32; 3], edge: f32) -> Cube {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use proptest::prelude::*;
 
     use super::*;

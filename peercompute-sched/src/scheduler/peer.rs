@@ -2,7 +2,11 @@ use std::{collections::BTreeMap, time::Duration};
 
 use peercompute_proto::v1;
 
-use super::worlds::{EntityLane, Followed};
+use super::{
+    flight::Flight,
+    providers::Provider,
+    worlds::{EntityLane, Followed},
+};
 use crate::{
     PeerStats, ProviderId, Rate, SchedulerConfig, Traffic,
     adapt::{Conditions, RateControl},
@@ -13,6 +17,9 @@ use crate::{
 
 /// The least that is waited for the acknowledgement of a snapshot before the same is sent again.
 const LEAST_SNAPSHOT_WAIT: Duration = Duration::from_millis(200);
+
+/// The rest of a world of which not all has been sent is not sent sooner than this after that, however often the world's turns are.
+const CATCH_UP: Duration = Duration::from_millis(10);
 
 /// Questions for the time that are answered at a time. Further ones are dropped.
 pub(super) const MAX_CLOCK_ANSWERS: usize = 4;
@@ -30,8 +37,12 @@ pub(super) struct PeerState {
     pub(super) clock: ClockFilter,
     /// Its questions for the time: what it said, and when it came.
     pub(super) clock_answers: Vec<(u64, u64)>,
+    /// Worlds are sent from later versions than this on alone: those up to it may have been sent to an earlier life of the peer.
+    floor: u64,
     /// How far each provider's state has come there.
     pub(super) lanes: BTreeMap<ProviderId, Lane>,
+    /// The snapshots that are under way there.
+    pub(super) flight: Flight,
     /// What it knows of each provider's entities.
     pub(super) worlds: BTreeMap<ProviderId, EntityLane>,
     /// Its own entities that are followed here.
@@ -48,6 +59,8 @@ pub(super) struct PeerState {
     pub(super) is_control_blocked: bool,
     pub(super) are_snapshots_blocked: bool,
     pub(super) is_queued: bool,
+    /// That it has begun a new life waits for the application.
+    pub(super) is_restart_told: bool,
     pub(super) wake: Option<Duration>,
     pub(super) last_sent: Duration,
     pub(super) last_received: Option<Duration>,
@@ -64,6 +77,8 @@ pub(super) struct Lane {
     pub(super) sent: u64,
     pub(super) sent_at: Duration,
     pub(super) acked: u64,
+    /// What was sent last had all that the peer is to know. Matters for worlds alone, of which a part may have had to wait.
+    pub(super) is_complete: bool,
 }
 
 /// How far one provider of a peer has come here.
@@ -108,13 +123,15 @@ impl Received {
 
     /// Has the sender begin with a full snapshot.
     pub(super) fn ask_anew(&mut self) {
+        self.is_ack_due = true;
         self.version = 0;
         self.earlier = 0;
     }
 }
 
 impl PeerState {
-    pub(super) fn new(now: Duration, rate: Rate) -> Self {
+    /// One that may have been here before and know versions up to `floor`.
+    pub(super) fn new(now: Duration, rate: Rate, floor: u64) -> Self {
         Self {
             session: 0,
             sequence: 0,
@@ -124,7 +141,9 @@ impl PeerState {
             commands: SequenceWindow::default(),
             clock: ClockFilter::default(),
             clock_answers: Vec::new(),
+            floor,
             lanes: BTreeMap::new(),
+            flight: Flight::default(),
             worlds: BTreeMap::new(),
             views: BTreeMap::new(),
             states: BTreeMap::new(),
@@ -135,6 +154,7 @@ impl PeerState {
             is_control_blocked: false,
             are_snapshots_blocked: false,
             is_queued: false,
+            is_restart_told: false,
             wake: None,
             last_sent: now,
             last_received: None,
@@ -161,27 +181,58 @@ impl PeerState {
         (self.rtt() * 3 / 2 + self.clock.jitter() * 4).max(LEAST_SNAPSHOT_WAIT)
     }
 
-    /// Whether the last snapshot of a provider should have been acknowledged by now.
-    pub(super) fn is_late(&self, provider: ProviderId, now: Duration) -> bool {
-        let lane = self.lanes.get(&provider);
-        lane.is_some_and(|it| it.acked < it.sent && now >= it.sent_at + self.snapshot_wait())
+    /// When a provider's state is to be sent again although it is as it was: when the acknowledgement of the last snapshot should have come, or, where that did not have all, soon.
+    pub(super) fn due_again(&self, id: ProviderId, provider: &Provider) -> Option<Duration> {
+        let lane = self.lanes.get(&id).copied().unwrap_or_default();
+        if provider.entities.is_some() && !lane.is_complete {
+            return Some(lane.sent_at + CATCH_UP);
+        }
+        let is_acked = lane.sent == 0 || lane.acked >= lane.sent;
+        (!is_acked).then(|| lane.sent_at + self.snapshot_wait())
+    }
+
+    /// Whether a version of a provider's world can be sent: one that no earlier life of the peer can know.
+    pub(super) fn is_sendable(&self, id: ProviderId, version: u64) -> bool {
+        let sent = self.lanes.get(&id).map_or(0, |lane| lane.sent);
+        version > sent.max(self.floor)
+    }
+
+    /// Whether a world has to be committed again, as what is there cannot be sent to the peer, and it may not know all.
+    pub(super) fn is_world_late(&self, id: ProviderId, provider: &Provider, now: Duration) -> bool {
+        let due = self.due_again(id, provider);
+        !self.is_sendable(id, provider.version) && due.is_some_and(|due| now >= due)
     }
 
     /// Takes part in a turn of the snapshots, if its own rate has it do so.
-    pub(super) fn snapshot_turn(&mut self, base: Rate) {
+    pub(super) fn snapshot_turn(&mut self, now: Duration, base: Rate) {
         let share = self.control.rate().as_hertz() / base.as_hertz().max(1e-9);
         self.credit = (self.credit + share).min(2.0);
         if self.credit >= 1.0 - 1e-9 {
             self.credit -= 1.0;
-            // A turn that the transport had no room for is not made up for.
-            self.traffic.snapshots_blocked += u64::from(self.are_snapshots_blocked);
+            // A turn that there was no room for is not made up for.
+            let has_room = self.has_room_for_snapshots(now);
+            self.traffic.snapshots_blocked += u64::from(!has_room);
             self.is_snapshot_due = true;
         }
+    }
+
+    /// Whether the transport takes a snapshot, and those under way leave room for one.
+    pub(super) fn has_room_for_snapshots(&mut self, now: Duration) -> bool {
+        self.flight.give_up(now, self.snapshot_wait());
+        !self.are_snapshots_blocked && !self.flight.is_full()
     }
 
     pub(super) fn reset_rate(&mut self, now: Duration, rate: Rate) {
         self.control = RateControl::new(rate, now);
         self.credit = 0.0;
+    }
+
+    /// Asks for all that a provider of the peer's has, if that has sent anything. Says whether it did.
+    pub(super) fn ask_anew(&mut self, provider: &str) -> bool {
+        let received = self.states.get_mut(provider);
+        let is_there = received.map(Received::ask_anew).is_some();
+        self.is_state_ack_due |= is_there;
+        is_there
     }
 
     /// Looks how the link did in the last second.
@@ -208,13 +259,15 @@ impl PeerState {
     }
 
     /// Forgets all that belonged to an earlier life of the peer; what is under way to it stays in the outbox.
-    pub(super) fn restart(&mut self) {
+    pub(super) fn restart(&mut self, floor: u64) {
+        self.floor = floor;
         self.received = SequenceWindow::default();
         self.inbox = Inbox::default();
         self.commands = SequenceWindow::default();
         self.clock_answers.clear();
         self.clock.forget_offsets();
         self.lanes.clear();
+        self.flight = Flight::default();
         self.worlds.values_mut().for_each(EntityLane::begin_anew);
         self.views.clear();
         self.states.clear();
@@ -222,11 +275,19 @@ impl PeerState {
     }
 
     /// The peer says how far the state of a provider has come there.
-    pub(super) fn take_snapshot_ack(&mut self, provider: ProviderId, ack: &v1::SnapshotAck) {
+    pub(super) fn take_snapshot_ack(
+        &mut self,
+        now: Duration,
+        provider: ProviderId,
+        ack: &v1::SnapshotAck,
+    ) {
+        self.flight
+            .acknowledge(now, provider, ack.version, ack.earlier);
         let lane = self.lanes.entry(provider).or_default();
         if let Some(world) = self.worlds.get_mut(&provider)
             && ack.version <= lane.sent
         {
+            lane.is_complete &= ack.version > 0;
             world.acknowledge(ack);
         }
         if ack.version > lane.sent {

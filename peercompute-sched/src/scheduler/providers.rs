@@ -50,6 +50,8 @@ pub(super) struct Provider {
     is_dirty: bool,
     /// Its latest state.
     pub(super) version: u64,
+    /// The same, but for worlds that were committed again though nothing had changed.
+    pub(super) given: u64,
     pub(super) payload: Bytes,
     pub(super) tick: u64,
     pub(super) time_us: u64,
@@ -119,6 +121,7 @@ impl Scheduler {
                 kind,
                 is_dirty: true,
                 version,
+                given: version,
                 payload: Bytes::new(),
                 tick: 0,
                 time_us: 0,
@@ -136,6 +139,7 @@ impl Scheduler {
         });
         for state in self.peers.values_mut() {
             state.lanes.remove(&provider);
+            state.flight.forget(provider);
             state.worlds.remove(&provider);
         }
     }
@@ -181,6 +185,7 @@ impl Scheduler {
         }
         state.payload = payload;
         state.set_version(state.version + 1, self.tick, time_us);
+        state.given = state.version;
         self.versions_given = self.versions_given.max(state.version);
         self.state_was_provided();
         Ok(())

@@ -82,10 +82,13 @@ impl Scheduler {
         let had_another = state.session != 0;
         state.session = session;
         if had_another {
-            state.restart();
+            state.restart(self.versions_given);
             state.outbox.abandon(&mut self.settled);
-            self.happened
-                .push_back(SchedulerEvent::Restarted { peer }.into());
+            // However often it does so, it is told once until that is taken.
+            if !std::mem::replace(&mut state.is_restart_told, true) {
+                self.happened
+                    .push_back(SchedulerEvent::Restarted { peer }.into());
+            }
         }
     }
 
@@ -106,7 +109,7 @@ impl Scheduler {
                     .iter()
                     .find(|(_, it)| it.is_state_of(&ack.provider));
                 match provider {
-                    Some((id, _)) => state.take_snapshot_ack(*id, ack),
+                    Some((id, _)) => state.take_snapshot_ack(now, *id, ack),
                     None => state.traffic.dropped.unasked += 1,
                 }
             }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use peercompute_proto::{limits::MAX_EVENTS, v1};
 use prost::Message as _;
 
@@ -15,6 +15,9 @@ impl Scheduler {
     pub fn poll_transmit(&mut self, now: Duration) -> Option<Transmit> {
         if std::mem::take(&mut self.are_commands_wanted) {
             self.send_commands();
+        }
+        if std::mem::take(&mut self.are_worlds_due) {
+            self.commit_for_late(now);
         }
         while let Some(peer) = self.ready.pop_front() {
             let Some(state) = self.peers.get_mut(&peer) else {
@@ -105,49 +108,55 @@ impl Scheduler {
     fn snapshot_frame(&mut self, now: Duration, peer: Peer) -> Option<Transmit> {
         let is_on_demand = self.snapshots.rate().is_on_demand();
         let state = self.peers.get_mut(&peer)?;
-        if state.are_snapshots_blocked || !(state.is_snapshot_due || is_on_demand) {
+        if !(state.is_snapshot_due || is_on_demand) || !state.has_room_for_snapshots(now) {
             return None;
         }
-        let wait = state.snapshot_wait();
+        let most = state.flight.budget();
         for (id, provider) in &self.providers {
-            if !provider.has_state() {
-                continue;
-            }
+            let is_late = state.due_again(*id, provider).is_some_and(|due| now >= due);
+            let is_world = provider.entities.is_some();
+            let is_sendable = !is_world || state.is_sendable(*id, provider.version);
             let lane = state.lanes.entry(*id).or_default();
-            let is_new = provider.version > lane.sent;
-            let is_late = provider.version > lane.acked && now >= lane.sent_at + wait;
-            if !is_new && !is_late {
+            let is_due = provider.given > lane.sent || is_late;
+            if !(provider.has_state() && is_due && is_sendable) {
                 continue;
             }
             lane.sent_at = now;
-            let mut snapshot = v1::Snapshot {
-                provider: provider.name.clone(),
-                version: provider.version,
-                ..v1::Snapshot::default()
-            };
+            let mut snapshot = std::mem::take(&mut self.snapshot);
+            snapshot.provider.clone_from(&provider.name);
+            snapshot.version = provider.version;
+            (snapshot.baseline, snapshot.schema) = (None, 0);
             if let Some(entities) = provider.entities.as_deref() {
                 let world = state.worlds.entry(*id).or_default();
                 self.scratch.clear();
-                let Some((tick, baseline)) = entities.snapshot(world, &mut self.scratch) else {
+                let Some(report) = entities.snapshot(world, most, &mut self.scratch) else {
+                    self.snapshot = snapshot;
                     continue;
                 };
-                snapshot.version = tick.0.into();
-                snapshot.baseline = baseline.map(|tick| tick.0.into());
-                snapshot.schema = match baseline {
+                lane.is_complete = report.deferred == 0;
+                snapshot.version = report.tick.0.into();
+                snapshot.baseline = report.baseline.map(|tick| tick.0.into());
+                snapshot.schema = match report.baseline {
                     Some(_) => 0,
                     None => entities.fingerprint(),
                 };
-                snapshot.payload = Bytes::copy_from_slice(&self.scratch);
+                make_room(&mut self.payloads, self.scratch.len());
+                self.payloads.extend_from_slice(&self.scratch);
+                snapshot.payload = self.payloads.split().freeze();
             } else {
                 snapshot.payload = provider.payload.clone();
             }
-            lane.sent = snapshot.version;
+            let (id, version) = (*id, snapshot.version);
+            lane.sent = version;
             state.traffic.snapshots_sent += 1;
             let frame = &mut self.frame;
             frame.timestamp_us = provider.time_us;
             frame.tick = provider.tick;
             frame.snapshots.push(snapshot);
-            return self.seal(now, peer, Channel::Snapshots);
+            let transmit = self.seal(now, peer, Channel::Snapshots)?;
+            let state = self.peers.get_mut(&peer)?;
+            state.flight.sent(now, id, version, transmit.frame.len());
+            return Some(transmit);
         }
         state.is_snapshot_due = false;
         None
@@ -166,19 +175,22 @@ impl Scheduler {
         if std::mem::take(&mut state.is_state_ack_due) {
             for (provider, received) in &mut state.states {
                 if std::mem::take(&mut received.is_ack_due) {
-                    frame.snapshot_acks.push(v1::SnapshotAck {
-                        provider: provider.clone(),
-                        version: received.version,
-                        earlier: received.earlier,
-                    });
+                    let mut ack = self.spare_acks.pop().unwrap_or_default();
+                    ack.provider.clone_from(provider);
+                    (ack.version, ack.earlier) = (received.version, received.earlier);
+                    frame.snapshot_acks.push(ack);
                 }
             }
         }
         let bytes = encode(frame, &mut self.buffer);
         state.traffic.frames_sent += 1;
         state.traffic.bytes_sent += bytes.len() as u64;
-        frame.snapshots.clear();
-        frame.snapshot_acks.clear();
+        // Their memory serves the next ones.
+        if let Some(mut snapshot) = frame.snapshots.pop() {
+            snapshot.payload = Bytes::new();
+            self.snapshot = snapshot;
+        }
+        self.spare_acks.append(&mut frame.snapshot_acks);
         frame.events = None;
         frame.event_ack = None;
         frame.commands = None;
@@ -212,12 +224,20 @@ impl Scheduler {
             wake = times.into_iter().flatten().min();
         }
         if is_on_demand && !state.are_snapshots_blocked {
-            let wait = state.snapshot_wait();
-            let late = state.lanes.values().filter(|lane| lane.acked < lane.sent);
-            let late = late.map(|lane| lane.sent_at + wait).min();
-            wake = [wake, late].into_iter().flatten().min();
+            let given = self.providers.iter().filter(|(_, it)| it.has_state());
+            let late = given.filter_map(|(id, it)| state.due_again(*id, it));
+            // Where there is no room nothing can be sent sooner than there is.
+            let next = match state.flight.is_full() {
+                true => state.flight.next_loss(state.snapshot_wait()),
+                false => late.min(),
+            };
+            wake = wake.into_iter().chain(next).min();
         }
-        if wake != state.wake {
+        // An earlier time that is set stays: then it is looked at once for nothing, instead of its being set anew with each frame.
+        let is_in_time = state
+            .wake
+            .is_some_and(|is| wake.is_none_or(|wake| is <= wake));
+        if wake != state.wake && !is_in_time {
             if let Some(before) = state.wake {
                 self.wakes.remove(&(before, peer));
             }
@@ -250,12 +270,15 @@ fn are_events_at_once(config: &crate::SchedulerConfig) -> bool {
     config.clocking == Clocking::Internal && config.profile.events.is_on_demand()
 }
 
-fn encode(frame: &v1::RealtimeFrame, buffer: &mut bytes::BytesMut) -> Bytes {
-    let size = frame.encoded_len();
-    if buffer.capacity() < size {
-        // Gives the same memory again once nobody holds frames in it.
-        buffer.reserve(size.max(BUFFER));
-    }
+fn encode(frame: &v1::RealtimeFrame, buffer: &mut BytesMut) -> Bytes {
+    make_room(buffer, frame.encoded_len());
     frame.encode_raw(buffer);
     buffer.split().freeze()
+}
+
+fn make_room(buffer: &mut BytesMut, size: usize) {
+    if buffer.capacity() < size {
+        // Gives the same memory again once nobody holds what was in it.
+        buffer.reserve(size.max(BUFFER));
+    }
 }

@@ -53,11 +53,11 @@ impl Scheduler {
         );
         if snapshots {
             self.turns = self.turns.saturating_add(1);
-            self.commit_for_late(now);
+            self.are_worlds_due = true;
             self.want_states();
             let base = self.snapshots.rate();
             for state in self.peers.values_mut() {
-                state.snapshot_turn(base);
+                state.snapshot_turn(now, base);
             }
         }
         if commands {
@@ -97,6 +97,7 @@ impl Scheduler {
             && wake <= now
         {
             self.wakes.pop_first();
+            self.are_worlds_due |= self.snapshots.rate().is_on_demand();
             if let Some(state) = self.peers.get_mut(&peer) {
                 state.wake = None;
             }

@@ -9,8 +9,8 @@ use super::{
 use crate::{
     Attention, Grid, Peer, ProviderId, SendError, Sight,
     codec::{
-        DecodeError, Field, Schema, SnapshotCodec, SnapshotDecoder, SnapshotEncoder, Tick, Value,
-        View, World,
+        DecodeError, Field, Schema, SnapshotCodec, SnapshotDecoder, SnapshotEncoder,
+        SnapshotReport, Tick, Value, View, World,
     },
     limits::MAX_PROVIDERS,
 };
@@ -47,6 +47,8 @@ pub(super) struct Entities {
     world: World,
     config: EntityConfig,
     grid: Grid,
+    /// Its ticks are above this: an earlier world under this name may have had those up to it, and snapshots of that may be under way.
+    floor: u32,
 }
 
 /// What one peer knows of them.
@@ -82,13 +84,14 @@ impl Scheduler {
     ) -> Result<ProviderId, ProviderError> {
         let id = self.add_provider(name, ProviderKind::State)?;
         let codec = SnapshotCodec::new(schema).with_max_entities(config.max_entities);
+        let provider = self.providers.get_mut(&id).expect("it was added above");
         let entities = Entities {
             world: codec.world(),
             grid: Grid::new(config.cube),
             codec,
             config,
+            floor: u32::try_from(provider.version).unwrap_or(u32::MAX),
         };
-        let provider = self.providers.get_mut(&id).expect("it was added above");
         provider.entities = Some(Box::new(entities));
         Ok(id)
     }
@@ -105,39 +108,47 @@ impl Scheduler {
         Some(&mut entities.world)
     }
 
-    /// Makes the world of a provider what is sent from now on, as it is at `now`. Not calling it means that nothing has changed.
+    /// Makes the world of a provider what is sent from now on, as it is at `now`. Not calling it means that nothing has changed. What is committed more than once between two turns of the
+    /// snapshots counts as so many ticks, of which the schema's horizon is a number. After [`u32::MAX`] ticks in one scheduler, seven years at 20 Hz, nothing more is sent.
     ///
     /// # Errors
     ///
     /// [`SendError::UnknownProvider`] if there is no such provider of entities.
     pub fn commit(&mut self, now: Duration, provider: ProviderId) -> Result<(), SendError> {
-        let time_us = self.room.micros(now);
-        let it = self.providers.get_mut(&provider);
-        let it = it.ok_or(SendError::UnknownProvider)?;
-        let entities = it
-            .entities
-            .as_deref_mut()
-            .ok_or(SendError::UnknownProvider)?;
-        entities.commit(self.turns);
-        it.set_version(u64::from(self.turns), self.tick, time_us);
+        let version = self.commit_world(now, provider);
+        let version = version.ok_or(SendError::UnknownProvider)?;
+        if let Some(provider) = self.providers.get_mut(&provider) {
+            provider.given = version;
+        }
         self.state_was_provided();
         Ok(())
     }
 
-    /// Worlds that have not changed are committed again for those peers to whom the last snapshot may not have come.
+    /// Gives the version that the world has then; `None` where there is no such world.
+    fn commit_world(&mut self, now: Duration, provider: ProviderId) -> Option<u64> {
+        let it = self.providers.get_mut(&provider)?;
+        let version = it.entities.as_deref_mut()?.commit(self.turns);
+        it.set_version(version, self.tick, self.room.micros(now));
+        self.versions_given = self.versions_given.max(version);
+        Some(version)
+    }
+
+    /// Worlds that have not changed are committed again for those peers that may not know all of them, so that there is something to send to these.
     pub(super) fn commit_for_late(&mut self, now: Duration) {
-        let is_late = |id: &ProviderId| {
-            let mut peers = self.peers.values();
-            peers.any(|state| state.is_late(*id, now))
-        };
         let worlds = self
             .providers
             .iter()
-            .filter(|(_, it)| it.entities.is_some());
-        let late: Vec<ProviderId> = worlds.map(|(id, _)| *id).filter(is_late).collect();
-        for id in late {
-            // It is there, and a provider of entities.
-            let _ = self.commit(now, id);
+            .filter(|(_, it)| it.entities.is_some() && it.has_state());
+        let late = worlds.filter(|(id, it)| {
+            let mut peers = self.peers.values();
+            peers.any(|state| state.is_world_late(**id, it, now))
+        });
+        let late: Vec<ProviderId> = late.map(|(id, _)| *id).collect();
+        for id in &late {
+            self.commit_world(now, *id);
+        }
+        if !late.is_empty() {
+            self.state_was_provided();
         }
     }
 
@@ -181,9 +192,14 @@ impl Scheduler {
         }
         let codec = SnapshotCodec::new(schema).with_max_entities(max_entities);
         self.followed.insert(name.to_owned(), codec);
-        for state in self.peers.values_mut() {
+        let mut asked = Vec::new();
+        for (peer, state) in &mut self.peers {
             state.views.remove(name);
+            if state.ask_anew(name) {
+                asked.push(*peer);
+            }
         }
+        asked.into_iter().for_each(|peer| self.mark_ready(peer));
         Ok(())
     }
 
@@ -195,14 +211,14 @@ impl Scheduler {
 }
 
 impl Entities {
-    fn commit(&mut self, turn: u32) {
+    /// Gives the version that the world has then: its tick.
+    fn commit(&mut self, turn: u32) -> u64 {
+        let last = self.world.tick().map_or(self.floor, |tick| tick.0);
         // A second commit in the same turn is for the next one.
-        let tick = match self.world.tick() {
-            Some(Tick(last)) if last >= turn => Tick(last.saturating_add(1)),
-            _ => Tick(turn),
-        };
-        if self.world.commit(tick).is_err() {
-            return;
+        let tick = last.saturating_add(1).max(turn);
+        if self.world.commit(Tick(tick)).is_err() {
+            // There are no more ticks.
+            return tick.into();
         }
         let (schema, position) = (self.codec.schema(), self.config.position);
         let at = |row: &[i32]| match position.and_then(|it| schema.dequantise(it, row).ok()) {
@@ -212,21 +228,23 @@ impl Entities {
         };
         let entities = self.world.iter();
         self.grid.rebuild(entities.map(|(id, row)| (id, at(row))));
+        tick.into()
     }
 
-    /// A snapshot for one peer, appended to `out`.
+    /// A snapshot for one peer, of `most` bytes if the budget is not less, appended to `out`.
     pub(super) fn snapshot(
         &self,
         lane: &mut EntityLane,
+        most: usize,
         out: &mut Vec<u8>,
-    ) -> Option<(Tick, Option<Tick>)> {
+    ) -> Option<SnapshotReport> {
         lane.attention.choose(&self.grid, lane.sight, |_| 1.0);
-        let budget = Some(self.config.budget.min(MAX_STATE));
+        let budget = Some(self.config.budget.min(most).min(MAX_STATE));
         let interest = lane.attention.interest();
         let encoder = lane.encoder.get_or_insert_with(|| self.codec.encoder());
         let report = encoder.encode(&self.world, interest, budget, out).ok()?;
         lane.attention.settle(encoder.outcomes());
-        Some((report.tick, report.baseline))
+        Some(report)
     }
 
     pub(super) fn fingerprint(&self) -> u64 {

@@ -1,7 +1,5 @@
 //! Scenes to try the codec on, quite different from each other, the same on each run.
 
-#![allow(dead_code, reason = "each test and benchmark uses a part of it")]
-
 use std::f32::consts::TAU;
 
 use peercompute_sched::codec::{EntityId, Field, FieldKind, Schema, SnapshotCodec, Value, World};
@@ -84,22 +82,6 @@ impl Scene {
     pub(crate) fn new(name: &'static str) -> Self {
         let mut schema = Schema::builder();
         let (fields, count, hertz): (Vec<_>, _, _) = match name {
-            "rest" => (
-                vec![
-                    schema.field("position", STEP),
-                    schema.field("rotation", TURN),
-                ],
-                600,
-                60,
-            ),
-            "curves" => (
-                vec![
-                    schema.field("position", STEP),
-                    schema.field("rotation", TURN),
-                ],
-                200,
-                60,
-            ),
             "players" => {
                 let fields = vec![
                     schema.field("running", FieldKind::Flag),
@@ -146,14 +128,18 @@ impl Scene {
                 ];
                 (fields, 300, 20)
             }
-            _ => (
-                vec![
+            _ => {
+                let fields = vec![
                     schema.field("position", STEP),
                     schema.field("rotation", TURN),
-                ],
-                150,
-                60,
-            ),
+                ];
+                let count = match name {
+                    "rest" => 600,
+                    "curves" => 200,
+                    _ => 150,
+                };
+                (fields, count, 60)
+            }
         };
         let codec = SnapshotCodec::new(schema.build().expect("the fields are right"));
         let mut random = Random::new(7);
@@ -418,17 +404,4 @@ impl Scene {
 fn unit(vector: [f32; 3]) -> [f32; 3] {
     let length = vector.iter().map(|c| c * c).sum::<f32>().sqrt();
     vector.map(|c| c / length)
-}
-
-/// What "a changed flag and zigzag varints" takes for a row against an older one, in bits.
-pub(crate) fn varint_bits(before: &[i32], row: &[i32]) -> usize {
-    if before == row {
-        return 1;
-    }
-    let varint = |(before, now): (&i32, &i32)| {
-        let by = i64::from(*now) - i64::from(*before);
-        let zigzag = ((by << 1) ^ (by >> 63)) as u64;
-        8 * (64 - (zigzag | 1).leading_zeros()).div_ceil(7) as usize
-    };
-    1 + before.iter().zip(row).map(varint).sum::<usize>()
 }

@@ -31,6 +31,21 @@ fn frame() -> v1::RealtimeFrame {
     }
 }
 
+/// Gives one event in a frame of its own.
+fn give_event(world: &mut World, event: v1::Event) {
+    let batch = v1::EventBatch {
+        events: vec![event],
+        floor: 1,
+    };
+    give(
+        world,
+        &v1::RealtimeFrame {
+            events: Some(batch),
+            ..frame()
+        },
+    );
+}
+
 fn event(id: u64) -> v1::Event {
     v1::Event {
         id,
@@ -64,17 +79,7 @@ fn what_is_no_frame_is_an_error_and_changes_nothing() {
 fn numbers_far_ahead_are_dropped_and_those_at_hand_are_taken() {
     let mut world = World::of(1, Link::quick(), 2, |_| {});
     for id in [0, 1026, u64::MAX, 1] {
-        let batch = v1::EventBatch {
-            events: vec![event(id)],
-            floor: 1,
-        };
-        give(
-            &mut world,
-            &v1::RealtimeFrame {
-                events: Some(batch),
-                ..frame()
-            },
-        );
+        give_event(&mut world, event(id));
     }
     assert_eq!(world.nodes[0].seen.events.len(), 1);
     assert_eq!(world.nodes[0].scheduler.stats().dropped.beyond, 3);
@@ -135,17 +140,7 @@ fn ordered_events_that_wait_for_ever_take_no_more_room_than_they_may() {
             payload: vec![0; 64 * 1024].into(),
             ..event(id)
         };
-        let batch = v1::EventBatch {
-            events: vec![waiting],
-            floor: 1,
-        };
-        give(
-            &mut world,
-            &v1::RealtimeFrame {
-                events: Some(batch),
-                ..frame()
-            },
-        );
+        give_event(&mut world, waiting);
     }
     let stats = world.nodes[0].scheduler.stats();
     // Four MiB hold 63 of them.
@@ -221,6 +216,26 @@ fn frames_of_an_earlier_life_are_passed_over() {
     );
     assert!(world.nodes[0].seen.events.is_empty());
     assert_eq!(world.nodes[0].scheduler.stats().dropped.stale_session, 1);
+}
+
+#[test]
+fn a_peer_that_begins_new_lives_all_the_time_fills_no_queue() {
+    let mut world = World::of(1, Link::quick(), 2, |_| {});
+    let (now, peer) = (world.local(0), world.peer(0, 1));
+    for session in 2..1000 {
+        let frame = v1::RealtimeFrame { session, ..frame() };
+        let scheduler = &mut world.nodes[0].scheduler;
+        let taken = scheduler.handle_frame(now, peer, frame.encode_to_vec().into());
+        taken.unwrap();
+    }
+    world.drain(0);
+    assert_eq!(world.nodes[0].seen.restarted, [1]);
+    let again = v1::RealtimeFrame {
+        session: 1000,
+        ..frame()
+    };
+    give(&mut world, &again);
+    assert_eq!(world.nodes[0].seen.restarted, [1, 1]);
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod commands;
 mod entities;
 mod events;
 mod hostile;
+mod links;
 mod model;
 mod rates;
 mod states;

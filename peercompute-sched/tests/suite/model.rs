@@ -1,5 +1,8 @@
 //! Random operations over random links, held against what must always be.
 
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,

@@ -17,6 +17,8 @@ pub(crate) struct Link {
     pub(crate) latency: (Duration, Duration),
     pub(crate) loss: f64,
     pub(crate) doubled: f64,
+    /// Bytes that it carries in a second, those that wait in a queue without an end; 0 for any number.
+    pub(crate) width: f64,
 }
 
 impl Link {
@@ -30,7 +32,12 @@ impl Link {
             latency: (latency, latency),
             loss: 0.0,
             doubled: 0.0,
+            width: 0.0,
         }
+    }
+
+    pub(crate) fn narrow(self, width: f64) -> Self {
+        Self { width, ..self }
     }
 
     pub(crate) fn lossy(self, loss: f64) -> Self {
@@ -71,6 +78,8 @@ pub(crate) struct Node {
     pub(crate) drift: f64,
     /// What its state providers give, if not a count.
     pub(crate) wanted: Vec<Wanted>,
+    /// Bytes of a state that it gives, at least.
+    pub(crate) size: usize,
     /// It answers nothing that is wanted.
     pub(crate) is_still: bool,
     session: u64,
@@ -91,6 +100,10 @@ pub(crate) struct World {
     pub(crate) nodes: Vec<Node>,
     pub(crate) link: Link,
     links: BTreeMap<(usize, usize), Link>,
+    /// Until when what was sent keeps each link busy.
+    busy: BTreeMap<(usize, usize), Duration>,
+    /// How often schedulers were woken.
+    pub(crate) wakes: usize,
     /// Whose frames do not reach whom.
     pub(crate) cut: BTreeSet<(usize, usize)>,
     arrivals: BTreeSet<Arrival>,
@@ -107,6 +120,8 @@ impl World {
             nodes: Vec::new(),
             link,
             links: BTreeMap::new(),
+            busy: BTreeMap::new(),
+            wakes: 0,
             cut: BTreeSet::new(),
             arrivals: BTreeSet::new(),
             sent: 0,
@@ -156,6 +171,7 @@ impl World {
             skew,
             drift,
             wanted: Vec::new(),
+            size: 0,
             is_still: false,
             session: config.session,
         };
@@ -225,6 +241,7 @@ impl World {
                 let local = self.local(node);
                 let due = self.nodes[node].scheduler.poll_timeout();
                 if due.is_some_and(|due| due <= local) {
+                    self.wakes += 1;
                     self.nodes[node].scheduler.handle_timeout(local);
                     self.drain(node);
                 }
@@ -273,7 +290,7 @@ impl World {
             if it.is_still {
                 continue;
             }
-            let text = format!("{}", it.wanted.len());
+            let text = format!("{:1$}", it.wanted.len(), it.size);
             match wanted {
                 Wanted::State(id) => it.scheduler.provide_state(now, id, text.into()).unwrap(),
                 Wanted::Commands(id) => {
@@ -303,7 +320,13 @@ impl World {
         let copies = 1 + usize::from(self.chance() < link.doubled);
         for _ in 0..copies {
             let (least, most) = link.latency;
-            let at = self.now + least + (most - least).mul_f64(self.chance());
+            let part = self.chance();
+            let begin = self.busy.entry((from, to)).or_default();
+            *begin = self.now.max(*begin);
+            if link.width > 0.0 {
+                *begin += Duration::from_secs_f64(frame.len() as f64 / link.width);
+            }
+            let at = *begin + least + (most - least).mul_f64(part);
             self.sent += 1;
             self.arrivals.insert(Arrival {
                 at,

@@ -7,6 +7,8 @@ pub struct Interest<'a> {
     pub entities: &'a [EntityId],
     /// Indices into `entities`, the most urgent first; those that are not named come last, by id. It counts where the budget is not enough for all.
     pub urgency: &'a [u32],
+    /// For each of `entities` whether its change waits this time, even if there is room; empty for none. Newcomers do not wait.
+    pub held: &'a [bool],
 }
 
 /// What became of an entity of the [`Interest`].
@@ -17,7 +19,7 @@ pub enum Outcome {
     Unchanged,
     /// Its new value is in the snapshot.
     Sent,
-    /// It has changed, or is new, and there was no room for it: the receiver keeps the value that it has, if it has one that is not older than the horizon.
+    /// It has changed and is held back, or has changed or is new and there was no room for it: the receiver keeps the value that it has, if it has one that is not older than the horizon.
     Deferred,
     /// The world does not have it.
     Missing,
@@ -39,7 +41,7 @@ pub struct SnapshotReport {
     pub entered: usize,
     /// Entities that are gone.
     pub left: usize,
-    /// Entities that had no room.
+    /// Entities that were held back or had no room.
     pub deferred: usize,
 }
 
@@ -84,6 +86,14 @@ pub enum EncodeError {
         /// What it names.
         index: u32,
         /// How many there are.
+        count: usize,
+    },
+    /// It says of more or fewer entities whether they wait than there are.
+    #[error("{held} marks of waiting were given for {count} entities; give one for each, or none")]
+    Held {
+        /// How many marks.
+        held: usize,
+        /// How many entities.
         count: usize,
     },
     /// The world has another schema, or is not the one that the last snapshots were taken of.

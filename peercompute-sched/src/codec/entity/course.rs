@@ -112,22 +112,25 @@ pub(super) fn choice_context(field: &FieldPlan, last: u8, speed: u64, moving: bo
 }
 
 /// The way to foresee that takes the fewest bits, of equals the first. What residuals take is about the logarithm of how many values are as near, so products
-/// are compared, and each against how likely the choice is. [`choice::SAME`] is none of them.
+/// are compared, and each against how likely the choice is. `expected` has each value by the first `count` choices, of which [`choice::SAME`] is none.
 #[inline]
-pub(super) fn cheapest<const COUNT: usize, const LEN: usize>(
+pub(super) fn cheapest<const LEN: usize, const WIDE: usize>(
     chances: &Symbols<8>,
+    count: usize,
     now: &[i32; LEN],
-    expected: &[[i32; LEN]; COUNT],
+    expected: &[[i32; WIDE]; LEN],
 ) -> usize {
-    let (mut best, mut least, mut chance_of_best) = (choice::HOLD, f32::INFINITY, 1.0);
-    for (choice, expected) in expected.iter().enumerate().skip(choice::HOLD) {
-        let mut values = 1.0;
-        for index in 0..LEN {
-            values *= (2 * (now[index] - expected[index]).abs() + 1) as f32;
+    let mut near = [1.0; WIDE];
+    for (now, expected) in now.iter().zip(expected) {
+        for (near, expected) in near.iter_mut().zip(expected) {
+            *near *= (2 * (now - expected).abs() + 1) as f32;
         }
+    }
+    let (mut best, mut least, mut chance_of_best) = (choice::HOLD, f32::INFINITY, 1.0);
+    for (choice, near) in near.into_iter().enumerate().take(count).skip(choice::HOLD) {
         let chance = chances.chance(choice) + RELUCTANCE;
-        if values * chance_of_best < least * chance {
-            (best, least, chance_of_best) = (choice, values, chance);
+        if near * chance_of_best < least * chance {
+            (best, least, chance_of_best) = (choice, near, chance);
         }
     }
     best

@@ -1,48 +1,36 @@
 //! Numbers that change together: a position, a level, a count.
 
 use super::super::model::Coder;
-use super::super::models::{FieldPlan, Models, Plan};
-use super::super::motion::{Motion, choice};
+use super::super::models::{FieldPlan, Models};
+use super::super::motion::choice;
 use super::super::residual::code_residual;
 use super::Past;
 use super::course::{Course, Sum, cheapest, choice_context, columns};
 
 /// `LEN` numbers that change together.
 #[inline]
-#[expect(
-    clippy::too_many_arguments,
-    reason = "one call site, and each is another thing's"
-)]
 pub(super) fn code_numbers<C: Coder, const LEN: usize>(
     coder: &mut C,
     models: &mut Models,
-    plan: &Plan,
     field: &FieldPlan,
-    motion: &Motion,
     past: &Past<'_>,
     row: &mut [i32],
     last: u8,
     course: &mut Course,
 ) -> u8 {
+    let motion = past.motion;
     let usual = &models.usual[field.usual];
     let newest = columns::<LEN>(past.rows[0], field.first);
     let older = columns::<LEN>(past.rows[1], field.first);
     let oldest = columns::<LEN>(past.rows[2], field.first);
     let mut now = columns::<LEN>(row, field.first);
-    let mut expected = [[0; LEN]; choice::COUNT];
+    let mut expected = [[0; choice::WIDE]; LEN];
     let mut straight = [0; LEN];
     let (mut speed, mut bend, mut bend_pulled) = (0, 0, 0);
     for index in 0..LEN {
-        let column = motion.column(
-            newest[index],
-            older[index],
-            oldest[index],
-            usual.pull[index],
-        );
-        let range = plan.schema.range(field.first + index);
-        for (choice, expected) in expected.iter_mut().enumerate() {
-            expected[index] = column.expect(choice, range);
-        }
+        let pull = usual.pull[index];
+        let column = motion.column(newest[index], older[index], oldest[index], pull);
+        expected[index] = column.expect(field.range);
         straight[index] = u64::from(column.straight.unsigned_abs());
         speed += straight[index];
         bend += u64::from(column.curve.unsigned_abs());
@@ -53,7 +41,7 @@ pub(super) fn code_numbers<C: Coder, const LEN: usize>(
     let choices = &mut models.choices[choice_context(field, last, speed, course.moving)];
     let mut chosen = choice::SAME;
     if C::WRITES && now != newest {
-        chosen = cheapest::<{ choice::COUNT }, LEN>(choices, &now, &expected);
+        chosen = cheapest(choices, choice::COUNT, &now, &expected);
     }
     let chosen = coder.symbol(choices, chosen).min(choice::COUNT - 1);
     if chosen == choice::SAME {
@@ -66,7 +54,7 @@ pub(super) fn code_numbers<C: Coder, const LEN: usize>(
     let classes = &mut models.classes[field.group(chosen)];
     for index in 0..LEN {
         let level = sum.level((2 * straight[index] + speed + 3 * bend) / 16);
-        let expected = expected[chosen][index];
+        let expected = expected[index][chosen];
         let sign =
             (LEN == 1).then(|| &mut models.bits[field.bits + usize::from(chosen != choice::HOLD)]);
         let residual = now[index].wrapping_sub(expected);
@@ -81,7 +69,7 @@ pub(super) fn code_numbers<C: Coder, const LEN: usize>(
         // It goes as foreseen: what pulls it pulls others, too.
         if let Some(step) = motion.pull_step() {
             for index in 0..LEN {
-                let off = now[index] - expected[choice::PULL][index];
+                let off = now[index] - expected[index][choice::PULL];
                 let by = step.saturating_mul(off.signum() + off / 16);
                 usual.pull[index] = usual.pull[index]
                     .saturating_add(by)

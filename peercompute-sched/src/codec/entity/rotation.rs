@@ -2,7 +2,7 @@
 
 use super::super::model::{Bit, Coder};
 use super::super::models::{FieldPlan, Models};
-use super::super::motion::{Motion, choice};
+use super::super::motion::choice;
 use super::super::residual::code_residual;
 use super::super::turn::{Steps, extrapolate, unit};
 use super::Past;
@@ -10,16 +10,10 @@ use super::course::{Course, Sum, cheapest, choice_context, columns};
 
 /// The smallest three of a rotation: by turning on, or near what it was.
 #[inline]
-#[expect(
-    clippy::too_many_arguments,
-    reason = "one call site, and each is another thing's"
-)]
 pub(super) fn code_rotation<C: Coder>(
     coder: &mut C,
     models: &mut Models,
-    field: &FieldPlan,
-    step: f32,
-    motion: &Motion,
+    (field, step): (&FieldPlan, f32),
     past: &Past<'_>,
     row: &mut [i32],
     last: u8,
@@ -32,26 +26,29 @@ pub(super) fn code_rotation<C: Coder>(
     let turned = if newest == older {
         held
     } else {
-        extrapolate(&unit(&older, step), &held, motion.ratio)
+        extrapolate(&unit(&older, step), &held, past.motion.ratio)
     };
+    let limit = field.range.1;
     let (held, turned) = (
         Steps::of(&held, field.scale),
         Steps::of(&turned, field.scale),
     );
-    let drift = turned.without(newest[0] as usize, field.limit);
-    let drift: [u64; 3] = std::array::from_fn(|i| u64::from(drift[i].abs_diff(newest[i + 1])));
+    let on = turned.without(newest[0] as usize, limit);
+    let drift: [u64; 3] = std::array::from_fn(|i| u64::from(on[i].abs_diff(newest[i + 1])));
     let speed = drift.iter().sum();
 
     let choices = &mut models.choices[choice_context(field, last, speed, course.moving)];
     let mut chosen = choice::SAME;
     if C::WRITES && now != newest {
-        let expected = [
-            [0; 3],
-            held.without(now[0] as usize, field.limit),
-            turned.without(now[0] as usize, field.limit),
-        ];
+        let largest = now[0] as usize;
+        let turned = match now[0] == newest[0] {
+            true => on,
+            false => turned.without(largest, limit),
+        };
+        let held = held.without(largest, limit);
+        let expected = std::array::from_fn(|i| [0, held[i], turned[i], 0]);
         let now = [now[1], now[2], now[3]];
-        chosen = cheapest::<3, 3>(choices, &now, &expected);
+        chosen = cheapest::<3, 4>(choices, choice::STRAIGHT + 1, &now, &expected);
     }
     let chosen = coder.symbol(choices, chosen).min(choice::STRAIGHT);
     if chosen == choice::SAME {
@@ -61,22 +58,21 @@ pub(super) fn code_rotation<C: Coder>(
     }
 
     let expected = if chosen == choice::HOLD { held } else { turned };
-    let largest = code_largest(
-        coder,
-        &mut models.bits[field.bits..],
-        field,
-        &expected,
-        now[0] as usize,
-    );
+    let bits = &mut models.bits[field.bits..];
+    let largest = code_largest(coder, bits, field, &expected, now[0] as usize);
+    let expected = match chosen == choice::STRAIGHT && largest as i32 == newest[0] {
+        true => on,
+        false => expected.without(largest, limit),
+    };
     now[0] = largest as i32;
-    let expected = expected.without(largest, field.limit);
     let mut sum = Sum::new(course.surprise, models.usual[field.usual].residual);
     let classes = &mut models.classes[field.group(chosen)];
     for index in 0..3 {
         let level = sum.level((2 * drift[index] + speed) / 8);
-        let residual = now[index + 1].wrapping_sub(expected[index]);
+        let expected = expected[index];
+        let residual = now[index + 1].wrapping_sub(expected);
         let residual = code_residual(coder, classes, level, None, residual);
-        now[index + 1] = expected[index].saturating_add(residual);
+        now[index + 1] = expected.saturating_add(residual);
         sum.add(residual);
     }
     row[field.first..field.first + 4].copy_from_slice(&now);

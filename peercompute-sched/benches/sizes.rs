@@ -1,15 +1,13 @@
-//! What scenes take. `cargo test --release -p peercompute-sched --test measure -- --ignored --nocapture` prints the table; `PEERCOMPUTE_RECORDING=FILE` adds a recording to it.
+//! What scenes take, in bytes and time. `PEERCOMPUTE_RECORDING=FILE` adds a recording to the table.
 
-#![allow(clippy::unwrap_used, reason = "functions that only tests call")]
-
-#[path = "common/scenes.rs"]
+#[path = "../tests/common/scenes.rs"]
 mod scenes;
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use peercompute_sched::codec::{EntityId, Recording, ReplayReport, SnapshotCodec, World, replay};
-use scenes::{Random, SCENES, Scene, varint_bits};
+use scenes::{Random, SCENES, Scene};
 
 /// Of a scene's frames.
 const FRAMES: usize = 600;
@@ -32,7 +30,7 @@ fn measure(
         delay,
         |frame, world, ids| {
             scene(frame, world, ids);
-            let row = |id: &EntityId| (*id, world.row(*id).unwrap().to_vec());
+            let row = |id: &EntityId| (*id, world.row(*id).unwrap_or_default().to_vec());
             history.push(ids.iter().map(row).collect());
             if frame >= delay {
                 let blank = codec.schema().row();
@@ -77,9 +75,7 @@ fn print(name: &str, (report, varint): (ReplayReport, f64)) {
     assert!(exact);
 }
 
-#[test]
-#[ignore = "prints a table"]
-fn print_what_scenes_take() {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
     for name in SCENES {
         for loss in [0, 5] {
             let mut scene = Scene::new(name);
@@ -98,11 +94,11 @@ fn print_what_scenes_take() {
         }
     }
     let Ok(file) = std::env::var("PEERCOMPUTE_RECORDING") else {
-        return;
+        return Ok(());
     };
-    let bytes = std::fs::read(&file).unwrap();
-    let recording = Recording::parse(&bytes).unwrap();
-    let (schema, fields) = Recording::schema(0.001, 0.001).unwrap();
+    let bytes = std::fs::read(&file)?;
+    let recording = Recording::parse(&bytes)?;
+    let (schema, fields) = Recording::schema(0.001, 0.001)?;
     let codec = SnapshotCodec::new(schema.clone());
     eprintln!("models: {} bytes", codec.model_size());
     for (delay, loss) in [(6, 0), (7, 5)] {
@@ -117,8 +113,10 @@ fn print_what_scenes_take() {
                 for cube in 0..recording.cubes() {
                     recording
                         .quantise(frame, cube, &schema, fields, &mut row)
-                        .unwrap();
-                    world.set(EntityId(cube as u32), &row).unwrap();
+                        .expect("the schema is the recording's");
+                    world
+                        .set(EntityId(cube as u32), &row)
+                        .expect("there is room");
                     ids.push(EntityId(cube as u32));
                 }
             },
@@ -132,4 +130,18 @@ fn print_what_scenes_take() {
             report,
         );
     }
+    Ok(())
+}
+
+/// What "a changed flag and zigzag varints" takes for a row against an older one, in bits.
+fn varint_bits(before: &[i32], row: &[i32]) -> usize {
+    if before == row {
+        return 1;
+    }
+    let varint = |(before, now): (&i32, &i32)| {
+        let by = i64::from(*now) - i64::from(*before);
+        let zigzag = ((by << 1) ^ (by >> 63)) as u64;
+        8 * (64 - (zigzag | 1).leading_zeros()).div_ceil(7) as usize
+    };
+    1 + before.iter().zip(row).map(varint).sum::<usize>()
 }

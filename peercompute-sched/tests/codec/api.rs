@@ -1,13 +1,11 @@
 //! What the parts say where they cannot do what they are asked for.
 
-#![allow(clippy::unwrap_used, reason = "on wasm tests are not seen as such")]
-
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use peercompute_sched::codec::{
     EncodeError, EntityId, FieldKind, Interest, Outcome, Recording, RecordingError, Schema,
-    SchemaError, SnapshotCodec, Tick, Value, ValueError, WorldError,
+    SchemaError, SnapshotCodec, Tick, Value, ValueError, World, WorldError,
 };
 
 fn schema(kind: FieldKind) -> Result<Schema, SchemaError> {
@@ -112,21 +110,41 @@ fn a_world_has_a_bound_and_a_direction() {
 }
 
 #[test]
+fn entities_come_by_id_whenever_they_were_added() {
+    let mut world = codec().world();
+    let ids = |world: &World| world.iter().map(|(id, _)| id.0).collect::<Vec<_>>();
+    for id in [5, 1, 9] {
+        world.set(EntityId(id), &[1]).unwrap();
+    }
+    assert_eq!(ids(&world), [1, 5, 9]);
+    world.commit(Tick(1)).unwrap();
+    world.remove(EntityId(5));
+    world.set(EntityId(3), &[7]).unwrap();
+    assert_eq!(ids(&world), [1, 3, 9]);
+    world.commit(Tick(2)).unwrap();
+    world.set(EntityId(9), &[8]).unwrap();
+    assert_eq!(world.iter().last(), Some((EntityId(9), &[8][..])));
+}
+
+#[test]
 fn an_encoder_says_what_is_wrong_and_goes_on() {
     let codec = codec().with_max_entities(4);
     let (mut world, mut encoder) = (codec.world(), codec.encoder());
     let mut out = vec![9];
     let mut ask = |world: &_, entities: &[u32], urgency: &[u32], out: &mut Vec<u8>| {
         let entities: Vec<_> = entities.iter().map(|id| EntityId(*id)).collect();
-        encoder.encode(
-            world,
-            Interest {
-                entities: &entities,
-                urgency,
-            },
-            Some(50),
-            out,
-        )
+        // A mark of waiting for each entity below 5.
+        let held: Vec<_> = entities
+            .iter()
+            .filter(|id| id.0 < 5)
+            .map(|_| false)
+            .collect();
+        let interest = Interest {
+            entities: &entities,
+            urgency,
+            held: &held,
+        };
+        encoder.encode(world, interest, Some(50), out)
     };
     assert_eq!(
         ask(&world, &[], &[], &mut out).unwrap_err(),
@@ -134,7 +152,7 @@ fn an_encoder_says_what_is_wrong_and_goes_on() {
     );
     world.set(EntityId(1), &[5]).unwrap();
     world.commit(Tick(3)).unwrap();
-    let cases: [(&[u32], &[u32], _); 4] = [
+    let cases: [(&[u32], &[u32], _); 5] = [
         (&[2, 1], &[], EncodeError::Unsorted { index: 1 }),
         (&[1, 1], &[], EncodeError::Unsorted { index: 1 }),
         (
@@ -143,6 +161,7 @@ fn an_encoder_says_what_is_wrong_and_goes_on() {
             EncodeError::TooMany { count: 5, max: 4 },
         ),
         (&[1], &[1], EncodeError::Urgency { index: 1, count: 1 }),
+        (&[1, 7], &[], EncodeError::Held { held: 1, count: 2 }),
     ];
     for (entities, urgency, error) in cases {
         assert_eq!(ask(&world, entities, urgency, &mut out).unwrap_err(), error);
@@ -153,7 +172,7 @@ fn an_encoder_says_what_is_wrong_and_goes_on() {
         EncodeError::OtherWorld
     );
     assert_eq!(out, [9]);
-    let report = ask(&world, &[1, 7], &[1, 0, 0], &mut out).unwrap();
+    let report = ask(&world, &[1, 3], &[1, 0, 0], &mut out).unwrap();
     assert_eq!(
         (report.tick, report.baseline, report.entered),
         (Tick(3), None, 1)
@@ -188,6 +207,7 @@ fn the_most_urgent_go_first_and_all_get_their_turn() {
         let interest = Interest {
             entities: &ids,
             urgency: &urgency,
+            ..Interest::default()
         };
         let report = encoder
             .encode(&world, interest, Some(40), &mut bytes)
@@ -213,6 +233,52 @@ fn the_most_urgent_go_first_and_all_get_their_turn() {
         encoder.acknowledge(Tick(tick.saturating_sub(2)));
     }
     assert!(longest < 20, "{longest}");
+}
+
+#[test]
+fn what_is_held_back_waits_although_there_is_room_and_newcomers_do_not() {
+    for budget in [None, Some(1_000)] {
+        let codec = codec();
+        let (mut world, mut encoder, mut decoder) =
+            (codec.world(), codec.encoder(), codec.decoder());
+        let ids: Vec<_> = (0..10).map(EntityId).collect();
+        let held: Vec<_> = ids.iter().map(|id| id.0.is_multiple_of(2)).collect();
+        let mut bytes = Vec::new();
+        for tick in 1..=3u32 {
+            for id in &ids {
+                world.set(*id, &[(id.0 + tick) as i32]).unwrap();
+            }
+            world.commit(Tick(tick)).unwrap();
+            bytes.clear();
+            let interest = Interest {
+                entities: &ids,
+                // The last time none is held back.
+                held: if tick < 3 { &held } else { &[] },
+                ..Interest::default()
+            };
+            let report = encoder
+                .encode(&world, interest, budget, &mut bytes)
+                .unwrap();
+            let view = decoder
+                .decode(report.tick, report.baseline, &bytes)
+                .unwrap();
+            encoder.acknowledge(report.tick);
+            let waits = |id: &EntityId| tick == 2 && id.0.is_multiple_of(2);
+            assert_eq!(
+                report.deferred,
+                ids.iter().filter(|id| waits(id)).count(),
+                "tick {tick}"
+            );
+            for (id, outcome) in ids.iter().zip(encoder.outcomes()) {
+                let (taken, is) = match waits(id) {
+                    true => (1, Outcome::Deferred),
+                    false => (tick, Outcome::Sent),
+                };
+                assert_eq!((view.taken(*id), *outcome), (Some(Tick(taken)), is));
+                assert_eq!(view.row(*id), Some(&[(id.0 + taken) as i32][..]));
+            }
+        }
+    }
 }
 
 #[test]

@@ -1,19 +1,14 @@
 //! What snapshots look like on the wire, and what they take. A change here is a change of the format: both ends need it.
 
-#![allow(clippy::unwrap_used, reason = "on wasm tests are not seen as such")]
-
-#[path = "common/scenes.rs"]
-mod scenes;
-
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use std::time::Duration;
 
+use super::scenes::{SCENES, Scene};
 use peercompute_sched::codec::{
-    EntityId, FieldKind, Interest, Schema, SnapshotCodec, Tick, Value, replay,
+    EntityId, FieldKind, Interest, ReplayReport, Schema, SnapshotCodec, Tick, Value, replay,
 };
-use scenes::{SCENES, Scene};
 
 #[test]
 fn golden_snapshots() {
@@ -52,7 +47,7 @@ fn golden_snapshots() {
         let entities = [EntityId(3), EntityId(4), EntityId(900)];
         let interest = Interest {
             entities: &entities,
-            urgency: &[],
+            ..Interest::default()
         };
         let report = encoder.encode(&world, interest, None, &mut bytes).unwrap();
         decoder
@@ -89,21 +84,20 @@ const MOST: [(&str, f64); 8] = [
     ("stack", 138.5),
 ];
 
+/// Plays a scene over a link that loses nothing.
+fn replay_scene(name: &'static str) -> ReplayReport {
+    let mut scene = Scene::new(name);
+    let (codec, delay) = (scene.codec.clone(), scene.delay);
+    let play = |_: usize, world: &mut _, ids: &mut _| scene.play(world, ids);
+    let lost = |_| (false, false);
+    replay(&codec, 600, delay, play, lost, || Duration::ZERO)
+}
+
 #[test]
 fn scenes_take_no_more_than_they_did() {
     assert_eq!(MOST.map(|(name, _)| name), SCENES);
     for (name, most) in MOST {
-        let mut scene = Scene::new(name);
-        let (codec, delay) = (scene.codec.clone(), scene.delay);
-        let play = |_: usize, world: &mut _, ids: &mut _| scene.play(world, ids);
-        let report = replay(
-            &codec,
-            600,
-            delay,
-            play,
-            |_| (false, false),
-            || Duration::ZERO,
-        );
+        let report = replay_scene(name);
         assert!(report.exact, "{name}");
         assert!(
             report.bytes_per_frame <= most,
@@ -115,16 +109,6 @@ fn scenes_take_no_more_than_they_did() {
 
 #[test]
 fn a_world_at_rest_takes_next_to_nothing() {
-    let mut scene = Scene::new("rest");
-    let (codec, delay) = (scene.codec.clone(), scene.delay);
-    let play = |_: usize, world: &mut _, ids: &mut _| scene.play(world, ids);
-    let report = replay(
-        &codec,
-        600,
-        delay,
-        play,
-        |_| (false, false),
-        || Duration::ZERO,
-    );
+    let report = replay_scene("rest");
     assert!(report.bytes_per_frame < 2.0, "{report:?}");
 }

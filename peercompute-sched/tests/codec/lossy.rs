@@ -1,7 +1,5 @@
 //! Both ends over a link that loses, delays and swaps messages: what the receiver has is what the sender says it has, bit for bit.
 
-#![allow(clippy::unwrap_used, reason = "functions that only tests call")]
-
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -38,6 +36,8 @@ enum Operation {
         ticks: u8,
         budget: Option<u8>,
         urgency: Vec<u8>,
+        /// Whose changes wait, a bit for each entity.
+        held: Option<u32>,
         fate: Fate,
     },
     /// The oldest snapshot that is on its way arrives only now.
@@ -70,13 +70,14 @@ fn operation() -> impl Strategy<Value = Operation> {
     let ticks = prop_oneof![8 => 1..4u8, 1 => 20..60u8];
     let budget = proptest::option::weighted(0.4, 0..120u8);
     let urgency = proptest::collection::vec(any::<u8>(), 0..12);
-    let snapshot = (ticks, budget, urgency, fate).prop_map(|(ticks, budget, urgency, fate)| {
-        Operation::Snapshot {
-            ticks,
-            budget,
-            urgency,
-            fate,
-        }
+    let held = proptest::option::weighted(0.3, any::<u32>());
+    let snapshot = (ticks, budget, urgency, held, fate);
+    let snapshot = snapshot.prop_map(|(ticks, budget, urgency, held, fate)| Operation::Snapshot {
+        ticks,
+        budget,
+        urgency,
+        held,
+        fate,
     });
     prop_oneof![
         10 => set,
@@ -187,6 +188,7 @@ fn play(
                 ticks,
                 budget,
                 urgency,
+                held,
                 fate,
             } => {
                 tick += u32::from(ticks);
@@ -204,9 +206,12 @@ fn play(
                     .collect();
                 let mut bytes = vec![1, 2, 3];
                 let budget = budget.map(usize::from);
+                let is_held = |(at, _)| held.is_some_and(|held| held >> at & 1 == 1);
+                let held: Vec<_> = interest.iter().enumerate().map(is_held).collect();
                 let asked = Interest {
                     entities: &interest,
                     urgency: &urgency,
+                    held: &held,
                 };
                 let report = encoder.encode(&world, asked, budget, &mut bytes).unwrap();
                 let bytes = bytes.split_off(3);
@@ -215,6 +220,15 @@ fn play(
                     prop_assert!(bytes.len() <= budget || report.changed + report.entered == 0);
                 }
                 let before = report.baseline.map(|baseline| expected[&baseline].clone());
+                for ((id, outcome), held) in interest.iter().zip(encoder.outcomes()).zip(&held) {
+                    let kept = before.as_ref().and_then(|before| before.get(id));
+                    let oldest = tick.saturating_sub(horizon);
+                    let is_kept = |(_, taken, life): &(_, u32, u32)| {
+                        *taken >= oldest && here.get(id).is_some_and(|it| it.2 == *life)
+                    };
+                    let is_sent = *outcome == Outcome::Sent;
+                    prop_assert!(!(*held && is_sent && kept.is_some_and(is_kept)));
+                }
                 let after = expect(
                     before.as_ref(),
                     &here,

@@ -1,15 +1,14 @@
 //! Bytes that no sender wrote: a typed error, or a view within its bounds, and a decoder that goes on as if nothing had come.
 
-#![allow(clippy::unwrap_used, reason = "functions that only tests call")]
-
-#[path = "common/scenes.rs"]
-mod scenes;
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use peercompute_sched::codec::{
     DecodeError, EntityId, Interest, SnapshotCodec, SnapshotDecoder, SnapshotReport, Tick, World,
 };
 use proptest::prelude::*;
-use scenes::{SCENES, Scene};
+
+use super::scenes::{SCENES, Scene};
 
 /// A scene of which the last snapshot has not arrived yet.
 struct Rig {
@@ -33,7 +32,7 @@ fn rig(name: &'static str) -> Rig {
         bytes.clear();
         let interest = Interest {
             entities: &ids,
-            urgency: &[],
+            ..Interest::default()
         };
         let report = encoder.encode(&world, interest, None, &mut bytes).unwrap();
         if tick == 20 {
@@ -158,7 +157,7 @@ fn more_entities_than_allowed_are_refused() {
     let mut bytes = Vec::new();
     let interest = Interest {
         entities: &rig.ids,
-        urgency: &[],
+        ..Interest::default()
     };
     let report = encoder
         .encode(&rig.world, interest, None, &mut bytes)
