@@ -3,6 +3,7 @@
 mod builder;
 mod clock;
 mod error;
+mod io;
 mod link;
 mod machine;
 mod mesh;
@@ -17,6 +18,7 @@ mod topology;
 
 pub use builder::NodeBuilder;
 pub use error::{BuildError, JobError, PushError, StartError, SubmitError};
+pub use io::{InputProvider, InputSource, RenderSink};
 pub use machine::Machine;
 pub use node::NodeKernel;
 pub use peercompute_sched as sched;
