@@ -139,6 +139,14 @@ fn two_and_four_processes_come_to_the_same_state() {
 }
 
 #[test]
+fn in_hybrid_mode_they_come_to_the_hosts_state_at_sync_points() {
+    let report = play(&["--players=3", "--seconds=5", "--mode=hybrid"]);
+    assert_alike(&report, 3);
+    let tick = report["state"]["tick"].as_u64().unwrap();
+    assert_eq!(tick % 60, 0, "{report}");
+}
+
+#[test]
 fn they_do_over_tcp() {
     let report = play(&["--players=2", "--seconds=2", "--transport=tcp"]);
     assert_alike(&report, 2);
@@ -268,7 +276,7 @@ fn unusable_arguments_end_with_2_and_say_why() {
         (&["--players", "0"][..], "1..=64"),
         (&["--players", "65"], "1..=64"),
         (&["--mode", "dance"], "kernel"),
-        (&["--mode", "hybrid"], "no such clock mode yet"),
+        (&["--mode=hybrid", "--record", "x"], "only the mode kernel"),
         (&["--seconds", "0"], "0"),
         (&["--watch"], "terminal"),
         (&["--replay", "a", "--record", "b"], "cannot be used with"),

@@ -437,7 +437,10 @@ mod tests {
         session(1, 600).iter().for_each(|tick| arena.advance(tick));
         let mut hashes = Vec::new();
         Arena::hash(&arena.state, &mut hashes);
-        assert_eq!(format!("{:016x}", State::hash_of(&hashes)), "ff73baca15a38f6f");
+        assert_eq!(
+            format!("{:016x}", State::hash_of(&hashes)),
+            "ff73baca15a38f6f"
+        );
     }
 
     #[test]

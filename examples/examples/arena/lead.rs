@@ -15,7 +15,6 @@ use crate::{
     process::{Heard, Process},
     report::{self, Line, Outcome},
     signal::StopSignal,
-    ticked,
     verdict::Verdict,
     watch::Stage,
     words::{Order, Report, Second, Word},
@@ -85,16 +84,15 @@ pub(crate) async fn lead(args: Args) -> Result<(), Failure> {
 
 /// What can be said before anything is started.
 fn check(args: &Args) -> Result<(), Failure> {
-    ticked::clock_mode(args.mode, args.seed)?;
     if args.watch && !(io::stderr().is_terminal() && io::stdin().is_terminal()) {
         return Err(Failure::usage(
             "--watch: standard input and standard error are no terminal; run it in one, or without --watch",
         ));
     }
     if let Some(path) = &args.record {
-        if args.mode == PlayMode::Independent {
+        if args.mode != PlayMode::Kernel {
             return Err(Failure::usage(
-                "--record: the mode independent has no ticks that could be recorded; use --mode kernel",
+                "--record: only the mode kernel has ticks that are the same for all and could be recorded; use --mode kernel",
             ));
         }
         std::fs::File::create(path).map_err(|error| {

@@ -84,7 +84,7 @@ fn realtime(args: &Args) -> Result<RealtimeConfig, Failure> {
         .fold(Profile::action(), |profile, event_type| {
             profile.with_event_type(event_type, reliable)
         });
-    let clock = ticked::clock_mode(args.mode, args.seed)?;
+    let clock = ticked::clock_mode(args.mode, args.seed);
     Ok(RealtimeConfig::from(profile).with_clock(clock))
 }
 
@@ -119,7 +119,9 @@ async fn sit_down(
                     Failure::usage(format!("--record {}: {error}", path.display()))
                 })
             });
-            Box::new(Ticked::new(&table, arena, input, record.transpose()?))
+            let is_hybrid = args.mode == PlayMode::Hybrid;
+            let record = record.transpose()?;
+            Box::new(Ticked::new(&table, arena, input, record, is_hybrid))
         }
         PlayMode::Independent => Box::new(Independent::new(&table, args.seed, input)?),
     };

@@ -1,10 +1,14 @@
-//! The modes in which all advance in the same ticks: `kernel`, and as soon as it is there `hybrid`, which asks for the same steps.
+//! The modes with ticks: `kernel`, in which all advance in the same ones, and `hybrid`, in which all come to the host's state at every sync point.
 
-use std::{collections::VecDeque, ops::ControlFlow, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::ControlFlow,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use peercompute_kernel::{
-    ClockMode, InputSource, LockstepConfig, LockstepEvent, Prediction, RealtimeEvent,
+    ClockMode, HybridConfig, InputSource, LockstepConfig, LockstepEvent, Prediction, RealtimeEvent,
     RollbackConfig, RollbackStats, Runner, SealedTick, Step, StepError, TickRate,
 };
 
@@ -34,14 +38,28 @@ pub(crate) fn lockstep(seed: u64) -> LockstepConfig {
 }
 
 /// How time passes in the room.
-pub(crate) fn clock_mode(mode: PlayMode, seed: u64) -> Result<ClockMode, Failure> {
+pub(crate) fn clock_mode(mode: PlayMode, seed: u64) -> ClockMode {
     match mode {
-        PlayMode::Independent => Ok(ClockMode::Independent),
-        PlayMode::Kernel => Ok(ClockMode::Kernel(lockstep(seed))),
-        PlayMode::Hybrid => Err(Failure::usage(
-            "--mode hybrid: the kernel has no such clock mode yet; use kernel or independent",
-        )),
+        PlayMode::Independent => ClockMode::Independent,
+        PlayMode::Kernel => ClockMode::Kernel(lockstep(seed)),
+        PlayMode::Hybrid => ClockMode::Hybrid(hybrid(seed)),
     }
+}
+
+/// Sync points that are remembered.
+const MAX_POINTS: usize = 16;
+
+/// Ticks from one sync point to the next.
+const SYNC_EVERY: u64 = HERTZ as u64;
+
+fn hybrid(seed: u64) -> HybridConfig {
+    let mut config = HybridConfig::default();
+    config.game = GAME.to_owned();
+    config.seed = seed;
+    config.namespaces = NAMESPACES.map(str::to_owned).to_vec();
+    config.rate = TickRate::hertz(HERTZ);
+    config.every = SYNC_EVERY;
+    config
 }
 
 pub(crate) struct Ticked {
@@ -49,7 +67,9 @@ pub(crate) struct Ticked {
     input: Box<dyn InputSource>,
     record: Option<Record>,
     /// Of ticks that were not told of yet.
-    hashes: VecDeque<Hashes>,
+    hashes: BTreeMap<u64, Vec<u64>>,
+    /// In hybrid mode, the sync points at which the state was the host's: only those are told of.
+    points: Option<BTreeSet<u64>>,
     score: u16,
     ticks: u64,
     desyncs: u64,
@@ -70,6 +90,7 @@ impl Ticked {
         arena: Arena,
         input: Box<dyn InputSource>,
         record: Option<Record>,
+        is_hybrid: bool,
     ) -> Self {
         let mut config = RollbackConfig::default();
         // A command says which keys are down from now on; they stay so without being said again.
@@ -79,7 +100,8 @@ impl Ticked {
             runner: Runner::new(arena, table.me, NAMESPACES.map(str::to_owned), config),
             input,
             record,
-            hashes: VecDeque::new(),
+            hashes: BTreeMap::new(),
+            points: is_hybrid.then(BTreeSet::new),
             score: 0,
             ticks: 0,
             desyncs: 0,
@@ -109,7 +131,8 @@ impl Ticked {
         if let Some(record) = &mut self.record {
             record.hashes(tick, &hashes);
         }
-        self.hashes.push_back((tick, hashes));
+        self.hashes.insert(tick, hashes);
+        self.note_point(table);
         let (_, state) = self.runner.confirmed();
         let score = state.player(table.me).map_or(0, |player| player.score);
         if score > self.score && table.is_measured() {
@@ -118,6 +141,36 @@ impl Ticked {
         self.score = score;
         Ok(())
     }
+}
+
+impl Ticked {
+    fn note_point(&mut self, table: &Table) {
+        let Some(points) = &mut self.points else {
+            return;
+        };
+        let (tick, _) = self.runner.confirmed();
+        if table.live.is_writer() {
+            points.extend((tick % SYNC_EVERY == 0).then_some(tick));
+        } else {
+            points.insert(table.live.hybrid_stats().reconciled);
+        }
+        while points.len() > MAX_POINTS {
+            points.pop_first();
+        }
+    }
+
+    /// Those that all should have alike.
+    fn told(&self, mut hashes: BTreeMap<u64, Vec<u64>>) -> Vec<Hashes> {
+        if let Some(points) = &self.points {
+            hashes.retain(|tick, _| points.contains(tick));
+        }
+        hashes.into_iter().collect()
+    }
+}
+
+/// States that were taken over from the host.
+fn restored(table: &Table) -> u64 {
+    table.live.lockstep_stats().restored + table.live.hybrid_stats().taken_over
 }
 
 /// Errors of one step: the room goes on after them.
@@ -157,7 +210,11 @@ impl Mode for Ticked {
         if let (Step::Restore { tick, .. }, Some(record)) = (&step, &mut self.record) {
             record.break_off(*tick);
         }
-        carried(self.runner.carry_out(&table.live, step))
+        carried(self.runner.carry_out(&table.live, step))?;
+        let (tick, _) = self.runner.confirmed();
+        self.hashes.insert(tick, self.runner.hashes().to_vec());
+        self.note_point(table);
+        Ok(())
     }
 
     fn handle_event(&mut self, table: &mut Table, event: RealtimeEvent) -> Result<(), Failure> {
@@ -174,7 +231,7 @@ impl Mode for Ticked {
     fn begin_measuring(&mut self, table: &Table) {
         self.before = Some(Before {
             rollback: self.runner.stats(),
-            restored: table.live.tick_stats().restored,
+            restored: restored(table),
             ticks: self.ticks,
             desyncs: self.desyncs,
         });
@@ -183,16 +240,17 @@ impl Mode for Ticked {
     fn second(&mut self, second: &mut Second) {
         second.tick = self.runner.confirmed().0;
         second.rollbacks = self.runner.stats().rollbacks;
-        let known_to_all = self
-            .hashes
-            .partition_point(|(tick, _)| tick + HELD <= second.tick);
-        second.hashes = self.hashes.drain(..known_to_all).collect();
+        let later = (second.tick + 1).saturating_sub(HELD);
+        let later = self.hashes.split_off(&later);
+        let known_to_all = std::mem::replace(&mut self.hashes, later);
+        second.hashes = self.told(known_to_all);
     }
 
     fn report(&mut self, table: &Table, report: &mut Report) -> ModeReport {
-        report.hashes = self.hashes.drain(..).collect();
+        let hashes = std::mem::take(&mut self.hashes);
+        report.hashes = self.told(hashes);
         let now = self.runner.stats();
-        let restored = table.live.tick_stats().restored;
+        let restored = restored(table);
         let before = self.before.as_ref();
         let rollback = before.map_or_else(RollbackStats::default, |it| it.rollback);
         ModeReport {

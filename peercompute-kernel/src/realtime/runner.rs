@@ -73,9 +73,7 @@ impl<S: SharedSimulation> Runner<S> {
             Step::Advance(sealed) => {
                 let tick = sealed.tick;
                 self.rollback.handle_sealed(sealed);
-                let (_, state) = self.rollback.confirmed();
-                self.hashes.clear();
-                S::hash(state, &mut self.hashes);
+                self.hash();
                 let names = self.namespaces.iter().map(String::as_str);
                 let named: Vec<_> = names.zip(self.hashes.iter().copied()).collect();
                 Ok(live.finish_tick(tick, &named)?)
@@ -87,9 +85,16 @@ impl<S: SharedSimulation> Runner<S> {
             Step::Restore { tick, states } => {
                 let state = S::read(&states).ok_or(StepError::Unreadable { tick })?;
                 self.rollback.restore(tick, &state);
+                self.hash();
                 Ok(())
             }
         }
+    }
+
+    fn hash(&mut self) {
+        let (_, state) = self.rollback.confirmed();
+        self.hashes.clear();
+        S::hash(state, &mut self.hashes);
     }
 
     /// Gives a command of this peer's to the room, and notes it for the ticks that are predicted.
