@@ -31,7 +31,11 @@ const BUILT: &[&str] = &[
 ];
 
 /// The crates whose whole suite runs in wasm too.
-const TESTED: &[&str] = &["peercompute-proto", "peercompute-swarm"];
+const TESTED: &[&str] = &[
+    "peercompute-proto",
+    "peercompute-sched",
+    "peercompute-swarm",
+];
 
 /// The name under which rustup knows Debian's newer compiler.
 const DEBIAN: &str = "debian-web";
