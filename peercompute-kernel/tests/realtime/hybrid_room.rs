@@ -110,6 +110,9 @@ pub(crate) struct Player {
     pub(crate) born: u64,
     /// How far its idea of the room's time is ahead, in microseconds.
     pub(crate) skew: i64,
+    /// It does nothing but at multiples of this.
+    pub(crate) naps: Option<Duration>,
+    wakes: Duration,
     ahead: Duration,
     pub(crate) side: usize,
 }
@@ -206,6 +209,8 @@ impl Arena {
             given: self.now.as_micros() as u64 * 1_000,
             born: self.now.as_micros() as u64 * 1_000,
             skew,
+            naps: None,
+            wakes: Duration::ZERO,
             ahead,
             side: 0,
         };
@@ -327,7 +332,8 @@ impl Arena {
                     player.hybrid.poll_timeout(),
                 ];
                 for wake in wakes.into_iter().flatten() {
-                    next = next.min(wake.saturating_sub(player.ahead));
+                    let wake = wake.saturating_sub(player.ahead);
+                    next = next.min(wake.max(player.wakes));
                 }
             }
             next = next.min(self.net.next_arrival().unwrap_or(end));
@@ -368,6 +374,14 @@ impl Arena {
         let (eager, padding) = (self.eager, self.padding);
         let mut random = self.random.clone();
         let now = self.now;
+        if let Some(player) = &mut self.players[place]
+            && let Some(nap) = player.naps
+        {
+            if now < player.wakes {
+                return;
+            }
+            player.wakes = now + nap;
+        }
         let done = self.player(place, |player, local| {
             let is_due = |at: Option<Duration>| at.is_some_and(|at| at <= local);
             if is_due(player.authority.poll_timeout()) {
