@@ -26,7 +26,7 @@ pub(crate) struct World {
     pub(crate) bulk: Bytes,
 }
 
-pub(crate) const NAMESPACES: [&str; 3] = ["world", "score", "bulk"];
+const NAMESPACES: [&str; 3] = ["world", "score", "bulk"];
 
 fn mix(state: u64, value: u64) -> u64 {
     (state ^ value)
@@ -101,8 +101,6 @@ pub(crate) struct Player {
     pub(crate) mixed: BTreeMap<u64, u64>,
     /// The sync points at which its state was found to be the host's, and when.
     pub(crate) reconciled: Vec<(Duration, u64)>,
-    /// The ticks that it went through last, and those in which each number was carried out.
-    pub(crate) steps: Vec<SealedTick>,
     /// After this tick it gets the score wrong, once.
     pub(crate) bug_at: Option<u64>,
     /// The number in its latest command, and before the first one of this life.
@@ -203,7 +201,6 @@ impl Arena {
             states: BTreeMap::new(),
             mixed: BTreeMap::new(),
             reconciled: Vec::new(),
-            steps: Vec::new(),
             bug_at: None,
             // Numbers of later lives are higher.
             given: self.now.as_micros() as u64 * 1_000,
@@ -568,7 +565,6 @@ impl Player {
                         self.bug_at = None;
                     }
                     self.mixed.entry(tick.tick).or_insert(self.world.mixed);
-                    self.steps.push(tick);
                 }
                 HybridStep::Save { tick } => {
                     assert_eq!(tick, self.world.tick);
@@ -581,7 +577,6 @@ impl Player {
                     self.world = World::load(tick, &states);
                     self.states.split_off(&tick);
                     self.states.insert(tick, states);
-                    self.steps.clear();
                 }
                 _ => unreachable!(),
             }
