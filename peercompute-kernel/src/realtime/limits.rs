@@ -87,6 +87,9 @@ pub const MAX_SAVES: usize = 2;
 /// Ticks that a takeover goes back at most. What takes longer is given up, and begun anew from a later point.
 pub const MAX_SYNC_LOG: u64 = 4096;
 
+/// Where the room's clock has jumped and ticks are left out, a [`Hybrid`](crate::Hybrid) goes on from the last sync point, if that is so many ticks ago at most; and with the present tick if it is longer ago.
+pub const MAX_LANDING: u64 = 128;
+
 /// Commands of one peer that were carried out and are kept, so that a takeover can carry them out again. The oldest makes way: a takeover from before it lacks it until the next one.
 pub const MAX_DONE_COMMANDS: usize = 1024;
 

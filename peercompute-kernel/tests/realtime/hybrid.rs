@@ -2,14 +2,10 @@
 
 use std::time::Duration;
 
-use peercompute_kernel::{AtHealing, HybridEvent, SyncPoints, TickRate, limits};
+use peercompute_kernel::{AtHealing, HybridEvent, SyncPoints, TickRate};
 use proptest::prelude::*;
 
-use crate::{
-    cases,
-    hybrid_room::{Arena, NAMESPACES},
-    net::Weather,
-};
+use crate::{cases, hybrid_room::Arena, net::Weather};
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -101,10 +97,8 @@ fn a_minute_of_commands(seed: u64, loss: u64, places: usize, intervals: u64) {
         assert_eq!(flaws, (0, 0, 0), "{}", arena.tale());
     }
     let frames = arena.frames as f64 / (68.0 * (places * (places - 1)) as f64);
-    println!(
-        "seed {seed}, loss {loss}, {places} peers: {frames:.1} frames a second on each link\n{}",
-        arena.tale()
-    );
+    // Commands, acknowledgements and points share frames: one a tick at most, and fewer while nothing is answered.
+    assert!(frames < 60.0, "{frames}");
 }
 
 #[test]
@@ -154,8 +148,6 @@ fn a_newcomer_takes_over_at_its_first_sync_point() {
         arena.join(3);
         let begun = arena.now;
         arena.run(10 * SECOND);
-        let first = arena.at(3).steps.len();
-        assert!(first > 0);
         let (at, tick) = arena.at(3).reconciled[0];
         let ticks: Vec<u64> = arena.at(3).mixed.keys().copied().collect();
         assert!(ticks[0] > 400, "it begins with the present: {}", ticks[0]);
@@ -305,9 +297,9 @@ fn without_a_majority_a_host_reconciles_nobody() {
 #[test]
 fn a_mebibyte_comes_over_a_slow_link_and_commands_are_not_held_up() {
     for (seed, bandwidth, loss, limit) in [
-        (80, 200_000, 0, 20),
-        (81, 100_000, 0, 40),
-        (82, 400_000, 10, 30),
+        (80, 200_000, 0, 8),
+        (81, 100_000, 0, 16),
+        (82, 400_000, 10, 8),
     ] {
         let mut arena = Arena::new(seed, calm(), 3);
         arena.net.weather.loss = loss;
@@ -319,9 +311,6 @@ fn a_mebibyte_comes_over_a_slow_link_and_commands_are_not_held_up() {
             arena.at(place).world.bulk = bulk.clone().into();
         }
         arena.run(5 * SECOND);
-        let late: u64 = (0..2)
-            .map(|place| arena.at(place).hybrid.stats().late)
-            .sum();
         arena.join(2);
         let begun = arena.now;
         let is_there = |arena: &mut Arena| arena.at(2).reconciled.first().copied();
@@ -329,15 +318,8 @@ fn a_mebibyte_comes_over_a_slow_link_and_commands_are_not_held_up() {
             arena.run(100 * MS);
         }
         let (at, _) = is_there(&mut arena).unwrap_or_else(|| panic!("{}", arena.tale()));
-        let least = 1_048_576.0 / bandwidth as f64;
-        let late_then = arena.at(1).hybrid.stats().late;
-        println!(
-            "seed {seed}: {:?} of {least:.1} s, {} bytes, late {late} then {}\n{}",
-            at - begun,
-            arena.bytes,
-            late_then,
-            arena.tale()
-        );
+        assert!(arena.bytes < 1_600_000, "{} bytes were sent", arena.bytes);
+        assert!(at < begun + limit * SECOND);
         arena.settle().unwrap();
         arena.assert_complete(0);
         assert_eq!(arena.at(2).world.bulk.len(), 1_048_576);
@@ -358,7 +340,7 @@ fn a_clock_that_jumps_ahead_leaves_ticks_out_and_one_that_steps_back_is_waited_f
         "{before} {after}"
     );
     let skipped =
-        |event: &HybridEvent| matches!(event, HybridEvent::Skipped { ticks, .. } if *ticks > 290);
+        |event: &HybridEvent| matches!(event, HybridEvent::Skipped { ticks, .. } if *ticks > 230);
     assert_eq!(arena.at(1).told(skipped), 1, "{}", arena.tale());
     // Its commands are not yet due elsewhere; now it is right again.
     arena.at(1).skew -= 5_000_000;
@@ -368,6 +350,17 @@ fn a_clock_that_jumps_ahead_leaves_ticks_out_and_one_that_steps_back_is_waited_f
     assert!(arena.at(1).hybrid.tick() > after);
     arena.settle().unwrap();
     arena.assert_complete(0);
+}
+
+#[test]
+fn whoever_is_woken_once_a_second_only_is_reconciled_all_the_same() {
+    let mut arena = arena(94, calm(), 3);
+    arena.at(2).naps = Some(SECOND);
+    arena.run(30 * SECOND);
+    let stats = arena.at(2).hybrid.stats();
+    assert!(stats.skipped > 100, "{}", arena.tale());
+    assert!(stats.taken_over >= 10, "{}", arena.tale());
+    assert!(stats.reconciled > 1_500, "{}", arena.tale());
 }
 
 #[test]
@@ -419,8 +412,6 @@ fn sixteen_peers_are_reconciled() {
     assert_steady(&arena, 5, 300);
     arena.settle().unwrap();
     arena.assert_complete(0);
-    assert_eq!(NAMESPACES.len(), arena.config.namespaces.len());
-    assert!(limits::MAX_SAVES >= 2);
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -26,7 +26,7 @@ pub(crate) struct World {
     pub(crate) bulk: Bytes,
 }
 
-pub(crate) const NAMESPACES: [&str; 3] = ["world", "score", "bulk"];
+const NAMESPACES: [&str; 3] = ["world", "score", "bulk"];
 
 fn mix(state: u64, value: u64) -> u64 {
     (state ^ value)
@@ -101,8 +101,6 @@ pub(crate) struct Player {
     pub(crate) mixed: BTreeMap<u64, u64>,
     /// The sync points at which its state was found to be the host's, and when.
     pub(crate) reconciled: Vec<(Duration, u64)>,
-    /// The ticks that it went through last, and those in which each number was carried out.
-    pub(crate) steps: Vec<SealedTick>,
     /// After this tick it gets the score wrong, once.
     pub(crate) bug_at: Option<u64>,
     /// The number in its latest command, and before the first one of this life.
@@ -110,6 +108,9 @@ pub(crate) struct Player {
     pub(crate) born: u64,
     /// How far its idea of the room's time is ahead, in microseconds.
     pub(crate) skew: i64,
+    /// It does nothing but at multiples of this.
+    pub(crate) naps: Option<Duration>,
+    wakes: Duration,
     ahead: Duration,
     pub(crate) side: usize,
 }
@@ -200,12 +201,13 @@ impl Arena {
             states: BTreeMap::new(),
             mixed: BTreeMap::new(),
             reconciled: Vec::new(),
-            steps: Vec::new(),
             bug_at: None,
             // Numbers of later lives are higher.
             given: self.now.as_micros() as u64 * 1_000,
             born: self.now.as_micros() as u64 * 1_000,
             skew,
+            naps: None,
+            wakes: Duration::ZERO,
             ahead,
             side: 0,
         };
@@ -327,7 +329,8 @@ impl Arena {
                     player.hybrid.poll_timeout(),
                 ];
                 for wake in wakes.into_iter().flatten() {
-                    next = next.min(wake.saturating_sub(player.ahead));
+                    let wake = wake.saturating_sub(player.ahead);
+                    next = next.min(wake.max(player.wakes));
                 }
             }
             next = next.min(self.net.next_arrival().unwrap_or(end));
@@ -368,6 +371,14 @@ impl Arena {
         let (eager, padding) = (self.eager, self.padding);
         let mut random = self.random.clone();
         let now = self.now;
+        if let Some(player) = &mut self.players[place]
+            && let Some(nap) = player.naps
+        {
+            if now < player.wakes {
+                return;
+            }
+            player.wakes = now + nap;
+        }
         let done = self.player(place, |player, local| {
             let is_due = |at: Option<Duration>| at.is_some_and(|at| at <= local);
             if is_due(player.authority.poll_timeout()) {
@@ -554,7 +565,6 @@ impl Player {
                         self.bug_at = None;
                     }
                     self.mixed.entry(tick.tick).or_insert(self.world.mixed);
-                    self.steps.push(tick);
                 }
                 Step::Save { tick } => {
                     assert_eq!(tick, self.world.tick);
@@ -567,7 +577,6 @@ impl Player {
                     self.world = World::load(tick, &states);
                     self.states.split_off(&tick);
                     self.states.insert(tick, states);
-                    self.steps.clear();
                 }
                 _ => unreachable!(),
             }

@@ -22,7 +22,7 @@ pub(super) struct Following {
     heard: u64,
     /// That one, until it is compared.
     point: Option<v1::SyncPoint>,
-    pub(super) incoming: Option<Incoming>,
+    pub(super) incoming: Option<Box<Incoming>>,
 }
 
 impl Following {
@@ -97,8 +97,8 @@ impl Hybrid {
         let Role::Following(following) = &mut self.role else {
             return;
         };
-        let has_begun = |incoming: &Incoming| incoming.has_begun();
-        if following.incoming.as_ref().is_some_and(has_begun) {
+        let incoming = following.incoming.as_ref();
+        if incoming.is_some_and(|incoming| incoming.has_begun()) {
             return;
         }
         let Some(point) = &following.point else {
@@ -130,7 +130,7 @@ impl Hybrid {
             self.stats.reconciled = point.tick;
             return;
         }
-        following.incoming = Some(Incoming::new(now, point, differing));
+        following.incoming = Some(Box::new(Incoming::new(now, point, differing)));
         if let Some(host) = self.peers.get_mut(&following.host) {
             host.has_news = true;
         }
@@ -138,7 +138,9 @@ impl Hybrid {
 
     pub(super) fn take_state(&mut self, now: Duration, from: PeerId, chunk: &v1::SyncState) {
         let incoming = match &mut self.role {
-            Role::Following(following) if following.host == from => following.incoming.as_mut(),
+            Role::Following(following) if following.host == from => {
+                following.incoming.as_deref_mut()
+            }
             _ => None,
         };
         let Some(incoming) = incoming else {

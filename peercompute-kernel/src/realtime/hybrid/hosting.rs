@@ -90,7 +90,7 @@ impl Hybrid {
             self.stats.outdated += 1;
             return;
         };
-        // Its latest save a host has anyway, and one that somebody has been given it has, too.
+        // One that somebody is being given already takes no more room.
         let more = if Arc::strong_count(save) > 1 {
             0
         } else {

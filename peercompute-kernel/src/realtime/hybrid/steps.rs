@@ -8,7 +8,7 @@ use peercompute_net::PeerId;
 use super::{Hybrid, HybridEvent, Role, saves::Save};
 use crate::{
     SealedTick, SnapshotError, Step,
-    limits::{MAX_BURST, MAX_SNAPSHOT, MAX_SYNC_LOG, MAX_TICK_BYTES},
+    limits::{MAX_BURST, MAX_LANDING, MAX_SNAPSHOT, MAX_SYNC_LOG, MAX_TICK_BYTES},
 };
 
 /// A tick that was advanced by, but for its commands.
@@ -49,7 +49,8 @@ impl Hybrid {
     pub fn has_step(&self) -> bool {
         self.restore.is_some()
             || self.save_due.is_some()
-            || self.tick < self.top.max(self.present())
+            || self.log.back().is_some_and(|last| self.tick < last.tick)
+            || self.top < self.present()
     }
 
     /// Takes the states after the tick that a [`Save`](Step::Save) has named, one for each namespace of the setup, in their order.
@@ -91,8 +92,10 @@ impl Hybrid {
     /// The next tick of the room.
     fn next_new(&mut self) -> Option<Logged> {
         let present = self.present();
-        let next = if self.top == 0 || present > self.top.saturating_add(u64::from(MAX_BURST)) {
+        let next = if self.top == 0 {
             present
+        } else if present > self.top.saturating_add(u64::from(MAX_BURST)) {
+            self.land(present)
         } else {
             self.top + 1
         };
@@ -119,6 +122,16 @@ impl Hybrid {
         self.top = next;
         self.log.push_back(logged.clone());
         Some(logged)
+    }
+
+    /// Where to go on when ticks are left out: at the last sync point, if that is near, so that who is woken once a second only can be reconciled.
+    fn land(&self, present: u64) -> u64 {
+        let point = present - present % self.config.every;
+        if point > self.top && present - point <= MAX_LANDING {
+            point
+        } else {
+            present
+        }
     }
 
     /// The commands that are due, as many as a tick takes; whose turn is first goes around.
