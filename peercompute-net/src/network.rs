@@ -7,6 +7,7 @@ mod fan_out;
 mod manager;
 mod membership;
 mod publish;
+mod rooms;
 mod shared;
 
 pub use config::{MAX_SOURCES, NetworkConfig, NetworkStartError};
@@ -14,3 +15,4 @@ pub use event::{NetworkEvent, PeerInfo, RendezvousError};
 pub use fan_out::FAN_OUT_PROTOCOL;
 pub use manager::{NetworkManager, Readiness};
 pub use publish::{Outgoing, RoomMessage, Subscription};
+pub use rooms::{MAX_ROOMS, RoomsError, find_rooms};

@@ -5,7 +5,9 @@ use multiaddr::Multiaddr;
 use peercompute_proto::v1;
 use thiserror::Error;
 
-use crate::{DialError, LaggedEvent, ListenError, OpenError, Path, Presence, PresenceError};
+use crate::{
+    DialError, LaggedEvent, ListenError, OpenError, Path, Presence, PresenceError, ReadError,
+};
 
 /// What happens in a room, as one node sees it.
 #[derive(Clone, Debug, PartialEq)]
@@ -152,6 +154,17 @@ impl RendezvousError {
             Self::Open(error) => !matches!(error, OpenError::Unsupported { .. }),
             Self::Ended | Self::Broken { .. } | Self::TimedOut { .. } => true,
             Self::Refused { .. } | Self::Invalid { .. } | Self::Presence(_) => false,
+        }
+    }
+}
+
+impl From<ReadError> for RendezvousError {
+    fn from(error: ReadError) -> Self {
+        let reason = error.to_string();
+        if error.is_violation() {
+            Self::Invalid { reason }
+        } else {
+            Self::Broken { reason }
         }
     }
 }

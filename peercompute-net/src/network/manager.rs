@@ -11,15 +11,17 @@ use peercompute_rt::Runtime;
 
 use super::{
     MAX_SOURCES, NetworkConfig, NetworkEvent, NetworkStartError, Outgoing, PeerInfo,
-    RendezvousError, Subscription,
+    RendezvousError, RoomsError, Subscription,
     fan_out::FanOut,
     membership::Membership,
     publish::Publisher,
+    rooms::ask_all,
     shared::{Job, Shared},
 };
 use crate::{
-    Broadcast, Events, Incoming, OpenError, Presence, ProtocolTaken, PublishError,
-    RendezvousServer, ServerConfig, Stream, Transport, toolkit::lock,
+    Broadcast, Events, Incoming, Listing, ListingError, OpenError, Presence, PrivateRoom,
+    ProtocolTaken, PublishError, RendezvousServer, RoomInfo, ServerConfig, Stream, Transport,
+    toolkit::lock,
 };
 
 /// Keeps a node in its room: finds the other peers through relays, bootstrap peers and the local network, connects to them and keeps it so, and carries what is published.
@@ -57,7 +59,28 @@ pub struct NetworkManager(Arc<Handle>);
 struct Handle {
     shared: Arc<Shared>,
     publisher: Publisher,
+    named: Named,
     server: Mutex<Option<RendezvousServer>>,
+}
+
+/// What the room is called.
+struct Named {
+    game: String,
+    room: String,
+}
+
+impl Named {
+    fn list(
+        &self,
+        scope: Scope,
+        private: Option<&PrivateRoom>,
+        listing: &Listing,
+    ) -> Result<v1::RoomListing, ListingError> {
+        if private.is_some() {
+            return Err(ListingError::Private);
+        }
+        listing.to_wire(scope, &self.game, &self.room)
+    }
 }
 
 impl Drop for Handle {
@@ -116,18 +139,33 @@ impl NetworkManager {
         presence.check().map_err(NetworkStartError::Metadata)?;
 
         // Before the first address is known to anybody, so that nobody is refused.
-        let server_config = ServerConfig::only(config.scope);
+        let scope = match &config.private {
+            Some(room) => room.scope(),
+            None => config.scope,
+        };
+        let named = Named {
+            game: config.game.clone(),
+            room: config.room.clone(),
+        };
+        let listing = match &config.listing {
+            Some(listing) => Some(named.list(scope, config.private.as_ref(), listing)?),
+            None => None,
+        };
+        let server_config = match &config.private {
+            Some(room) => ServerConfig::private(room.clone()),
+            None => ServerConfig::only(scope),
+        };
         let server = RendezvousServer::start(&runtime, transport.as_ref(), server_config)?;
         let events = transport.events();
         for address in &config.listen {
             transport.listen(address.clone()).await?;
         }
         presence.addresses = transport.listen_addresses();
-        let own_list = server.join(config.scope, &presence)?;
 
         let membership = Membership::new(
             runtime.now().since_start(),
             local,
+            config.private.clone(),
             &config.relays,
             &config.bootstrap,
             config.max_peers,
@@ -136,11 +174,13 @@ impl NetworkManager {
         let shared = Shared::new(
             runtime,
             transport.clone(),
-            config.scope,
+            (scope, config.private.clone()),
             membership,
-            presence,
+            (presence, listing),
         );
         let shared = Arc::new(shared);
+        let (register, _) = shared.registration();
+        let own_list = server.join(local, register)?;
         let broadcast = match transport.broadcast() {
             Some(broadcast) => broadcast,
             None => Arc::new(FanOut::start(&shared)?) as Arc<dyn Broadcast>,
@@ -154,6 +194,7 @@ impl NetworkManager {
         Ok(Self(Arc::new(Handle {
             shared,
             publisher,
+            named,
             server,
         })))
     }
@@ -211,21 +252,39 @@ impl NetworkManager {
 
     /// Opens a stream to a connected peer, as [`Transport::open`].
     ///
+    /// In a private room the stream is sealed: it can be read and written only by a peer that knows the password. A direction that ends without its [close](futures::AsyncWriteExt::close)
+    /// reads as [`UnexpectedEof`](std::io::ErrorKind::UnexpectedEof); what is written may wait in memory until it is flushed.
+    ///
     /// # Errors
     ///
     /// [`OpenError`].
     pub async fn open(&self, peer: PeerId, protocol: &'static str) -> Result<Stream, OpenError> {
-        self.0.shared.transport.open(peer, protocol).await
+        let shared = &self.0.shared;
+        let stream = shared.transport.open(peer, protocol).await?;
+        match &shared.private {
+            Some(room) => {
+                let ends = (self.local_peer(), peer);
+                room.opened(&shared.runtime, ends, protocol, stream).await
+            }
+            None => Ok(stream),
+        }
     }
 
     /// Accepts streams of `protocol`, as [`Transport::accept`]: of every peer that connects, so the protocol binds each to the room, as
     /// [`StreamBinding`](v1::StreamBinding) does.
     ///
+    /// In a private room only streams of peers that know the password come out of it, sealed; all others end without a word.
+    ///
     /// # Errors
     ///
     /// [`ProtocolTaken`].
     pub fn accept(&self, protocol: &'static str) -> Result<Incoming, ProtocolTaken> {
-        self.0.shared.transport.accept(protocol)
+        let shared = &self.0.shared;
+        let incoming = shared.transport.accept(protocol)?;
+        Ok(match &shared.private {
+            Some(room) => room.accepted(&shared.runtime, self.local_peer(), protocol, incoming),
+            None => incoming,
+        })
     }
 
     /// Sends a message to all peers of the room that subscribe to `stream`, a name of the application's choice. Best effort: it may be lost, doubled or overtaken.
@@ -264,13 +323,46 @@ impl NetworkManager {
     ///
     /// What others would refuse about it; nothing has changed then.
     pub fn set_metadata(&self, metadata: BTreeMap<String, String>) -> Result<(), DecodeError> {
-        let (mut presence, _) = self.0.shared.presence();
+        let mut presence = self.0.shared.presence();
         presence.metadata = metadata.clone();
         presence.check()?;
         self.0
             .shared
             .change_presence(|presence| presence.metadata = metadata);
         Ok(())
+    }
+
+    /// Changes what strangers who look for a room are told of this one; with `None` it is no longer listed by this node.
+    ///
+    /// # Errors
+    ///
+    /// [`ListingError`]; nothing has changed then.
+    pub fn set_listing(&self, listing: Option<&Listing>) -> Result<(), ListingError> {
+        let shared = &self.0.shared;
+        let listing = match listing {
+            Some(listing) => {
+                let listing = self
+                    .0
+                    .named
+                    .list(shared.scope, shared.private.as_ref(), listing);
+                Some(listing?)
+            }
+            None => None,
+        };
+        shared.change_listing(listing);
+        Ok(())
+    }
+
+    /// Asks all relays and bootstrap peers for the public rooms of a game that are listed there, as [`find_rooms`](crate::find_rooms) does one. Of a room that several know, the word of the
+    /// one who knows of the most members counts.
+    ///
+    /// # Errors
+    ///
+    /// [`RoomsError`] if nobody has answered. Cancel safe.
+    pub async fn rooms(&self, game: &str) -> Result<Vec<RoomInfo>, RoomsError> {
+        let shared = &self.0.shared;
+        let sources = shared.look(Membership::configured);
+        ask_all(&shared.runtime, shared.transport.as_ref(), sources, game).await
     }
 
     /// Leaves the room and closes the transport: the others see it at once. Calling it again does nothing.

@@ -19,7 +19,9 @@ use self::{
     source::{Kind, Source},
 };
 use super::{NetworkEvent, PeerInfo, RendezvousError};
-use crate::{DialError, ListenError, Path, Presence, memory::SimRng, presence::peer_of};
+use crate::{
+    DialError, ListenError, Path, Presence, PrivateRoom, memory::SimRng, presence::peer_of,
+};
 
 /// Peers of the room that are remembered at most, connected or not; further ones are left out.
 pub(crate) const MAX_MEMBERS: usize = 2048;
@@ -85,6 +87,10 @@ pub(crate) enum Action {
 #[derive(Debug)]
 pub(crate) struct Membership {
     local: PeerId,
+    /// The keys, in a private room.
+    private: Option<PrivateRoom>,
+    /// Presences that were listed and are of nobody in the private room.
+    rejected: u64,
     max_peers: usize,
     rng: SimRng,
     sources: BTreeMap<SourceId, Source>,
@@ -120,6 +126,7 @@ impl Membership {
     pub(crate) fn new(
         now: Duration,
         local: PeerId,
+        private: Option<PrivateRoom>,
         relays: &[Multiaddr],
         bootstrap: &[Multiaddr],
         max_peers: usize,
@@ -127,6 +134,8 @@ impl Membership {
     ) -> Self {
         let mut membership = Self {
             local,
+            private,
+            rejected: 0,
             max_peers,
             rng: SimRng::new(seed),
             sources: BTreeMap::from([(SourceId::OWN, Source::own())]),
@@ -198,6 +207,12 @@ impl Membership {
     /// The relays and bootstrap peers that are lost, and why.
     pub(crate) fn lost(&self) -> Vec<(Multiaddr, RendezvousError)> {
         self.sources.values().filter_map(Source::lost).collect()
+    }
+
+    /// The relays and bootstrap peers of the configuration.
+    pub(crate) fn configured(&self) -> Vec<Multiaddr> {
+        let sources = self.sources.values();
+        sources.filter_map(Source::configured).collect()
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called.

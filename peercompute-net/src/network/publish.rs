@@ -14,7 +14,10 @@ use peercompute_rt::Runtime;
 use prost::Message as _;
 
 use super::NetworkConfig;
-use crate::{Broadcast, BroadcastMessage, MAX_MESSAGE, Messages, PublishError, toolkit::lock};
+use crate::{
+    Broadcast, BroadcastMessage, MAX_MESSAGE, Messages, PrivateRoom, PublishError, private,
+    toolkit::lock,
+};
 
 /// A message to publish.
 #[derive(Clone, Debug, PartialEq)]
@@ -81,7 +84,7 @@ pub struct RoomMessage {
     pub header: v1::Header,
     /// The encoded message that `header.kind` names, not looked at.
     pub payload: Bytes,
-    /// The whole envelope as it came, for those who pass it on.
+    /// The whole envelope as it came, for those who pass it on. From a private room it has been opened.
     pub envelope: Bytes,
 }
 
@@ -96,6 +99,7 @@ pub(super) struct Publisher {
 
 struct Room {
     scope: Scope,
+    private: Option<PrivateRoom>,
     game: String,
     room: String,
     local: Bytes,
@@ -109,6 +113,7 @@ impl Publisher {
     ) -> Self {
         let room = Room {
             scope: config.scope,
+            private: config.private.clone(),
             game: config.game.clone(),
             room: config.room.clone(),
             local: Bytes::from(local.to_bytes()),
@@ -150,17 +155,22 @@ impl Publisher {
             header: Some(header),
             payload: message.payload,
         };
-        let size = envelope.encoded_len();
+        let seal = self.room.private.as_ref();
+        let size = envelope.encoded_len() + seal.map_or(0, |_| private::OVERHEAD);
         if size > MAX_MESSAGE {
             return Err(PublishError::TooLarge { size });
         }
-        let data = Bytes::from(envelope.encode_to_vec());
+        let data = match seal {
+            Some(room) => room.seal_message(runtime, &self.local, stream, &envelope),
+            None => Bytes::from(envelope.encode_to_vec()),
+        };
         self.broadcast.publish(&self.room.topic(stream), data)
     }
 
     pub(super) fn subscribe(&self, stream: &str) -> Subscription {
         Subscription {
             messages: self.broadcast.subscribe(&self.room.topic(stream)),
+            stream: stream.to_owned(),
             room: self.room.clone(),
             rejected: 0,
         }
@@ -168,14 +178,21 @@ impl Publisher {
 }
 
 impl Room {
-    /// Nobody without the scope knows it.
+    /// Nobody without the scope knows it; that of a private room, nobody without its key.
     fn topic(&self, stream: &str) -> String {
-        format!("peercompute/1/{}/{stream}", self.scope)
+        match &self.private {
+            Some(room) => room.topic(stream),
+            None => format!("peercompute/1/{}/{stream}", self.scope),
+        }
     }
 
-    /// The message, or `None` if it is none: not encoded well, not from whom it says, of another room. `Some(None)` if it is for somebody else.
-    fn vet(&self, message: BroadcastMessage) -> Option<Option<RoomMessage>> {
-        let envelope: v1::Envelope = decode(message.data.clone()).ok()?;
+    /// The message, or `None` if it is none: not sealed or encoded well, not from whom it says, of another room. `Some(None)` if it is for somebody else.
+    fn vet(&self, stream: &str, message: BroadcastMessage) -> Option<Option<RoomMessage>> {
+        let data = match &self.private {
+            Some(room) => room.open_message(&message.from, stream, message.data)?,
+            None => message.data,
+        };
+        let envelope: v1::Envelope = decode(data.clone()).ok()?;
         let header = envelope.header?;
         let same =
             |ours: &str, theirs: &str| ours.is_empty() || theirs.is_empty() || ours == theirs;
@@ -196,17 +213,18 @@ impl Room {
             from: message.from,
             header,
             payload: envelope.payload,
-            envelope: message.data,
+            envelope: data,
         }))
     }
 }
 
 /// What others publish on one stream of the room. Ends when the transport closes; dropping it ends the subscription.
 ///
-/// A queue that is full drops its oldest messages, see [`missed`](Self::missed). Messages that are malformed, claim another sender than the proven one, or name another
-/// room are dropped too, see [`rejected`](Self::rejected). Cancel safe.
+/// A queue that is full drops its oldest messages, see [`missed`](Self::missed). Messages that are malformed, claim another sender than the proven one, name another
+/// room, or do not open in a private one are dropped too, see [`rejected`](Self::rejected). Cancel safe.
 pub struct Subscription {
     messages: Messages,
+    stream: String,
     room: Arc<Room>,
     rejected: u64,
 }
@@ -231,7 +249,7 @@ impl Stream for Subscription {
             let Some(message) = ready!(self.messages.poll_next_unpin(cx)) else {
                 return Poll::Ready(None);
             };
-            match self.room.vet(message) {
+            match self.room.vet(&self.stream, message) {
                 Some(Some(message)) => return Poll::Ready(Some(message)),
                 Some(None) => {}
                 None => self.rejected += 1,

@@ -11,7 +11,7 @@ use futures::{
     future::{Either, select},
 };
 use multiaddr::Multiaddr;
-use peercompute_proto::Scope;
+use peercompute_proto::{Scope, v1};
 use peercompute_rt::{MaybeSend, Runtime, Task};
 
 use super::{
@@ -20,8 +20,8 @@ use super::{
     membership::{Action, DialId, Membership, SourceId},
 };
 use crate::{
-    DialError, Event, EventHub, Events, ListenError, Presence, Transport, rendezvous::LocalMember,
-    toolkit::lock,
+    DialError, Event, EventHub, Events, ListenError, Presence, PrivateRoom, Transport,
+    rendezvous::LocalMember, toolkit::lock,
 };
 
 /// How long a dial may take.
@@ -35,6 +35,7 @@ pub(super) struct Shared {
     pub(super) runtime: Runtime,
     pub(super) transport: Arc<dyn Transport>,
     pub(super) scope: Scope,
+    pub(super) private: Option<PrivateRoom>,
     pub(super) hub: EventHub<NetworkEvent>,
     membership: Mutex<Membership>,
     tasks: Mutex<Tasks>,
@@ -74,6 +75,7 @@ struct Timer {
 /// What this node says about itself.
 struct Own {
     presence: Presence,
+    listing: Option<v1::RoomListing>,
     version: u64,
     /// Of those who tell others about it, one for each source.
     wakers: BTreeMap<SourceId, Waker>,
@@ -83,14 +85,15 @@ impl Shared {
     pub(super) fn new(
         runtime: Runtime,
         transport: Arc<dyn Transport>,
-        scope: Scope,
+        (scope, private): (Scope, Option<PrivateRoom>),
         membership: Membership,
-        presence: Presence,
+        (presence, listing): (Presence, Option<v1::RoomListing>),
     ) -> Self {
         Self {
             runtime,
             transport,
             scope,
+            private,
             hub: EventHub::new(),
             membership: Mutex::new(membership),
             tasks: Mutex::default(),
@@ -98,6 +101,7 @@ impl Shared {
             ready: Mutex::default(),
             presence: Mutex::new(Own {
                 presence,
+                listing,
                 version: 1,
                 wakers: BTreeMap::new(),
             }),
@@ -334,10 +338,10 @@ impl Shared {
         loop {
             let change = {
                 let news = std::pin::pin!(list.next());
-                let own = std::pin::pin!(self.presence_after(SourceId::OWN, told));
+                let own = std::pin::pin!(self.changed_after(SourceId::OWN, told));
                 match select(news, own).await {
                     Either::Left((news, _)) => Either::Left(news),
-                    Either::Right((own, _)) => Either::Right(own),
+                    Either::Right(((), _)) => Either::Right(self.registration()),
                 }
             };
             match change {
@@ -348,9 +352,9 @@ impl Shared {
                     });
                     debug_assert!(vetted.is_ok(), "the directory has vetted it");
                 }
-                Either::Right((presence, version)) => {
+                Either::Right((registration, version)) => {
                     told = version;
-                    if let Err(error) = list.update(&presence) {
+                    if let Err(error) = list.update(registration) {
                         tracing::warn!(%error, "this node's own presence does not fit into its list");
                     }
                 }
@@ -359,17 +363,34 @@ impl Shared {
     }
 
     /// What this node says about itself.
-    pub(super) fn presence(&self) -> (Presence, u64) {
-        let own = lock(&self.presence);
-        (own.presence.clone(), own.version)
+    pub(super) fn presence(&self) -> Presence {
+        lock(&self.presence).presence.clone()
     }
 
-    /// What this node says about itself, once it is something else than at `version`.
-    pub(super) async fn presence_after(&self, who: SourceId, version: u64) -> (Presence, u64) {
+    /// What this node says about itself and its room as it leaves this node, and which version of it that is.
+    pub(super) fn registration(&self) -> (v1::RendezvousRegister, u64) {
+        let (presence, listing, version) = {
+            let own = lock(&self.presence);
+            (own.presence.clone(), own.listing.clone(), own.version)
+        };
+        let presence = match &self.private {
+            Some(room) => room.seal_presence(&self.runtime, &presence),
+            None => presence,
+        };
+        let register = v1::RendezvousRegister {
+            scope: self.scope.to_bytes(),
+            presence: Some(presence.to_wire(v1::PresenceState::Joined)),
+            listing,
+        };
+        (register, version)
+    }
+
+    /// Waits until this node says something else about itself than at `version`.
+    pub(super) async fn changed_after(&self, who: SourceId, version: u64) {
         poll_fn(|cx| {
             let mut own = lock(&self.presence);
             if own.version != version {
-                return Poll::Ready((own.presence.clone(), own.version));
+                return Poll::Ready(());
             }
             own.wakers.insert(who, cx.waker().clone());
             Poll::Pending
@@ -378,14 +399,24 @@ impl Shared {
     }
 
     pub(super) fn change_presence(&self, change: impl FnOnce(&mut Presence)) {
+        self.change_own(|own| {
+            let before = own.presence.clone();
+            change(&mut own.presence);
+            own.presence != before
+        });
+    }
+
+    pub(super) fn change_listing(&self, listing: Option<v1::RoomListing>) {
+        self.change_own(|own| std::mem::replace(&mut own.listing, listing.clone()) != listing);
+    }
+
+    /// Tells others of it if `change` says that something has changed.
+    fn change_own(&self, change: impl FnOnce(&mut Own) -> bool) {
         let wakers = {
             let mut own = lock(&self.presence);
-            let mut presence = own.presence.clone();
-            change(&mut presence);
-            if presence == own.presence {
+            if !change(&mut own) {
                 return;
             }
-            own.presence = presence;
             own.version += 1;
             std::mem::take(&mut own.wakers)
         };

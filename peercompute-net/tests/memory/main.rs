@@ -4,7 +4,9 @@
 mod conformance;
 mod faults;
 mod hostile;
+mod private;
 mod publish;
 mod rendezvous;
 mod room;
+mod rooms;
 mod world;

@@ -68,7 +68,7 @@ struct One {
 
 impl One {
     fn new() -> Self {
-        let mut membership = Membership::new(START, local(), &[relay(0)], &[], 256, 1);
+        let mut membership = Membership::new(START, local(), None, &[relay(0)], &[], 256, 1);
         let Some(Action::Ask { source, address }) = membership.poll_action() else {
             panic!("a relay is asked at once")
         };
@@ -450,7 +450,7 @@ fn a_transport_that_knows_no_relays_is_asked_for_a_reservation_once() {
 
 #[test]
 fn somebody_who_is_given_by_two_addresses_is_asked_by_one_of_them() {
-    let mut membership = Membership::new(START, local(), &[relay(0), relay(1)], &[], 256, 1);
+    let mut membership = Membership::new(START, local(), None, &[relay(0), relay(1)], &[], 256, 1);
     let mut asked = Vec::new();
     while let Some(action) = membership.poll_action() {
         asked.extend(match action {
@@ -562,12 +562,12 @@ fn a_list_longer_than_what_is_remembered_is_cut() {
 
 #[test]
 fn a_node_without_relays_and_bootstrap_peers_is_ready_at_once() {
-    assert!(Membership::new(START, local(), &[], &[], 256, 1).is_ready());
+    assert!(Membership::new(START, local(), None, &[], &[], 256, 1).is_ready());
 }
 
 #[test]
 fn a_node_connects_to_no_more_peers_than_it_wants() {
-    let mut membership = Membership::new(START, local(), &[], &[relay(0)], 1, 1);
+    let mut membership = Membership::new(START, local(), None, &[], &[relay(0)], 1, 1);
     let Some(Action::Ask { source, .. }) = membership.poll_action() else {
         panic!("no ask")
     };

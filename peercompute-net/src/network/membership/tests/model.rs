@@ -79,7 +79,7 @@ struct World {
 impl World {
     fn new(seed: u64) -> Self {
         let (relays, bootstrap) = ([relay(0), relay(1)], [relay(2), relay(3)]);
-        let membership = Membership::new(START, local(), &relays, &bootstrap, 256, seed);
+        let membership = Membership::new(START, local(), None, &relays, &bootstrap, 256, seed);
         let mut world = Self {
             membership,
             now: START,
