@@ -5,7 +5,7 @@ use peercompute_proto::{DecodeError, Scope, ScopeError, v1};
 use thiserror::Error;
 
 use crate::{
-    ListenError, Listing, ListingError, PrivateRoom, PrivateRoomError, ProtocolTaken,
+    HealthConfig, ListenError, Listing, ListingError, PrivateRoom, PrivateRoomError, ProtocolTaken,
     RefusedRegistration,
 };
 
@@ -38,6 +38,8 @@ pub struct NetworkConfig {
     pub metadata: BTreeMap<String, String>,
     /// The most peers of the room that this node connects to by itself. Others may still connect to it. Default: 256.
     pub max_peers: usize,
+    /// How peers that hang, and silence, are found out.
+    pub health: HealthConfig,
 }
 
 impl NetworkConfig {
@@ -55,6 +57,7 @@ impl NetworkConfig {
             capabilities: v1::Capabilities::default(),
             metadata: BTreeMap::new(),
             max_peers: 256,
+            health: HealthConfig::default(),
         }
     }
 

@@ -37,6 +37,18 @@ pub enum NetworkEvent {
         /// The peer.
         peer: PeerId,
     },
+    /// Nothing has come from a connected peer for several heartbeats: it hangs, or the way to it is cut. It is being disconnected; [`Left`](Self::Left) follows.
+    TimedOut {
+        /// The peer.
+        peer: PeerId,
+        /// How long nothing has come.
+        silent_for: Duration,
+    },
+    /// Nothing at all has arrived for a while although somebody should be there. The node subscribes anew, asks lost relays and bootstrap peers at once, dials those it misses, and announces itself again.
+    Stale {
+        /// How long nothing has arrived.
+        silent_for: Duration,
+    },
     /// Others can reach this node at `address`.
     Listening {
         /// The full address.

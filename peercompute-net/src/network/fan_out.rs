@@ -125,6 +125,11 @@ impl Broadcast for FanOut {
         messages
     }
 
+    fn renew(&self) {
+        // The next message opens them at once.
+        lock(&self.links).retain(|_, link| !link.queue.is_closed());
+    }
+
     fn publish(&self, topic: &str, data: Bytes) -> Result<(), PublishError> {
         let size = data
             .len()

@@ -13,6 +13,7 @@ use super::{
     MAX_SOURCES, NetworkConfig, NetworkEvent, NetworkStartError, Outgoing, PeerInfo,
     RendezvousError, RoomsError, Subscription,
     fan_out::FanOut,
+    health::{HEALTH_PROTOCOL, Health, watch_over},
     membership::Membership,
     publish::Publisher,
     rooms::ask_all,
@@ -103,7 +104,7 @@ pub struct Readiness {
 impl NetworkManager {
     /// Listens, and begins to look for the other peers of the room. Returns as soon as it listens; [`ready`](Self::ready) waits for the search.
     ///
-    /// The manager owns the transport from now on: it accepts [`RENDEZVOUS_PROTOCOL`](crate::RENDEZVOUS_PROTOCOL) and, where the transport has no broadcast of its own,
+    /// The manager owns the transport from now on: it accepts [`RENDEZVOUS_PROTOCOL`](crate::RENDEZVOUS_PROTOCOL), [`HEALTH_PROTOCOL`](crate::HEALTH_PROTOCOL) unless there are no heartbeats, and, where the transport has no broadcast of its own,
     /// [`FAN_OUT_PROTOCOL`](crate::FAN_OUT_PROTOCOL) on it, and [`stop`](Self::stop) closes it.
     ///
     /// # Errors
@@ -185,7 +186,18 @@ impl NetworkManager {
             Some(broadcast) => broadcast,
             None => Arc::new(FanOut::start(&shared)?) as Arc<dyn Broadcast>,
         };
-        let publisher = Publisher::new(local, &config, broadcast);
+        let pulses = match config.health.heartbeat {
+            Some(_) => Some(shared.accept(HEALTH_PROTOCOL)?),
+            None => None,
+        };
+        let renew = {
+            let broadcast = broadcast.clone();
+            move || broadcast.renew()
+        };
+        let news = shared.hub.subscribe([]);
+        let health = watch_over(shared.clone(), config.health.clone(), pulses, news, renew);
+        shared.run(Job::Health, health);
+        let publisher = Publisher::new(&shared, &config, broadcast);
         shared.run(Job::Timer, shared.clone().keep_time());
         shared.run(Job::Events, shared.clone().watch(events));
         shared.run(Job::OwnList, shared.clone().follow_own_list(own_list));
@@ -259,15 +271,7 @@ impl NetworkManager {
     ///
     /// [`OpenError`].
     pub async fn open(&self, peer: PeerId, protocol: &'static str) -> Result<Stream, OpenError> {
-        let shared = &self.0.shared;
-        let stream = shared.transport.open(peer, protocol).await?;
-        match &shared.private {
-            Some(room) => {
-                let ends = (self.local_peer(), peer);
-                room.opened(&shared.runtime, ends, protocol, stream).await
-            }
-            None => Ok(stream),
-        }
+        self.0.shared.open(peer, protocol).await
     }
 
     /// Accepts streams of `protocol`, as [`Transport::accept`]: of every peer that connects, so the protocol binds each to the room, as
@@ -279,12 +283,7 @@ impl NetworkManager {
     ///
     /// [`ProtocolTaken`].
     pub fn accept(&self, protocol: &'static str) -> Result<Incoming, ProtocolTaken> {
-        let shared = &self.0.shared;
-        let incoming = shared.transport.accept(protocol)?;
-        Ok(match &shared.private {
-            Some(room) => room.accepted(&shared.runtime, self.local_peer(), protocol, incoming),
-            None => incoming,
-        })
+        self.0.shared.accept(protocol)
     }
 
     /// Sends a message to all peers of the room that subscribe to `stream`, a name of the application's choice. Best effort: it may be lost, doubled or overtaken.
@@ -301,6 +300,13 @@ impl NetworkManager {
     /// Receives what others in the room publish on `stream` from now on.
     pub fn subscribe(&self, stream: &str) -> Subscription {
         self.0.publisher.subscribe(stream)
+    }
+
+    /// How this node and its connected peers are doing: who was heard when, how far away he is, how much flows.
+    pub fn health(&self) -> Health {
+        let mut health = self.0.shared.health();
+        self.0.publisher.report(&mut health);
+        health
     }
 
     /// Disconnects a peer that misbehaves, and neither dials it nor lets it stay connected for ten minutes.

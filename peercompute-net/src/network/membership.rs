@@ -209,6 +209,25 @@ impl Membership {
         self.sources.values().filter_map(Source::lost).collect()
     }
 
+    /// Presences that were listed and are of nobody in the private room.
+    pub(crate) fn rejected(&self) -> u64 {
+        self.rejected
+    }
+
+    /// Whether the peer is connected, of the room or not.
+    pub(crate) fn is_connected(&self, peer: &PeerId) -> bool {
+        self.connected.contains_key(peer)
+    }
+
+    /// Whether somebody who should be there cannot be reached: a relay, a bootstrap peer, or a peer that is listed.
+    pub(crate) fn misses_somebody(&self) -> bool {
+        self.sources.values().any(|source| source.lost().is_some())
+            || self
+                .members
+                .values()
+                .any(|member| member.path.is_none() && member.is_listed())
+    }
+
     /// The relays and bootstrap peers of the configuration.
     pub(crate) fn configured(&self) -> Vec<Multiaddr> {
         let sources = self.sources.values();
@@ -330,6 +349,36 @@ impl Membership {
             self.give_up(now, peer);
         }
         self.conclude(now);
+    }
+
+    /// A connected peer of the room has said nothing for `silent_for`, which is too long.
+    pub(crate) fn timed_out(&mut self, now: Duration, peer: PeerId, silent_for: Duration) {
+        let member = self.members.get_mut(&peer);
+        if let Some(member) = member.filter(|member| member.path.is_some()) {
+            member.hung();
+            self.events
+                .push_back(NetworkEvent::TimedOut { peer, silent_for });
+            self.actions.push_back(Action::Disconnect { peer });
+        }
+        self.conclude(now);
+    }
+
+    /// Nothing has arrived for `silent_for`: what waits to be tried again is tried now.
+    pub(crate) fn recover(&mut self, now: Duration, silent_for: Duration) {
+        self.events.push_back(NetworkEvent::Stale { silent_for });
+        for source in self.sources.values_mut() {
+            source.hurry(now);
+        }
+        let missing: Vec<_> = self
+            .members
+            .iter()
+            .filter(|(_, member)| member.waits())
+            .map(|(peer, _)| *peer)
+            .collect();
+        for peer in missing {
+            self.hurry(now, peer);
+        }
+        self.handle_timeout(now);
     }
 
     fn is_cut_off(&self, now: Duration, peer: PeerId) -> bool {

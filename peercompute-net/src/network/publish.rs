@@ -2,7 +2,10 @@ use std::{
     collections::BTreeMap,
     fmt,
     pin::Pin,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
     task::{Context, Poll, ready},
 };
 
@@ -13,7 +16,7 @@ use peercompute_proto::{Payload, Scope, decode, v1};
 use peercompute_rt::Runtime;
 use prost::Message as _;
 
-use super::NetworkConfig;
+use super::{Health, NetworkConfig, health::Board, shared::Shared};
 use crate::{
     Broadcast, BroadcastMessage, MAX_MESSAGE, Messages, PrivateRoom, PublishError, private,
     toolkit::lock,
@@ -103,20 +106,30 @@ struct Room {
     game: String,
     room: String,
     local: Bytes,
+    runtime: Runtime,
+    board: Arc<Board>,
+    /// Subscriptions that are open, and messages that were no proper ones over all of them.
+    subscriptions: AtomicUsize,
+    rejected: AtomicU64,
 }
 
 impl Publisher {
     pub(super) fn new(
-        local: PeerId,
+        shared: &Shared,
         config: &NetworkConfig,
         broadcast: Arc<dyn Broadcast>,
     ) -> Self {
+        let local = shared.transport.local_peer();
         let room = Room {
             scope: config.scope,
             private: config.private.clone(),
             game: config.game.clone(),
             room: config.room.clone(),
             local: Bytes::from(local.to_bytes()),
+            runtime: shared.runtime.clone(),
+            board: shared.board.clone(),
+            subscriptions: AtomicUsize::new(0),
+            rejected: AtomicU64::new(0),
         };
         Self {
             local,
@@ -164,10 +177,20 @@ impl Publisher {
             Some(room) => room.seal_message(runtime, &self.local, stream, &envelope),
             None => Bytes::from(envelope.encode_to_vec()),
         };
-        self.broadcast.publish(&self.room.topic(stream), data)
+        let size = data.len();
+        self.broadcast.publish(&self.room.topic(stream), data)?;
+        let now = runtime.now().since_start();
+        self.room.board.total.sent(now, size);
+        Ok(())
+    }
+
+    pub(super) fn report(&self, health: &mut Health) {
+        health.subscriptions = self.room.subscriptions.load(Ordering::Relaxed);
+        health.rejected_messages = self.room.rejected.load(Ordering::Relaxed);
     }
 
     pub(super) fn subscribe(&self, stream: &str) -> Subscription {
+        self.room.subscriptions.fetch_add(1, Ordering::Relaxed);
         Subscription {
             messages: self.broadcast.subscribe(&self.room.topic(stream)),
             stream: stream.to_owned(),
@@ -249,12 +272,25 @@ impl Stream for Subscription {
             let Some(message) = ready!(self.messages.poll_next_unpin(cx)) else {
                 return Poll::Ready(None);
             };
-            match self.room.vet(&self.stream, message) {
-                Some(Some(message)) => return Poll::Ready(Some(message)),
-                Some(None) => {}
-                None => self.rejected += 1,
+            let (from, size) = (message.from, message.data.len());
+            let Some(message) = self.room.vet(&self.stream, message) else {
+                self.rejected += 1;
+                self.room.rejected.fetch_add(1, Ordering::Relaxed);
+                continue;
+            };
+            let now = self.room.runtime.now().since_start();
+            self.room.board.of(from).received(now, size);
+            self.room.board.total.received(now, size);
+            if let Some(message) = message {
+                return Poll::Ready(Some(message));
             }
         }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.room.subscriptions.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -10,6 +10,7 @@ use futures::{
     StreamExt as _,
     future::{Either, select},
 };
+use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
 use peercompute_proto::{Scope, v1};
 use peercompute_rt::{MaybeSend, Runtime, Task};
@@ -17,11 +18,14 @@ use peercompute_rt::{MaybeSend, Runtime, Task};
 use super::{
     NetworkEvent,
     ask::ask,
+    health::{Board, Counted},
     membership::{Action, DialId, Membership, SourceId},
 };
 use crate::{
-    DialError, Event, EventHub, Events, ListenError, Presence, PrivateRoom, Transport,
-    rendezvous::LocalMember, toolkit::lock,
+    DialError, Event, EventHub, Events, Incoming, ListenError, OpenError, Presence, PrivateRoom,
+    ProtocolTaken, Stream, Transport,
+    rendezvous::LocalMember,
+    toolkit::{Gate, lock},
 };
 
 /// How long a dial may take.
@@ -37,6 +41,7 @@ pub(super) struct Shared {
     pub(super) scope: Scope,
     pub(super) private: Option<PrivateRoom>,
     pub(super) hub: EventHub<NetworkEvent>,
+    pub(super) board: Arc<Board>,
     membership: Mutex<Membership>,
     tasks: Mutex<Tasks>,
     /// Of the task that waits for the membership's next timeout, and what it waits for.
@@ -64,6 +69,7 @@ pub(super) enum Job {
     Events,
     OwnList,
     FanOut,
+    Health,
 }
 
 #[derive(Default)]
@@ -95,6 +101,7 @@ impl Shared {
             scope,
             private,
             hub: EventHub::new(),
+            board: Arc::default(),
             membership: Mutex::new(membership),
             tasks: Mutex::default(),
             timer: Mutex::default(),
@@ -110,6 +117,44 @@ impl Shared {
 
     pub(super) fn now(&self) -> Duration {
         self.runtime.now().since_start()
+    }
+
+    /// Opens a stream to a member.
+    pub(super) async fn open(
+        &self,
+        peer: PeerId,
+        protocol: &'static str,
+    ) -> Result<Stream, OpenError> {
+        let stream = self.transport.open(peer, protocol).await?;
+        let stream = match &self.private {
+            Some(room) => {
+                let ends = (self.transport.local_peer(), peer);
+                room.opened(&self.runtime, ends, protocol, stream).await?
+            }
+            None => stream,
+        };
+        Ok(count(&self.runtime, &self.board, peer, stream))
+    }
+
+    /// Accepts streams of members; in a public room, of everybody.
+    pub(super) fn accept(&self, protocol: &'static str) -> Result<Incoming, ProtocolTaken> {
+        let incoming = self.transport.accept(protocol)?;
+        let local = self.transport.local_peer();
+        let incoming = match &self.private {
+            Some(room) => room.accepted(&self.runtime, local, protocol, incoming),
+            None => incoming,
+        };
+        Ok(incoming.through(Door {
+            runtime: self.runtime.clone(),
+            board: self.board.clone(),
+        }))
+    }
+
+    /// Does what there is to do where nothing arrives any more.
+    pub(super) fn recover(self: &Arc<Self>, silent_for: Duration) {
+        self.input(|membership, now| membership.recover(now, silent_for));
+        // The same once more.
+        self.change_own(|_| true);
     }
 
     /// Looks at the membership.
@@ -446,4 +491,25 @@ impl Shared {
         })
         .await;
     }
+}
+
+/// What the streams that come in go through.
+struct Door {
+    runtime: Runtime,
+    board: Arc<Board>,
+}
+
+impl Gate for Door {
+    fn admits(&self, _peer: PeerId) -> bool {
+        true
+    }
+
+    fn hand_out(&self, peer: PeerId, stream: Stream) -> Stream {
+        count(&self.runtime, &self.board, peer, stream)
+    }
+}
+
+fn count(runtime: &Runtime, board: &Board, peer: PeerId, stream: Stream) -> Stream {
+    let counts = [board.of(peer), board.total.clone()];
+    Box::new(Counted::new(stream, runtime.clone(), counts))
 }

@@ -21,7 +21,7 @@ pub const INCOMING_QUEUE: usize = 256;
 
 /// Streams that are looked at before they are handed out, of all peers and of one, at most. Further ones are dropped.
 const MAX_VETTED: usize = 256;
-const MAX_VETTED_OF_PEER: usize = 16;
+const MAX_VETTED_OF_PEER: usize = 64;
 
 /// Hands streams that come in to whoever accepts their protocol. Cheap to clone; clones are the same acceptor.
 #[derive(Clone, Default)]
@@ -72,6 +72,7 @@ impl Acceptor {
             receiver,
             guards: Vec::new(),
             vetting: None,
+            gate: None,
             _registration: registration,
         })
     }
@@ -147,7 +148,17 @@ pub struct Incoming {
     receiver: mpsc::Receiver<(PeerId, Stream)>,
     guards: Vec<Box<dyn Guard>>,
     vetting: Option<Vetting>,
+    gate: Option<Box<dyn Gate>>,
     _registration: Registration,
+}
+
+/// What all streams that come in go through.
+pub(crate) trait Gate: MaybeSend {
+    /// Whether the peer's stream may come in at all.
+    fn admits(&self, peer: PeerId) -> bool;
+
+    /// What is handed out for the stream.
+    fn hand_out(&self, peer: PeerId, stream: Stream) -> Stream;
 }
 
 /// Looks at each stream before it is handed out, at several at a time.
@@ -187,12 +198,12 @@ impl Vetting {
 
     fn poll_next(
         &mut self,
-        receiver: &mut mpsc::Receiver<(PeerId, Stream)>,
+        mut poll_received: impl FnMut(&mut Context<'_>) -> Poll<Option<(PeerId, Stream)>>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<(PeerId, Stream)>> {
         loop {
             while !self.ended && self.pending.len() < MAX_VETTED {
-                match receiver.poll_next_unpin(cx) {
+                match poll_received(cx) {
                     Poll::Ready(Some((peer, stream))) => self.begin(peer, stream),
                     Poll::Ready(None) => self.ended = true,
                     Poll::Pending => break,
@@ -228,7 +239,13 @@ impl Incoming {
         self
     }
 
-    /// Hands out only what `vet` makes of each stream; where that is `None` the stream has ended. Up to 256 are looked at at the same time, 16 of one peer; further ones of that peer end.
+    /// Lets all streams through `gate`.
+    pub(crate) fn through(mut self, gate: impl Gate + 'static) -> Self {
+        self.gate = Some(Box::new(gate));
+        self
+    }
+
+    /// Hands out only what `vet` makes of each stream; where that is `None` the stream has ended. Up to 256 are looked at at the same time, 64 of one peer; further ones of that peer end.
     pub(crate) fn vetted<F>(
         mut self,
         vet: impl Fn(PeerId, Stream) -> F + MaybeSend + 'static,
@@ -251,12 +268,30 @@ impl futures::Stream for Incoming {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let Self {
-            receiver, vetting, ..
+            receiver,
+            vetting,
+            gate,
+            ..
         } = &mut *self;
-        match vetting {
-            Some(vetting) => vetting.poll_next(receiver, cx),
-            None => receiver.poll_next_unpin(cx),
-        }
+        let mut poll_received = |cx: &mut Context<'_>| {
+            loop {
+                match receiver.poll_next_unpin(cx) {
+                    Poll::Ready(Some((peer, _)))
+                        if gate.as_ref().is_some_and(|gate| !gate.admits(peer)) => {}
+                    received => return received,
+                }
+            }
+        };
+        let next = match vetting {
+            Some(vetting) => vetting.poll_next(poll_received, cx),
+            None => poll_received(cx),
+        };
+        next.map(|next| {
+            next.map(|(peer, stream)| match gate {
+                Some(gate) => (peer, gate.hand_out(peer, stream)),
+                None => (peer, stream),
+            })
+        })
     }
 }
 

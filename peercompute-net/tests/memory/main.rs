@@ -3,6 +3,7 @@
 
 mod conformance;
 mod faults;
+mod health;
 mod hostile;
 mod private;
 mod publish;

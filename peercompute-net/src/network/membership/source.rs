@@ -103,6 +103,13 @@ impl Source {
         self.lost_at.is_none() && self.members.contains(peer)
     }
 
+    /// Asks at once what waits to be asked again.
+    pub(super) fn hurry(&mut self, now: Duration) {
+        if let State::Waiting(until) = &mut self.state {
+            *until = now.min(*until);
+        }
+    }
+
     pub(super) fn configured(&self) -> Option<Multiaddr> {
         let configured = matches!(self.kind, Kind::Relay | Kind::Bootstrap);
         configured.then(|| self.address.clone())
