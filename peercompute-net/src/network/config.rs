@@ -5,8 +5,8 @@ use peercompute_proto::{DecodeError, Scope, ScopeError, v1};
 use thiserror::Error;
 
 use crate::{
-    HealthConfig, ListenError, Listing, ListingError, PrivateRoom, PrivateRoomError, ProtocolTaken,
-    RefusedRegistration,
+    HealthConfig, ListenError, Listing, ListingError, PeerLimits, PrivateRoom, PrivateRoomError,
+    ProtocolTaken, RefusedRegistration,
 };
 
 /// Relays and bootstrap peers that one node may be given.
@@ -40,6 +40,8 @@ pub struct NetworkConfig {
     pub max_peers: usize,
     /// How peers that hang, and silence, are found out.
     pub health: HealthConfig,
+    /// What each peer may send, and who may be here at all.
+    pub limits: PeerLimits,
 }
 
 impl NetworkConfig {
@@ -58,6 +60,7 @@ impl NetworkConfig {
             metadata: BTreeMap::new(),
             max_peers: 256,
             health: HealthConfig::default(),
+            limits: PeerLimits::default(),
         }
     }
 

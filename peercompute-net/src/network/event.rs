@@ -5,6 +5,7 @@ use multiaddr::Multiaddr;
 use peercompute_proto::v1;
 use thiserror::Error;
 
+use super::Excess;
 use crate::{
     DialError, LaggedEvent, ListenError, OpenError, Path, Presence, PresenceError, ReadError,
 };
@@ -43,6 +44,13 @@ pub enum NetworkEvent {
         peer: PeerId,
         /// How long nothing has come.
         silent_for: Duration,
+    },
+    /// A peer has sent more than it may. It is disconnected, not dialled, and not let back for ten minutes.
+    CutOff {
+        /// The peer.
+        peer: PeerId,
+        /// What it did too much of.
+        excess: Excess,
     },
     /// Nothing at all has arrived for a while although somebody should be there. The node subscribes anew, asks lost relays and bootstrap peers at once, dials those it misses, and announces itself again.
     Stale {

@@ -156,6 +156,7 @@ impl NetworkManager {
             Some(room) => ServerConfig::private(room.clone()),
             None => ServerConfig::only(scope),
         };
+        let server_config = server_config.permitting(config.limits.clone());
         let server = RendezvousServer::start(&runtime, transport.as_ref(), server_config)?;
         let events = transport.events();
         for address in &config.listen {
@@ -172,10 +173,13 @@ impl NetworkManager {
             config.max_peers,
             runtime.random_u64(),
         );
+        let limits = Arc::new(config.limits.clone());
+        let membership = membership.with_limits(limits.clone());
         let shared = Shared::new(
             runtime,
             transport.clone(),
             (scope, config.private.clone()),
+            limits,
             membership,
             (presence, listing),
         );
@@ -292,14 +296,12 @@ impl NetworkManager {
     ///
     /// [`PublishError`].
     pub fn publish(&self, stream: &str, message: Outgoing) -> Result<(), PublishError> {
-        self.0
-            .publisher
-            .publish(&self.0.shared.runtime, stream, message)
+        self.0.publisher.publish(&self.0.shared, stream, message)
     }
 
     /// Receives what others in the room publish on `stream` from now on.
     pub fn subscribe(&self, stream: &str) -> Subscription {
-        self.0.publisher.subscribe(stream)
+        self.0.publisher.subscribe(&self.0.shared, stream)
     }
 
     /// How this node and its connected peers are doing: who was heard when, how far away he is, how much flows.

@@ -6,6 +6,7 @@ mod source;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
@@ -18,7 +19,7 @@ use self::{
     member::Member,
     source::{Kind, Source},
 };
-use super::{NetworkEvent, PeerInfo, RendezvousError};
+use super::{Excess, NetworkEvent, PeerInfo, PeerLimits, RendezvousError};
 use crate::{
     DialError, ListenError, Path, Presence, PrivateRoom, memory::SimRng, presence::peer_of,
 };
@@ -91,6 +92,7 @@ pub(crate) struct Membership {
     private: Option<PrivateRoom>,
     /// Presences that were listed and are of nobody in the private room.
     rejected: u64,
+    limits: Arc<PeerLimits>,
     max_peers: usize,
     rng: SimRng,
     sources: BTreeMap<SourceId, Source>,
@@ -136,6 +138,7 @@ impl Membership {
             local,
             private,
             rejected: 0,
+            limits: Arc::default(),
             max_peers,
             rng: SimRng::new(seed),
             sources: BTreeMap::from([(SourceId::OWN, Source::own())]),
@@ -162,6 +165,12 @@ impl Membership {
         }
         membership.handle_timeout(now);
         membership
+    }
+
+    /// The same, with lists of who may be a member.
+    pub(crate) fn with_limits(mut self, limits: Arc<PeerLimits>) -> Self {
+        self.limits = limits;
+        self
     }
 
     pub(crate) fn poll_action(&mut self) -> Option<Action> {
@@ -278,7 +287,7 @@ impl Membership {
 
     /// A connection has come up, or its path has changed.
     pub(crate) fn connected(&mut self, now: Duration, peer: PeerId, path: Path) {
-        if self.is_cut_off(now, peer) {
+        if self.is_cut_off(now, peer) || self.limits.deny.contains(&peer) {
             self.actions.push_back(Action::Disconnect { peer });
             return;
         }
@@ -339,6 +348,14 @@ impl Membership {
         self.conclude(now);
     }
 
+    /// As [`cut_off`](Self::cut_off), of a peer that has sent too much. Says so once.
+    pub(crate) fn exceeded(&mut self, now: Duration, peer: PeerId, excess: Excess) {
+        if !self.is_cut_off(now, peer) {
+            self.events.push_back(NetworkEvent::CutOff { peer, excess });
+        }
+        self.cut_off(now, peer);
+    }
+
     /// Disconnects `peer` and neither dials it nor lets it stay connected for [`STRANGER_TIME`].
     pub(crate) fn cut_off(&mut self, now: Duration, peer: PeerId) {
         self.remember_stranger(now, peer, true);
@@ -381,7 +398,7 @@ impl Membership {
         self.handle_timeout(now);
     }
 
-    fn is_cut_off(&self, now: Duration, peer: PeerId) -> bool {
+    pub(crate) fn is_cut_off(&self, now: Duration, peer: PeerId) -> bool {
         let stranger = self.strangers.get(&peer);
         stranger.is_some_and(|stranger| stranger.cut_off && stranger.until > now)
     }

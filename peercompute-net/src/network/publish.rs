@@ -3,7 +3,7 @@ use std::{
     fmt,
     pin::Pin,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, Weak,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll, ready},
@@ -13,10 +13,9 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
 use libp2p_identity::PeerId;
 use peercompute_proto::{Payload, Scope, decode, v1};
-use peercompute_rt::Runtime;
 use prost::Message as _;
 
-use super::{Health, NetworkConfig, health::Board, shared::Shared};
+use super::{Health, NetworkConfig, limits::Conduct, shared::Shared};
 use crate::{
     Broadcast, BroadcastMessage, MAX_MESSAGE, Messages, PrivateRoom, PublishError, private,
     toolkit::lock,
@@ -106,8 +105,7 @@ struct Room {
     game: String,
     room: String,
     local: Bytes,
-    runtime: Runtime,
-    board: Arc<Board>,
+    shared: Weak<Shared>,
     /// Subscriptions that are open, and messages that were no proper ones over all of them.
     subscriptions: AtomicUsize,
     rejected: AtomicU64,
@@ -115,7 +113,7 @@ struct Room {
 
 impl Publisher {
     pub(super) fn new(
-        shared: &Shared,
+        shared: &Arc<Shared>,
         config: &NetworkConfig,
         broadcast: Arc<dyn Broadcast>,
     ) -> Self {
@@ -126,8 +124,7 @@ impl Publisher {
             game: config.game.clone(),
             room: config.room.clone(),
             local: Bytes::from(local.to_bytes()),
-            runtime: shared.runtime.clone(),
-            board: shared.board.clone(),
+            shared: Arc::downgrade(shared),
             subscriptions: AtomicUsize::new(0),
             rejected: AtomicU64::new(0),
         };
@@ -141,10 +138,11 @@ impl Publisher {
 
     pub(super) fn publish(
         &self,
-        runtime: &Runtime,
+        shared: &Shared,
         stream: &str,
         message: Outgoing,
     ) -> Result<(), PublishError> {
+        let runtime = &shared.runtime;
         let sequence = {
             let mut sequences = lock(&self.sequences);
             let sequence = sequences.entry(message.kind).or_default();
@@ -179,8 +177,7 @@ impl Publisher {
         };
         let size = data.len();
         self.broadcast.publish(&self.room.topic(stream), data)?;
-        let now = runtime.now().since_start();
-        self.room.board.total.sent(now, size);
+        shared.board.total.sent(shared.now(), size);
         Ok(())
     }
 
@@ -189,12 +186,13 @@ impl Publisher {
         health.rejected_messages = self.room.rejected.load(Ordering::Relaxed);
     }
 
-    pub(super) fn subscribe(&self, stream: &str) -> Subscription {
+    pub(super) fn subscribe(&self, shared: &Shared, stream: &str) -> Subscription {
         self.room.subscriptions.fetch_add(1, Ordering::Relaxed);
         Subscription {
             messages: self.broadcast.subscribe(&self.room.topic(stream)),
             stream: stream.to_owned(),
             room: self.room.clone(),
+            conduct: Conduct::of_messages(&shared.limits),
             rejected: 0,
         }
     }
@@ -244,15 +242,51 @@ impl Room {
 /// What others publish on one stream of the room. Ends when the transport closes; dropping it ends the subscription.
 ///
 /// A queue that is full drops its oldest messages, see [`missed`](Self::missed). Messages that are malformed, claim another sender than the proven one, name another
-/// room, or do not open in a private one are dropped too, see [`rejected`](Self::rejected). Cancel safe.
+/// room, do not open in a private one, or come from somebody who may not be a member are dropped too, see [`rejected`](Self::rejected). Cancel safe.
 pub struct Subscription {
     messages: Messages,
     stream: String,
     room: Arc<Room>,
+    conduct: Conduct,
     rejected: u64,
 }
 
 impl Subscription {
+    /// The message, if it is a proper one for this end from somebody who keeps to the limits.
+    fn take_in(&mut self, message: BroadcastMessage) -> Option<RoomMessage> {
+        let shared = self.room.shared.upgrade()?;
+        let (now, limits) = (shared.now(), &shared.limits);
+        let (from, size) = (message.from, message.data.len());
+        match self.conduct.message(now, limits, from, size) {
+            // What a peer that was cut off publishes may still come through others.
+            Ok(true)
+                if limits.permits(&from)
+                    && size <= limits.max_message
+                    && !shared.look(|membership| membership.is_cut_off(now, from)) => {}
+            Ok(_) => {
+                self.reject();
+                return None;
+            }
+            Err(excess) => {
+                self.reject();
+                shared.exceeded(from, excess);
+                return None;
+            }
+        }
+        let Some(message) = self.room.vet(&self.stream, message) else {
+            self.reject();
+            return None;
+        };
+        shared.board.of(from).received(now, size);
+        shared.board.total.received(now, size);
+        message
+    }
+
+    fn reject(&mut self) {
+        self.rejected += 1;
+        self.room.rejected.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// How many messages were dropped so far because they were not taken out in time.
     pub fn missed(&self) -> u64 {
         self.messages.missed()
@@ -272,16 +306,7 @@ impl Stream for Subscription {
             let Some(message) = ready!(self.messages.poll_next_unpin(cx)) else {
                 return Poll::Ready(None);
             };
-            let (from, size) = (message.from, message.data.len());
-            let Some(message) = self.room.vet(&self.stream, message) else {
-                self.rejected += 1;
-                self.room.rejected.fetch_add(1, Ordering::Relaxed);
-                continue;
-            };
-            let now = self.room.runtime.now().since_start();
-            self.room.board.of(from).received(now, size);
-            self.room.board.total.received(now, size);
-            if let Some(message) = message {
+            if let Some(message) = self.take_in(message) {
                 return Poll::Ready(Some(message));
             }
         }

@@ -1,7 +1,7 @@
 use std::{
     collections::BTreeMap,
     future::poll_fn,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, Weak},
     task::{Poll, Waker},
     time::Duration,
 };
@@ -16,9 +16,10 @@ use peercompute_proto::{Scope, v1};
 use peercompute_rt::{MaybeSend, Runtime, Task};
 
 use super::{
-    NetworkEvent,
+    Excess, NetworkEvent, PeerLimits,
     ask::ask,
     health::{Board, Counted},
+    limits::Conduct,
     membership::{Action, DialId, Membership, SourceId},
 };
 use crate::{
@@ -42,6 +43,9 @@ pub(super) struct Shared {
     pub(super) private: Option<PrivateRoom>,
     pub(super) hub: EventHub<NetworkEvent>,
     pub(super) board: Arc<Board>,
+    pub(super) limits: Arc<PeerLimits>,
+    /// How many streams each peer has opened.
+    streams: Mutex<Conduct>,
     membership: Mutex<Membership>,
     tasks: Mutex<Tasks>,
     /// Of the task that waits for the membership's next timeout, and what it waits for.
@@ -92,6 +96,7 @@ impl Shared {
         runtime: Runtime,
         transport: Arc<dyn Transport>,
         (scope, private): (Scope, Option<PrivateRoom>),
+        limits: Arc<PeerLimits>,
         membership: Membership,
         (presence, listing): (Presence, Option<v1::RoomListing>),
     ) -> Self {
@@ -102,6 +107,8 @@ impl Shared {
             private,
             hub: EventHub::new(),
             board: Arc::default(),
+            streams: Mutex::new(Conduct::of_streams(&limits)),
+            limits,
             membership: Mutex::new(membership),
             tasks: Mutex::default(),
             timer: Mutex::default(),
@@ -137,17 +144,33 @@ impl Shared {
     }
 
     /// Accepts streams of members; in a public room, of everybody.
-    pub(super) fn accept(&self, protocol: &'static str) -> Result<Incoming, ProtocolTaken> {
+    pub(super) fn accept(
+        self: &Arc<Self>,
+        protocol: &'static str,
+    ) -> Result<Incoming, ProtocolTaken> {
         let incoming = self.transport.accept(protocol)?;
         let local = self.transport.local_peer();
         let incoming = match &self.private {
             Some(room) => room.accepted(&self.runtime, local, protocol, incoming),
             None => incoming,
         };
-        Ok(incoming.through(Door {
-            runtime: self.runtime.clone(),
-            board: self.board.clone(),
-        }))
+        Ok(incoming.through(self.door()))
+    }
+
+    /// What the streams that come in go through.
+    pub(super) fn door(self: &Arc<Self>) -> Door {
+        Door(Arc::downgrade(self))
+    }
+
+    /// As [`door`](Self::door), without counting the bytes.
+    pub(super) fn admission(self: &Arc<Self>) -> Admission {
+        Admission(self.door())
+    }
+
+    /// A peer has sent more than it may.
+    pub(super) fn exceeded(self: &Arc<Self>, peer: PeerId, excess: Excess) {
+        tracing::info!(%peer, %excess, "a peer is cut off");
+        self.input(|membership, now| membership.exceeded(now, peer, excess));
     }
 
     /// Does what there is to do where nothing arrives any more.
@@ -494,18 +517,40 @@ impl Shared {
 }
 
 /// What the streams that come in go through.
-struct Door {
-    runtime: Runtime,
-    board: Arc<Board>,
-}
+pub(super) struct Door(Weak<Shared>);
 
 impl Gate for Door {
-    fn admits(&self, _peer: PeerId) -> bool {
-        true
+    fn admits(&self, peer: PeerId) -> bool {
+        let Some(shared) = self.0.upgrade() else {
+            return false;
+        };
+        if !shared.limits.permits(&peer) {
+            return false;
+        }
+        let taken = lock(&shared.streams).stream(shared.now(), &shared.limits, peer);
+        taken.unwrap_or_else(|excess| {
+            shared.exceeded(peer, excess);
+            false
+        })
     }
 
     fn hand_out(&self, peer: PeerId, stream: Stream) -> Stream {
-        count(&self.runtime, &self.board, peer, stream)
+        match self.0.upgrade() {
+            Some(shared) => count(&shared.runtime, &shared.board, peer, stream),
+            None => stream,
+        }
+    }
+}
+
+pub(super) struct Admission(Door);
+
+impl Gate for Admission {
+    fn admits(&self, peer: PeerId) -> bool {
+        self.0.admits(peer)
+    }
+
+    fn hand_out(&self, _peer: PeerId, stream: Stream) -> Stream {
+        stream
     }
 }
 

@@ -18,8 +18,8 @@ use super::{
     RegistrationId,
 };
 use crate::{
-    FrameReader, FrameWriter, Incoming, PrivateRoom, ProtocolTaken, ReadError, Stream, Transport,
-    frames, toolkit::lock,
+    FrameReader, FrameWriter, Incoming, PeerLimits, PrivateRoom, ProtocolTaken, ReadError, Stream,
+    Transport, frames, toolkit::lock,
 };
 
 /// How long a stream may take until it registers, or asks for rooms, or for more of them.
@@ -44,6 +44,8 @@ pub struct ServerConfig {
     pub private: Option<PrivateRoom>,
     /// How much it holds.
     pub limits: DirectoryLimits,
+    /// Whom it answers at all.
+    permits: PeerLimits,
 }
 
 impl ServerConfig {
@@ -61,6 +63,12 @@ impl ServerConfig {
             only: Some(scope),
             ..Self::default()
         }
+    }
+
+    /// Only for those whom the lists of `limits` let be members.
+    pub(crate) fn permitting(mut self, limits: PeerLimits) -> Self {
+        self.permits = limits;
+        self
     }
 
     /// What a node in a private room does: only that room, and silence towards everybody who does not know its password.
@@ -188,6 +196,9 @@ impl Shared {
 
     /// In a private room everybody but its members is left without an answer.
     fn admit(&self, peer: PeerId, register: &v1::RendezvousRegister) -> Result<(), Ended> {
+        if !self.config.permits.permits(&peer) {
+            return Err(Ended::Stranger);
+        }
         let Some(room) = &self.config.private else {
             return Ok(());
         };
@@ -448,7 +459,7 @@ enum Ended {
     Unread,
     #[error("the peer sent a frame that only a server sends")]
     WrongFrame,
-    #[error("the peer does not know the room's password")]
+    #[error("the peer does not know the room's password, or is not permitted")]
     Stranger,
     #[error("the registration is refused: {0}")]
     Refused(#[from] RefusedRegistration),

@@ -5,6 +5,7 @@ mod conformance;
 mod faults;
 mod health;
 mod hostile;
+mod limits;
 mod private;
 mod publish;
 mod rendezvous;

@@ -258,6 +258,9 @@ impl Membership {
 
     fn listed(&mut self, now: Duration, id: SourceId, presence: Presence) {
         let peer = presence.peer;
+        if !self.limits.permits(&peer) {
+            return;
+        }
         let Some(source) = self.sources.get_mut(&id) else {
             return;
         };
