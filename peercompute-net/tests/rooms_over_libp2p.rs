@@ -197,8 +197,10 @@ fn a_private_room_is_shut_to_those_with_another_password_and_open_to_those_with_
         let eve = member(2, alice.addresses()).await;
         let ready = eve.ready().await;
         assert_eq!(ready.joined, 0);
+        // Whatever the way to her.
+        let silent = |(_, error): &(Multiaddr, RendezvousError)| *error == RendezvousError::Ended;
         assert!(
-            matches!(ready.lost[..], [(_, RendezvousError::Ended)]),
+            !ready.lost.is_empty() && ready.lost.iter().all(silent),
             "{ready:?}"
         );
         assert_eq!(relay.server.size(), (2, 3));

@@ -5,7 +5,7 @@ mod traffic;
 mod vigil;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     future::poll_fn,
     pin::Pin,
     sync::{
@@ -138,7 +138,7 @@ pub struct LinkFigures {
     pub loss: f64,
 }
 
-/// What is known of the node's health.
+/// What is known of the node's health. Whoever holds one of its locks takes no other but the next of them.
 #[derive(Default)]
 pub(super) struct Board {
     peers: Mutex<BTreeMap<PeerId, Arc<Traffic>>>,
@@ -161,12 +161,18 @@ impl Board {
         traffic
     }
 
-    fn sample(&self, now: Duration, is_there: impl Fn(&PeerId) -> bool) {
+    fn sample(&self, now: Duration, there: &BTreeSet<PeerId>) {
         self.total.sample(now);
         let mut peers = lock(&self.peers);
-        peers.retain(|peer, traffic| Arc::strong_count(traffic) > 1 || is_there(peer));
+        peers.retain(|peer, traffic| Arc::strong_count(traffic) > 1 || there.contains(peer));
         peers.values().for_each(|traffic| traffic.sample(now));
-        lock(&self.links).retain(|peer, _| is_there(peer));
+        drop(peers);
+        lock(&self.links).retain(|peer, _| there.contains(peer));
+    }
+
+    /// Whether somebody is connected whose heartbeats should come.
+    fn has_links(&self) -> bool {
+        !lock(&self.links).is_empty()
     }
 
     fn set_link(&self, peer: PeerId, figures: LinkFigures) {
@@ -183,6 +189,7 @@ impl Shared {
             let joined = joined.filter_map(|peer| Some((peer.presence.peer, peer.path?)));
             joined.collect::<Vec<_>>()
         });
+        let rejected_presences = self.look(|membership| membership.rejected());
         let (counted, links) = (lock(&self.board.peers), lock(&self.board.links));
         let peers = peers.into_iter().map(|(peer, path)| PeerHealth {
             peer,
@@ -198,7 +205,7 @@ impl Shared {
             traffic: self.board.total.figures(now),
             subscriptions: 0,
             rejected_messages: 0,
-            rejected_presences: self.look(|membership| membership.rejected()),
+            rejected_presences,
             recoveries: self.board.recoveries.load(Ordering::Relaxed),
         }
     }
@@ -258,13 +265,12 @@ pub(super) async fn watch_over(
             Turn::Look => {
                 look = shared.runtime.sleep(LOOK);
                 let now = shared.now();
-                let is_there = |peer: &PeerId| shared.look(|all| all.is_connected(peer));
-                shared.board.sample(now, is_there);
+                let there = shared.look(|all| all.all_connected());
+                shared.board.sample(now, &there);
                 if let Some(vigil) = &mut vigil {
                     let last = shared.board.total.last_received();
-                    let expected = shared.look(|membership| {
-                        membership.misses_somebody() || !lock(&shared.board.links).is_empty()
-                    });
+                    let speaks = shared.board.has_links();
+                    let expected = speaks || shared.look(|all| all.misses_somebody());
                     if let Some(silent_for) = vigil.look(now, last, expected) {
                         shared.board.recoveries.fetch_add(1, Ordering::Relaxed);
                         tracing::info!(?silent_for, "nothing arrives any more");

@@ -228,6 +228,11 @@ impl Membership {
         self.connected.contains_key(peer)
     }
 
+    /// Every connected peer, of the room or not.
+    pub(crate) fn all_connected(&self) -> BTreeSet<PeerId> {
+        self.connected.keys().copied().collect()
+    }
+
     /// Whether somebody who should be there cannot be reached: a relay, a bootstrap peer, or a peer that is listed.
     pub(crate) fn misses_somebody(&self) -> bool {
         self.sources.values().any(|source| source.lost().is_some())

@@ -23,6 +23,10 @@ const LIST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Why nobody says which rooms of a game there are.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "errors are rare, and one that is boxed cannot be matched on"
+)]
 pub enum RoomsError {
     /// The game's name is longer than a name may be.
     #[error(

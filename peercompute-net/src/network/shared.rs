@@ -463,7 +463,7 @@ impl Shared {
             own.wakers.insert(who, cx.waker().clone());
             Poll::Pending
         })
-        .await
+        .await;
     }
 
     pub(super) fn change_presence(&self, change: impl FnOnce(&mut Presence)) {

@@ -401,6 +401,10 @@ fn register_of(
     }
 }
 
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there is one at a time, on the stack"
+)]
 enum Turn {
     Heard(Result<Option<v1::RendezvousFrame>, ReadError>),
     Tell(Option<v1::RendezvousMembers>),
