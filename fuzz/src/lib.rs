@@ -56,6 +56,8 @@ targets! {
         event_ack: EventAck,
         command_batch: CommandBatch,
         presence: Presence,
+        private_presence: PrivatePresence,
+        health_frame: HealthFrame,
         clock_sync: ClockSync,
         node_metrics: NodeMetrics,
         realtime_frame: RealtimeFrame,
@@ -144,7 +146,7 @@ fn accepted<M: Wire + PartialEq + Debug>(message: &M, bytes: Bytes) {
 }
 
 /// Messages with a map. prost does not look at the wire type of its entries, so it accepts some bytes that no other decoder does.
-const WITH_MAPS: &[&str] = &["Presence", "RendezvousFrame"];
+const WITH_MAPS: &[&str] = &["Presence", "PrivatePresence", "RendezvousFrame"];
 
 /// What is refused as malformed is so to prost too; only our limits are stricter.
 fn refused<M: Wire>(error: &DecodeError, bytes: Bytes) {

@@ -15,7 +15,8 @@ mod native {
         AsyncReadExt as _, AsyncWriteExt as _, FutureExt as _, StreamExt as _, io::Cursor,
     };
     use peercompute_net::{
-        FrameReader, FrameWriter, Stream, Transport as _, memory::MemoryNetwork,
+        FrameReader, FrameWriter, NetworkConfig, NetworkManager, PrivateRoom, Stream,
+        Transport as _, memory::MemoryNetwork,
     };
     use peercompute_proto::v1::{TaskFrame, TaskLease, TaskLeases, task_frame::Frame};
     use peercompute_rt::Simulation;
@@ -95,6 +96,54 @@ mod native {
     }
 
     const BULK: usize = 16 * 1024 * 1024;
+
+    #[divan::bench(sample_count = 10)]
+    fn the_key_of_a_password(bencher: Bencher<'_, '_>) {
+        bencher.bench_local(|| PrivateRoom::new("chess", divan::black_box("four knights")));
+    }
+
+    /// What sealing costs is the difference between the two.
+    #[divan::bench(args = ["public", "private"])]
+    fn stream_between_members_of_a_room(bencher: Bencher<'_, '_>, kind: &str) {
+        let config = match kind {
+            "private" => NetworkConfig::in_private_room(PrivateRoom::from_key([1; 32])),
+            _ => NetworkConfig::in_room("chess", "table 5").expect("short names"),
+        };
+        bencher.counter(BytesCount::new(BULK)).bench_local(|| {
+            let simulation = Simulation::new(1);
+            let runtime = simulation.runtime();
+            let network = MemoryNetwork::new(runtime.clone(), 1);
+            let config = config.clone();
+            simulation.run(async move {
+                let mut first = config.clone();
+                first.listen = vec!["/memory/1".parse().expect("an address")];
+                let alice = Arc::new(network.transport("alice"));
+                let alice = NetworkManager::start(runtime.clone(), alice, first).await?;
+                let mut second = config;
+                second.bootstrap = alice.addresses();
+                let bob = Arc::new(network.transport("bob"));
+                let bob = NetworkManager::start(runtime.clone(), bob, second).await?;
+                bob.ready().await;
+                let mut incoming = alice.accept("/bench/1").expect("free");
+                let mut near = bob
+                    .open(alice.local_peer(), "/bench/1")
+                    .await
+                    .expect("it accepts");
+                let writer = runtime.spawn(async move {
+                    let block = vec![7; 64 * 1024];
+                    for _ in 0..BULK / block.len() {
+                        near.write_all(&block).await.expect("it is read");
+                    }
+                    near.close().await
+                });
+                let (_, mut far): (_, Stream) = incoming.next().await.expect("it was opened");
+                let mut buffer = vec![0; 64 * 1024];
+                while far.read(&mut buffer).await.expect("it is written") > 0 {}
+                writer.await.expect("it ends").expect("it is read");
+                Ok::<_, peercompute_net::NetworkStartError>(())
+            })
+        });
+    }
 
     #[divan::bench]
     fn stream_through_the_memory_transport(bencher: Bencher<'_, '_>) {

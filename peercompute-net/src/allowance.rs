@@ -42,6 +42,12 @@ impl Allowance {
         }
     }
 
+    /// Whether nothing has been taken for so long that a new one would be the same.
+    pub(crate) fn is_unused(&mut self, now: Duration) -> bool {
+        self.refill(now);
+        self.left == self.burst
+    }
+
     fn refill(&mut self, now: Duration) {
         let passed = now.saturating_sub(self.counted).as_nanos() / self.interval.as_nanos();
         let passed = u32::try_from(passed).unwrap_or(u32::MAX);

@@ -9,6 +9,7 @@ mod libp2p;
 pub mod memory;
 mod network;
 mod presence;
+mod private;
 mod relay_config;
 mod rendezvous;
 mod toolkit;
@@ -21,17 +22,20 @@ pub use frames::{FrameReader, FrameWriter, ReadError, WRITE_BUFFER, frames};
 pub use libp2p_identity::PeerId;
 pub use multiaddr::{self, Multiaddr};
 pub use network::{
-    FAN_OUT_PROTOCOL, MAX_SOURCES, NetworkConfig, NetworkEvent, NetworkManager, NetworkStartError,
-    Outgoing, PeerInfo, Readiness, RendezvousError, RoomMessage, Subscription,
+    Excess, FAN_OUT_PROTOCOL, HEALTH_PROTOCOL, Health, HealthConfig, LinkFigures, MAX_ROOMS,
+    MAX_SOURCES, NetworkConfig, NetworkEvent, NetworkManager, NetworkStartError, Outgoing,
+    PeerHealth, PeerInfo, PeerLimits, Readiness, RendezvousError, RoomMessage, RoomsError,
+    Subscription, TrafficFigures, find_rooms,
 };
 pub use presence::{Presence, PresenceError};
+pub use private::{MAX_PASSWORD, PrivateRoom, PrivateRoomError};
 pub use relay_config::{
     RelayAddressError, RelayConfigOrigin, ResolveRelayError, ResolvedRelay, relay_addresses,
     resolve_relay,
 };
 pub use rendezvous::{
-    Directory, DirectoryLimits, RENDEZVOUS_PROTOCOL, RefusedRegistration, RegistrationId,
-    RendezvousServer, ServerConfig,
+    Directory, DirectoryLimits, Listing, ListingError, RENDEZVOUS_PROTOCOL, RefusedQuestion,
+    RefusedRegistration, RegistrationId, RendezvousServer, RoomInfo, ServerConfig,
 };
 pub use toolkit::{
     Acceptor, EVENT_QUEUE, EventHub, Events, INCOMING_QUEUE, Incoming, LaggedEvent,

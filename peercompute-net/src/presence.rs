@@ -20,6 +20,8 @@ pub struct Presence {
     pub capabilities: v1::Capabilities,
     /// The application's own: 32 entries at most, keys of at most 64 and values of at most 256 bytes.
     pub metadata: BTreeMap<String, String>,
+    /// In a private room, on its way through a relay: capabilities and metadata for those who know the password. Empty elsewhere.
+    pub sealed: Bytes,
 }
 
 impl Presence {
@@ -30,6 +32,7 @@ impl Presence {
             addresses: Vec::new(),
             capabilities: v1::Capabilities::default(),
             metadata: BTreeMap::new(),
+            sealed: Bytes::new(),
         }
     }
 
@@ -45,6 +48,7 @@ impl Presence {
                 .collect(),
             capabilities: Some(self.capabilities),
             metadata: self.metadata.clone(),
+            sealed: self.sealed.clone(),
         }
     }
 
@@ -73,6 +77,8 @@ impl TryFrom<v1::Presence> for Presence {
             addresses,
             capabilities: wire.capabilities.unwrap_or_default(),
             metadata: wire.metadata,
+            // Not the whole buffer that it came in.
+            sealed: Bytes::copy_from_slice(&wire.sealed),
         })
     }
 }

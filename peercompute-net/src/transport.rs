@@ -99,6 +99,9 @@ pub trait Broadcast: MaybeSend + MaybeSync {
     ///
     /// [`PublishError`], among them that `data` is larger than [`MAX_MESSAGE`](crate::MAX_MESSAGE).
     fn publish(&self, topic: &str, data: Bytes) -> Result<(), PublishError>;
+
+    /// Tells others anew what is subscribed to here, for when nothing arrives any more. Does nothing where that cannot get lost.
+    fn renew(&self) {}
 }
 
 /// A message that was published on a topic.

@@ -7,8 +7,8 @@ use std::{future::Future, sync::Arc, time::Duration};
 use futures::{AsyncReadExt as _, AsyncWriteExt as _, StreamExt as _};
 use peercompute_net::{
     DirectoryLimits, Identity, Libp2pConfig, Libp2pTransport, Multiaddr, NetworkConfig,
-    NetworkEvent, NetworkManager, Outgoing, Path, PeerId, RendezvousServer, ServerConfig,
-    Transport as _,
+    NetworkEvent, NetworkManager, Outgoing, Path, PeerId, PrivateRoom, RendezvousError,
+    RendezvousServer, ServerConfig, Transport as _,
 };
 use peercompute_proto::v1::Kind;
 use peercompute_rt::Runtime;
@@ -164,6 +164,56 @@ fn two_nodes_that_listen_nowhere_meet_through_a_relay() {
         assert_eq!(eve.ready().await.joined, 0);
         assert_eq!(relay.server.size(), (2, 3));
         assert_eq!(alice.peers().len(), 1);
+        for node in [alice, bob, eve] {
+            node.stop().await;
+        }
+    });
+}
+
+#[test]
+fn a_private_room_is_shut_to_those_with_another_password_and_open_to_those_with_it() {
+    run(async {
+        let relay = relay().await;
+        let member = async |key: u8, bootstrap: Vec<Multiaddr>| {
+            node("", |config| {
+                *config = NetworkConfig::in_private_room(PrivateRoom::from_key([key; 32]));
+                config.listen = vec![loopback()];
+                config.relays = vec![relay.address.clone()];
+                config.bootstrap = bootstrap;
+                config.metadata.insert("name".into(), "Žofie".into());
+            })
+            .await
+        };
+        let alice = member(1, vec![]).await;
+        let bob = member(1, vec![]).await;
+        joined(&bob, alice.local_peer()).await;
+        joined(&alice, bob.local_peer()).await;
+        assert_eq!(alice.peers()[0].presence.metadata["name"], "Žofie");
+        exchange(&bob, &alice).await;
+        exchange(&alice, &bob).await;
+        publish(&bob, &alice).await;
+        publish(&alice, &bob).await;
+
+        let eve = member(2, alice.addresses()).await;
+        let ready = eve.ready().await;
+        assert_eq!(ready.joined, 0);
+        // Whatever the way to her.
+        let silent = |(_, error): &(Multiaddr, RendezvousError)| *error == RendezvousError::Ended;
+        assert!(
+            !ready.lost.is_empty() && ready.lost.iter().all(silent),
+            "{ready:?}"
+        );
+        assert_eq!(relay.server.size(), (2, 3));
+        let mut incoming = alice.accept("/test/1").unwrap();
+        // She is connected, and that is all.
+        let mut stream = eve.open(alice.local_peer(), "/test/1").await.unwrap();
+        let mut answer = Vec::new();
+        let end = stream.read_to_end(&mut answer);
+        let end = futures::future::select(Box::pin(end), incoming.next()).await;
+        assert!(matches!(end, futures::future::Either::Left((Err(_), _))));
+        assert!(answer.is_empty());
+        assert_eq!((alice.peers().len(), eve.peers().len()), (1, 0));
+        publish(&bob, &alice).await;
         for node in [alice, bob, eve] {
             node.stop().await;
         }

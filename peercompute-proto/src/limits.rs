@@ -13,6 +13,12 @@ pub const MAX_HEADER: usize = 4 * 1024;
 pub const MAX_BINDING: usize = 4 * 1024;
 /// Bytes of a [`Presence`](crate::v1::Presence).
 pub const MAX_PRESENCE: usize = 32 * 1024;
+/// Bytes of [`Presence::sealed`](crate::v1::Presence::sealed).
+pub const MAX_SEALED_PRESENCE: usize = 12 * 1024;
+/// Bytes of a [`PrivatePresence`](crate::v1::PrivatePresence): what is left beside the nonce and the tag of its box.
+pub const MAX_PRIVATE_PRESENCE: usize = MAX_SEALED_PRESENCE - 40;
+/// Bytes of a [`HealthFrame`](crate::v1::HealthFrame): the largest binding, and a few numbers.
+pub const MAX_HEALTH_FRAME: usize = MAX_BINDING + 512;
 /// Bytes of an [`EventAck`](crate::v1::EventAck).
 pub const MAX_EVENT_ACK: usize = 16 * 1024;
 /// Bytes of a [`ClockSync`](crate::v1::ClockSync).
@@ -93,6 +99,8 @@ pub const MAX_TEXT: usize = 512;
 pub const MAX_METADATA_KEY: usize = 64;
 /// Bytes of a value of a presence's metadata.
 pub const MAX_METADATA_VALUE: usize = 256;
+/// Bytes of the title of a room that is listed.
+pub const MAX_TITLE: usize = 128;
 /// Bytes of a text in a relay's configuration: a host name, a path or an URL.
 pub const MAX_CONFIG_TEXT: usize = 2048;
 /// Bytes of a scope and of a blob's hash; exactly so many.
@@ -102,6 +110,10 @@ pub const HASH_SIZE: usize = 32;
 pub const MAX_ADDRESSES: usize = 16;
 /// Entries of a presence's metadata.
 pub const MAX_METADATA: usize = 32;
+/// Entries of the metadata of a room that is listed.
+pub const MAX_LISTING_METADATA: usize = 16;
+/// Rooms in one frame of a list of rooms.
+pub const MAX_LISTED_ROOMS: usize = 128;
 /// Figures of a cell that one frame tells of.
 pub const MAX_CELL_CHANGES: usize = 5;
 /// Figures of a node that one [`LinkFrame`](crate::v1::LinkFrame) tells of.

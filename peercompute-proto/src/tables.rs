@@ -173,10 +173,35 @@ rules! {
         addresses = 3 Texts(MAX_ADDRESSES, MAX_ADDRESS),
         capabilities = 4 One(&CAPABILITIES),
         metadata = 5 Many(MAX_METADATA, &METADATA),
+        sealed = 6 Length(MAX_SEALED_PRESENCE),
+    }
+    PRIVATE_PRESENCE: PrivatePresence {
+        capabilities = 1 One(&CAPABILITIES),
+        metadata = 2 Many(MAX_METADATA, &METADATA),
+    }
+    ROOM_LISTING: RoomListing {
+        game = 1 Length(MAX_NAME),
+        room = 2 Length(MAX_NAME),
+        title = 3 Length(MAX_TITLE),
+        metadata = 4 Many(MAX_LISTING_METADATA, &METADATA),
+    }
+    LISTED_ROOM: ListedRoom {
+        listing = 1 One(&ROOM_LISTING),
+    }
+    RENDEZVOUS_ROOMS_REQUEST: RendezvousRoomsRequest {
+        game = 1 Length(MAX_NAME),
+        after = 2 Length(HASH_SIZE),
+    }
+    RENDEZVOUS_ROOMS: RendezvousRooms {
+        rooms = 1 Many(MAX_LISTED_ROOMS, &LISTED_ROOM),
+    }
+    HEALTH_FRAME: HealthFrame {
+        binding = 1 One(&STREAM_BINDING),
     }
     RENDEZVOUS_REGISTER: RendezvousRegister {
         scope = 1 Exactly(HASH_SIZE),
         presence = 2 One(&PRESENCE),
+        listing = 3 One(&ROOM_LISTING),
     }
     RENDEZVOUS_MEMBERS: RendezvousMembers {
         members = 1 Many(MAX_MEMBERS, &PRESENCE),
@@ -188,6 +213,8 @@ rules! {
         register = 1 One(&RENDEZVOUS_REGISTER),
         members = 2 One(&RENDEZVOUS_MEMBERS),
         refusal = 3 One(&RENDEZVOUS_REFUSAL),
+        rooms_request = 4 One(&RENDEZVOUS_ROOMS_REQUEST),
+        rooms = 5 One(&RENDEZVOUS_ROOMS),
     }
     TASK_HELLO: TaskHello {
         binding = 1 One(&STREAM_BINDING),

@@ -87,6 +87,11 @@ impl Collector for Figures {
             ),
             ("circuits", "Circuits that are open now", now.relay.circuits),
             ("rooms", "Rooms with members", count(now.rooms)),
+            (
+                "listed_rooms",
+                "Rooms that strangers are told of",
+                count(now.listed_rooms),
+            ),
             ("members", "Members of all rooms", count(now.members)),
         ];
         for (name, help, value) in gauges {

@@ -55,6 +55,8 @@ pub struct RelayFigures {
     pub peers: usize,
     /// Rooms with members.
     pub rooms: usize,
+    /// Rooms among them that strangers who ask are told of.
+    pub listed_rooms: usize,
     /// Members of all rooms.
     pub members: usize,
     /// Whether the relay takes no new clients.
@@ -212,6 +214,7 @@ impl Core {
             relay: self.transport.relay_stats(),
             peers: self.transport.connections().len(),
             rooms,
+            listed_rooms: self.rendezvous.listed_rooms(),
             members,
             draining: self.draining.load(Ordering::Relaxed),
             uptime: self.runtime.now() - self.started,
@@ -284,6 +287,7 @@ impl Status for Endpoints {
             "reservations": now.relay.reservations,
             "circuits": now.relay.circuits,
             "rooms": now.rooms,
+            "listed_rooms": now.listed_rooms,
             "members": now.members,
         })
     }

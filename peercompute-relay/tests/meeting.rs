@@ -1,13 +1,14 @@
 //! Peers that cannot reach each other directly meet through a relay.
 #![allow(clippy::unwrap_used, reason = "a test's helpers fail as the test does")]
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures::{AsyncReadExt as _, AsyncWriteExt as _, StreamExt as _};
 use multiaddr::Protocol;
 use peercompute_net::{
-    Event, FrameReader, FrameWriter, Identity, Libp2pConfig, Libp2pTransport, ListenError,
-    Multiaddr, Path, Presence, RENDEZVOUS_PROTOCOL, Transport as _, frames,
+    Event, FrameReader, FrameWriter, Identity, Libp2pConfig, Libp2pTransport, ListenError, Listing,
+    Multiaddr, NetworkConfig, NetworkManager, Path, Presence, PrivateRoom, RENDEZVOUS_PROTOCOL,
+    Transport as _, find_rooms, frames,
 };
 use peercompute_proto::{Scope, v1, v1::rendezvous_frame::Frame};
 use peercompute_relay::{Relay, RelayFigures, RelayOptions};
@@ -109,6 +110,7 @@ async fn join(
         frame: Some(Frame::Register(v1::RendezvousRegister {
             scope: scope.to_bytes(),
             presence: Some(presence),
+            listing: None,
         })),
     });
     writer.flush().await.unwrap();
@@ -120,6 +122,40 @@ async fn members(room: &mut Room) -> Vec<v1::Presence> {
         Some(Frame::Members(members)) => members.members,
         other => panic!("{other:?}"),
     }
+}
+
+#[tokio::test]
+async fn strangers_find_the_rooms_that_are_listed_at_a_relay() {
+    let relay = relay(RelayOptions::local()).await;
+    let member = async |config: NetworkConfig| {
+        let mut config = config;
+        config.relays = vec![address(&relay, "/tcp/")];
+        let manager = NetworkManager::start(Runtime::tokio(), Arc::new(client()), config);
+        let manager = manager.await.unwrap();
+        manager.ready().await;
+        manager
+    };
+    let listed = NetworkConfig::in_room("chess", "hall").unwrap();
+    let alice = member(listed.listed(Listing::new("Come in"))).await;
+    let bob = member(NetworkConfig::in_room("chess", "cellar").unwrap()).await;
+    let private = NetworkConfig::in_private_room(PrivateRoom::from_key([1; 32]));
+    let carol = member(private).await;
+    let now = relay.figures();
+    assert_eq!((now.rooms, now.listed_rooms, now.members), (3, 1, 3));
+
+    let stranger = client();
+    let at = address(&relay, "/ws");
+    let found = find_rooms(&Runtime::tokio(), &stranger, at, "chess").await;
+    let found = found.unwrap();
+    let found: Vec<_> = found
+        .iter()
+        .map(|room| (&room.room[..], &room.title[..]))
+        .collect();
+    assert_eq!(found, [("hall", "Come in")]);
+    for manager in [alice, bob, carol] {
+        manager.stop().await;
+    }
+    relay.stop().await;
 }
 
 #[tokio::test]

@@ -44,6 +44,10 @@ impl Broadcast for Gossiping {
         })
     }
 
+    fn renew(&self) {
+        self.0.wish(|wishes| wishes.renew_topics = true);
+    }
+
     fn publish(&self, topic: &str, data: Bytes) -> Result<(), PublishError> {
         if data.len() > MAX_MESSAGE {
             return Err(PublishError::TooLarge { size: data.len() });
@@ -105,6 +109,14 @@ pub(crate) fn follow_topics(shared: &Shared, gossip: &mut Gossip) {
         if let Err(error) = gossip.subscribe(&gossipsub::IdentTopic::new(topic.as_str())) {
             tracing::warn!(topic, %error, "cannot subscribe");
         }
+    }
+}
+
+/// Tells the peers anew what is subscribed to.
+pub(crate) fn renew_topics(gossip: &mut Gossip) {
+    let topics: Vec<gossipsub::TopicHash> = gossip.topics().cloned().collect();
+    for topic in topics {
+        gossip.unsubscribe(&gossipsub::IdentTopic::new(topic.as_str()));
     }
 }
 

@@ -63,6 +63,7 @@ pub(crate) struct Wishes {
     pub(crate) allow_only: Option<HashSet<PeerId>>,
     pub(crate) external: Vec<Multiaddr>,
     pub(crate) topics_changed: bool,
+    pub(crate) renew_topics: bool,
     // At most `PUBLISH_QUEUE` entries of `PUBLISH_QUEUE_BYTES` together; what does not fit is refused.
     pub(crate) publish: VecDeque<(String, Bytes)>,
     pub(crate) publish_bytes: usize,
@@ -78,6 +79,7 @@ impl Wishes {
             && self.allow_only.is_none()
             && self.external.is_empty()
             && !self.topics_changed
+            && !self.renew_topics
             && self.publish.is_empty()
     }
 }

@@ -150,7 +150,10 @@ impl SwarmTask {
             behaviour.gate.allow_only(peers);
         }
         if let Some(gossip) = behaviour.gossip.as_mut() {
-            if wishes.topics_changed {
+            if wishes.renew_topics {
+                broadcast::renew_topics(gossip);
+            }
+            if wishes.topics_changed || wishes.renew_topics {
                 broadcast::follow_topics(&self.shared, gossip);
             }
             for (topic, data) in wishes.publish {

@@ -10,7 +10,7 @@ use super::{
     shared::{DIAL_TIMEOUT, Shared},
 };
 use crate::{
-    DialError, FrameReader, FrameWriter, OpenError, Presence, RENDEZVOUS_PROTOCOL, ReadError,
+    DialError, FrameReader, FrameWriter, OpenError, RENDEZVOUS_PROTOCOL, ReadError,
     allowance::Allowance,
     frames,
     rendezvous::{UPDATE_BURST, UPDATE_REFILL},
@@ -50,8 +50,8 @@ async fn follow(
     let stream = opened.unwrap_or(Err(OpenError::TimedOut { peer, protocol }))?;
     let (mut reader, mut writer) = frames(stream);
 
-    let (presence, mut told) = shared.presence();
-    register(shared, &mut writer, &presence).await?;
+    let (registration, mut told) = shared.registration();
+    register(shared, &mut writer, registration).await?;
     let give_up = runtime.now() + ANSWER_TIMEOUT;
     loop {
         let frame = runtime
@@ -72,10 +72,10 @@ async fn follow(
             Turn::Heard(frame) => {
                 handle(shared, source, frame)?;
             }
-            Turn::Tell(presence, version) => {
+            Turn::Tell(registration, version) => {
                 updates.take(shared.now());
                 told = version;
-                register(shared, &mut writer, &presence).await?;
+                register(shared, &mut writer, registration).await?;
             }
         }
     }
@@ -83,7 +83,7 @@ async fn follow(
 
 enum Turn {
     Heard(Result<Option<v1::RendezvousFrame>, ReadError>),
-    Tell(Presence, u64),
+    Tell(v1::RendezvousRegister, u64),
 }
 
 async fn next(
@@ -94,30 +94,26 @@ async fn next(
     updates: &mut Allowance,
 ) -> Turn {
     let changed = async {
-        shared.presence_after(source, told).await;
+        shared.changed_after(source, told).await;
         let wait = updates.ready_at(shared.now()).saturating_sub(shared.now());
         if !wait.is_zero() {
             shared.runtime.sleep(wait).await;
         }
         // What it is by now.
-        shared.presence()
+        shared.registration()
     };
     let heard = poll_fn(|cx| -> Poll<_> { reader.poll_next(cx) });
     match select(heard, std::pin::pin!(changed)).await {
         Either::Left((frame, _)) => Turn::Heard(frame),
-        Either::Right(((presence, version), _)) => Turn::Tell(presence, version),
+        Either::Right(((registration, version), _)) => Turn::Tell(registration, version),
     }
 }
 
 async fn register(
     shared: &Shared,
     writer: &mut FrameWriter<v1::RendezvousFrame>,
-    presence: &Presence,
+    register: v1::RendezvousRegister,
 ) -> Result<(), RendezvousError> {
-    let register = v1::RendezvousRegister {
-        scope: shared.scope.to_bytes(),
-        presence: Some(presence.to_wire(v1::PresenceState::Joined)),
-    };
     writer.feed(&v1::RendezvousFrame {
         frame: Some(Frame::Register(register)),
     });
@@ -137,15 +133,7 @@ fn handle(
     source: SourceId,
     frame: Result<Option<v1::RendezvousFrame>, ReadError>,
 ) -> Result<bool, RendezvousError> {
-    let frame = frame.map_err(|error| {
-        let reason = error.to_string();
-        if error.is_violation() {
-            RendezvousError::Invalid { reason }
-        } else {
-            RendezvousError::Broken { reason }
-        }
-    })?;
-    match frame.ok_or(RendezvousError::Ended)?.frame {
+    match frame?.ok_or(RendezvousError::Ended)?.frame {
         Some(Frame::Members(members)) => {
             let complete = members.complete;
             shared.input(|membership, now| {
@@ -157,8 +145,8 @@ fn handle(
             reason: refusal.reason(),
             message: refusal.message,
         }),
-        Some(Frame::Register(_)) => {
-            let reason = "it registers where it is asked to list".to_owned();
+        Some(Frame::Register(_) | Frame::RoomsRequest(_) | Frame::Rooms(_)) => {
+            let reason = "it says what nobody asked for".to_owned();
             Err(RendezvousError::Invalid { reason })
         }
         // A later version's frame.

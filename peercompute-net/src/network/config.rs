@@ -4,7 +4,10 @@ use multiaddr::Multiaddr;
 use peercompute_proto::{DecodeError, Scope, ScopeError, v1};
 use thiserror::Error;
 
-use crate::{ListenError, ProtocolTaken, RefusedRegistration};
+use crate::{
+    HealthConfig, ListenError, Listing, ListingError, PeerLimits, PrivateRoom, PrivateRoomError,
+    ProtocolTaken, RefusedRegistration,
+};
 
 /// Relays and bootstrap peers that one node may be given.
 pub const MAX_SOURCES: usize = 64;
@@ -15,10 +18,14 @@ pub const MAX_SOURCES: usize = 64;
 pub struct NetworkConfig {
     /// The room. Peers of another one never appear.
     pub scope: Scope,
+    /// The keys, if the room is a private one; then its scope counts in place of [`scope`](Self::scope). Default: none.
+    pub private: Option<PrivateRoom>,
     /// The game's name in the headers of published messages. Default: empty, which everybody takes.
     pub game: String,
     /// The room's name in the headers of published messages. Default: empty, which everybody takes.
     pub room: String,
+    /// What strangers who look for a room of the game are told of this one. Only for a room with a name. Default: nothing, it is not listed.
+    pub listing: Option<Listing>,
     /// Where to listen. Default: nowhere; the node still reaches others, and is reached through its relays.
     pub listen: Vec<Multiaddr>,
     /// Relays: each keeps the room's list, and makes this node reachable through it where the transport can.
@@ -31,6 +38,10 @@ pub struct NetworkConfig {
     pub metadata: BTreeMap<String, String>,
     /// The most peers of the room that this node connects to by itself. Others may still connect to it. Default: 256.
     pub max_peers: usize,
+    /// How peers that hang, and silence, are found out.
+    pub health: HealthConfig,
+    /// What each peer may send, and who may be here at all.
+    pub limits: PeerLimits,
 }
 
 impl NetworkConfig {
@@ -38,14 +49,18 @@ impl NetworkConfig {
     pub fn new(scope: Scope) -> Self {
         Self {
             scope,
+            private: None,
             game: String::new(),
             room: String::new(),
+            listing: None,
             listen: Vec::new(),
             relays: Vec::new(),
             bootstrap: Vec::new(),
             capabilities: v1::Capabilities::default(),
             metadata: BTreeMap::new(),
             max_peers: 256,
+            health: HealthConfig::default(),
+            limits: PeerLimits::default(),
         }
     }
 
@@ -59,6 +74,30 @@ impl NetworkConfig {
         config.game = game.to_owned();
         config.room = room.to_owned();
         Ok(config)
+    }
+
+    /// With a [`listing`](Self::listing), so that whoever asks one of the relays, or this node, for the game's rooms is told of this one.
+    #[must_use]
+    pub fn listed(mut self, listing: Listing) -> Self {
+        self.listing = Some(listing);
+        self
+    }
+
+    /// As [`new`](Self::new), in the game's private room of that password: everything that its members publish, send over streams and say about themselves is sealed, and nobody without the
+    /// password finds the room. See [`PrivateRoom`], also for how long this takes.
+    ///
+    /// # Errors
+    ///
+    /// As [`PrivateRoom::new`].
+    pub fn private_room(game: &str, password: &str) -> Result<Self, PrivateRoomError> {
+        Ok(Self::in_private_room(PrivateRoom::new(game, password)?))
+    }
+
+    /// As [`new`](Self::new), in a private room.
+    pub fn in_private_room(room: PrivateRoom) -> Self {
+        let mut config = Self::new(room.scope());
+        config.private = Some(room);
+        config
     }
 }
 
@@ -75,6 +114,9 @@ pub enum NetworkStartError {
     /// Others would refuse the metadata.
     #[error("the metadata is too large: {0}")]
     Metadata(#[source] DecodeError),
+    /// The room cannot be listed.
+    #[error(transparent)]
+    Listing(#[from] ListingError),
     /// This node cannot enter its own list.
     #[error("the node does not enter its own room: {0}")]
     Registration(#[from] RefusedRegistration),

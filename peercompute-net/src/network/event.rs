@@ -5,7 +5,10 @@ use multiaddr::Multiaddr;
 use peercompute_proto::v1;
 use thiserror::Error;
 
-use crate::{DialError, LaggedEvent, ListenError, OpenError, Path, Presence, PresenceError};
+use super::Excess;
+use crate::{
+    DialError, LaggedEvent, ListenError, OpenError, Path, Presence, PresenceError, ReadError,
+};
 
 /// What happens in a room, as one node sees it.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,6 +37,25 @@ pub enum NetworkEvent {
     Left {
         /// The peer.
         peer: PeerId,
+    },
+    /// Nothing has come from a connected peer for several heartbeats: it hangs, or the way to it is cut. It is being disconnected; [`Left`](Self::Left) follows.
+    TimedOut {
+        /// The peer.
+        peer: PeerId,
+        /// How long nothing has come.
+        silent_for: Duration,
+    },
+    /// A peer has sent more than it may. It is disconnected, not dialled, and not let back for ten minutes.
+    CutOff {
+        /// The peer.
+        peer: PeerId,
+        /// What it did too much of.
+        excess: Excess,
+    },
+    /// Nothing at all has arrived for a while although somebody should be there. The node subscribes anew, asks lost relays and bootstrap peers at once, dials those it misses, and announces itself again.
+    Stale {
+        /// How long nothing has arrived.
+        silent_for: Duration,
     },
     /// Others can reach this node at `address`.
     Listening {
@@ -152,6 +174,17 @@ impl RendezvousError {
             Self::Open(error) => !matches!(error, OpenError::Unsupported { .. }),
             Self::Ended | Self::Broken { .. } | Self::TimedOut { .. } => true,
             Self::Refused { .. } | Self::Invalid { .. } | Self::Presence(_) => false,
+        }
+    }
+}
+
+impl From<ReadError> for RendezvousError {
+    fn from(error: ReadError) -> Self {
+        let reason = error.to_string();
+        if error.is_violation() {
+            Self::Invalid { reason }
+        } else {
+            Self::Broken { reason }
         }
     }
 }

@@ -81,7 +81,10 @@ struct Link {
 
 impl FanOut {
     pub(super) fn start(shared: &Arc<Shared>) -> Result<Self, ProtocolTaken> {
-        let incoming = shared.transport.accept(FAN_OUT_PROTOCOL)?;
+        let incoming = shared
+            .transport
+            .accept(FAN_OUT_PROTOCOL)?
+            .through(shared.admission());
         let topics = Arc::new(Topics::default());
         shared.run(Job::FanOut, receive(incoming, topics.clone()));
         Ok(Self {
@@ -123,6 +126,11 @@ impl Broadcast for FanOut {
                 .push(sender);
         }
         messages
+    }
+
+    fn renew(&self) {
+        // The next message opens them at once.
+        lock(&self.links).retain(|_, link| !link.queue.is_closed());
     }
 
     fn publish(&self, topic: &str, data: Bytes) -> Result<(), PublishError> {

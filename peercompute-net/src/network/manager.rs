@@ -11,15 +11,18 @@ use peercompute_rt::Runtime;
 
 use super::{
     MAX_SOURCES, NetworkConfig, NetworkEvent, NetworkStartError, Outgoing, PeerInfo,
-    RendezvousError, Subscription,
+    RendezvousError, RoomsError, Subscription,
     fan_out::FanOut,
+    health::{HEALTH_PROTOCOL, Health, watch_over},
     membership::Membership,
     publish::Publisher,
+    rooms::ask_all,
     shared::{Job, Shared},
 };
 use crate::{
-    Broadcast, Events, Incoming, OpenError, Presence, ProtocolTaken, PublishError,
-    RendezvousServer, ServerConfig, Stream, Transport, toolkit::lock,
+    Broadcast, Events, Incoming, Listing, ListingError, OpenError, Presence, PrivateRoom,
+    ProtocolTaken, PublishError, RendezvousServer, RoomInfo, ServerConfig, Stream, Transport,
+    toolkit::lock,
 };
 
 /// Keeps a node in its room: finds the other peers through relays, bootstrap peers and the local network, connects to them and keeps it so, and carries what is published.
@@ -57,7 +60,28 @@ pub struct NetworkManager(Arc<Handle>);
 struct Handle {
     shared: Arc<Shared>,
     publisher: Publisher,
+    named: Named,
     server: Mutex<Option<RendezvousServer>>,
+}
+
+/// What the room is called.
+struct Named {
+    game: String,
+    room: String,
+}
+
+impl Named {
+    fn list(
+        &self,
+        scope: Scope,
+        private: Option<&PrivateRoom>,
+        listing: &Listing,
+    ) -> Result<v1::RoomListing, ListingError> {
+        if private.is_some() {
+            return Err(ListingError::Private);
+        }
+        listing.to_wire(scope, &self.game, &self.room)
+    }
 }
 
 impl Drop for Handle {
@@ -80,7 +104,7 @@ pub struct Readiness {
 impl NetworkManager {
     /// Listens, and begins to look for the other peers of the room. Returns as soon as it listens; [`ready`](Self::ready) waits for the search.
     ///
-    /// The manager owns the transport from now on: it accepts [`RENDEZVOUS_PROTOCOL`](crate::RENDEZVOUS_PROTOCOL) and, where the transport has no broadcast of its own,
+    /// The manager owns the transport from now on: it accepts [`RENDEZVOUS_PROTOCOL`](crate::RENDEZVOUS_PROTOCOL), [`HEALTH_PROTOCOL`](crate::HEALTH_PROTOCOL) unless there are no heartbeats, and, where the transport has no broadcast of its own,
     /// [`FAN_OUT_PROTOCOL`](crate::FAN_OUT_PROTOCOL) on it, and [`stop`](Self::stop) closes it.
     ///
     /// # Errors
@@ -116,36 +140,68 @@ impl NetworkManager {
         presence.check().map_err(NetworkStartError::Metadata)?;
 
         // Before the first address is known to anybody, so that nobody is refused.
-        let server_config = ServerConfig::only(config.scope);
+        let scope = match &config.private {
+            Some(room) => room.scope(),
+            None => config.scope,
+        };
+        let named = Named {
+            game: config.game.clone(),
+            room: config.room.clone(),
+        };
+        let listing = match &config.listing {
+            Some(listing) => Some(named.list(scope, config.private.as_ref(), listing)?),
+            None => None,
+        };
+        let server_config = match &config.private {
+            Some(room) => ServerConfig::private(room.clone()),
+            None => ServerConfig::only(scope),
+        };
+        let server_config = server_config.permitting(config.limits.clone());
         let server = RendezvousServer::start(&runtime, transport.as_ref(), server_config)?;
         let events = transport.events();
         for address in &config.listen {
             transport.listen(address.clone()).await?;
         }
         presence.addresses = transport.listen_addresses();
-        let own_list = server.join(config.scope, &presence)?;
 
         let membership = Membership::new(
             runtime.now().since_start(),
             local,
+            config.private.clone(),
             &config.relays,
             &config.bootstrap,
             config.max_peers,
             runtime.random_u64(),
         );
+        let limits = Arc::new(config.limits.clone());
+        let membership = membership.with_limits(limits.clone());
         let shared = Shared::new(
             runtime,
             transport.clone(),
-            config.scope,
+            (scope, config.private.clone()),
+            limits,
             membership,
-            presence,
+            (presence, listing),
         );
         let shared = Arc::new(shared);
+        let (register, _) = shared.registration();
+        let own_list = server.join(local, register)?;
         let broadcast = match transport.broadcast() {
             Some(broadcast) => broadcast,
             None => Arc::new(FanOut::start(&shared)?) as Arc<dyn Broadcast>,
         };
-        let publisher = Publisher::new(local, &config, broadcast);
+        let pulses = match config.health.heartbeat {
+            Some(_) => Some(shared.accept(HEALTH_PROTOCOL)?),
+            None => None,
+        };
+        let renew = {
+            let broadcast = broadcast.clone();
+            move || broadcast.renew()
+        };
+        let news = shared.hub.subscribe([]);
+        let health = watch_over(shared.clone(), config.health.clone(), pulses, news, renew);
+        shared.run(Job::Health, health);
+        let publisher = Publisher::new(&shared, &config, broadcast);
         shared.run(Job::Timer, shared.clone().keep_time());
         shared.run(Job::Events, shared.clone().watch(events));
         shared.run(Job::OwnList, shared.clone().follow_own_list(own_list));
@@ -154,6 +210,7 @@ impl NetworkManager {
         Ok(Self(Arc::new(Handle {
             shared,
             publisher,
+            named,
             server,
         })))
     }
@@ -211,21 +268,26 @@ impl NetworkManager {
 
     /// Opens a stream to a connected peer, as [`Transport::open`].
     ///
+    /// In a private room the stream is sealed: it can be read and written only by a peer that knows the password. A direction that ends without its [close](futures::AsyncWriteExt::close)
+    /// reads as [`UnexpectedEof`](std::io::ErrorKind::UnexpectedEof); what is written may wait in memory until it is flushed.
+    ///
     /// # Errors
     ///
     /// [`OpenError`].
     pub async fn open(&self, peer: PeerId, protocol: &'static str) -> Result<Stream, OpenError> {
-        self.0.shared.transport.open(peer, protocol).await
+        self.0.shared.open(peer, protocol).await
     }
 
     /// Accepts streams of `protocol`, as [`Transport::accept`]: of every peer that connects, so the protocol binds each to the room, as
     /// [`StreamBinding`](v1::StreamBinding) does.
     ///
+    /// In a private room only streams of peers that know the password come out of it, sealed; all others end without a word.
+    ///
     /// # Errors
     ///
     /// [`ProtocolTaken`].
     pub fn accept(&self, protocol: &'static str) -> Result<Incoming, ProtocolTaken> {
-        self.0.shared.transport.accept(protocol)
+        self.0.shared.accept(protocol)
     }
 
     /// Sends a message to all peers of the room that subscribe to `stream`, a name of the application's choice. Best effort: it may be lost, doubled or overtaken.
@@ -234,14 +296,19 @@ impl NetworkManager {
     ///
     /// [`PublishError`].
     pub fn publish(&self, stream: &str, message: Outgoing) -> Result<(), PublishError> {
-        self.0
-            .publisher
-            .publish(&self.0.shared.runtime, stream, message)
+        self.0.publisher.publish(&self.0.shared, stream, message)
     }
 
     /// Receives what others in the room publish on `stream` from now on.
     pub fn subscribe(&self, stream: &str) -> Subscription {
-        self.0.publisher.subscribe(stream)
+        self.0.publisher.subscribe(&self.0.shared, stream)
+    }
+
+    /// How this node and its connected peers are doing: who was heard when, how far away he is, how much flows.
+    pub fn health(&self) -> Health {
+        let mut health = self.0.shared.health();
+        self.0.publisher.report(&mut health);
+        health
     }
 
     /// Disconnects a peer that misbehaves, and neither dials it nor lets it stay connected for ten minutes.
@@ -264,13 +331,46 @@ impl NetworkManager {
     ///
     /// What others would refuse about it; nothing has changed then.
     pub fn set_metadata(&self, metadata: BTreeMap<String, String>) -> Result<(), DecodeError> {
-        let (mut presence, _) = self.0.shared.presence();
+        let mut presence = self.0.shared.presence();
         presence.metadata = metadata.clone();
         presence.check()?;
         self.0
             .shared
             .change_presence(|presence| presence.metadata = metadata);
         Ok(())
+    }
+
+    /// Changes what strangers who look for a room are told of this one; with `None` it is no longer listed by this node.
+    ///
+    /// # Errors
+    ///
+    /// [`ListingError`]; nothing has changed then.
+    pub fn set_listing(&self, listing: Option<&Listing>) -> Result<(), ListingError> {
+        let shared = &self.0.shared;
+        let listing = match listing {
+            Some(listing) => {
+                let listing = self
+                    .0
+                    .named
+                    .list(shared.scope, shared.private.as_ref(), listing);
+                Some(listing?)
+            }
+            None => None,
+        };
+        shared.change_listing(listing);
+        Ok(())
+    }
+
+    /// Asks all relays and bootstrap peers for the public rooms of a game that are listed there, as [`find_rooms`](crate::find_rooms) does one. Of a room that several know, the word of the
+    /// one who knows of the most members counts.
+    ///
+    /// # Errors
+    ///
+    /// [`RoomsError`] if nobody has answered. Cancel safe.
+    pub async fn rooms(&self, game: &str) -> Result<Vec<RoomInfo>, RoomsError> {
+        let shared = &self.0.shared;
+        let sources = shared.look(Membership::configured);
+        ask_all(&shared.runtime, shared.transport.as_ref(), sources, game).await
     }
 
     /// Leaves the room and closes the transport: the others see it at once. Calling it again does nothing.

@@ -6,6 +6,7 @@ mod source;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
@@ -18,8 +19,10 @@ use self::{
     member::Member,
     source::{Kind, Source},
 };
-use super::{NetworkEvent, PeerInfo, RendezvousError};
-use crate::{DialError, ListenError, Path, Presence, memory::SimRng, presence::peer_of};
+use super::{Excess, NetworkEvent, PeerInfo, PeerLimits, RendezvousError};
+use crate::{
+    DialError, ListenError, Path, Presence, PrivateRoom, memory::SimRng, presence::peer_of,
+};
 
 /// Peers of the room that are remembered at most, connected or not; further ones are left out.
 pub(crate) const MAX_MEMBERS: usize = 2048;
@@ -85,6 +88,11 @@ pub(crate) enum Action {
 #[derive(Debug)]
 pub(crate) struct Membership {
     local: PeerId,
+    /// The keys, in a private room.
+    private: Option<PrivateRoom>,
+    /// Presences that were listed and are of nobody in the private room.
+    rejected: u64,
+    limits: Arc<PeerLimits>,
     max_peers: usize,
     rng: SimRng,
     sources: BTreeMap<SourceId, Source>,
@@ -120,6 +128,7 @@ impl Membership {
     pub(crate) fn new(
         now: Duration,
         local: PeerId,
+        private: Option<PrivateRoom>,
         relays: &[Multiaddr],
         bootstrap: &[Multiaddr],
         max_peers: usize,
@@ -127,6 +136,9 @@ impl Membership {
     ) -> Self {
         let mut membership = Self {
             local,
+            private,
+            rejected: 0,
+            limits: Arc::default(),
             max_peers,
             rng: SimRng::new(seed),
             sources: BTreeMap::from([(SourceId::OWN, Source::own())]),
@@ -153,6 +165,12 @@ impl Membership {
         }
         membership.handle_timeout(now);
         membership
+    }
+
+    /// The same, with lists of who may be a member.
+    pub(crate) fn with_limits(mut self, limits: Arc<PeerLimits>) -> Self {
+        self.limits = limits;
+        self
     }
 
     pub(crate) fn poll_action(&mut self) -> Option<Action> {
@@ -200,6 +218,36 @@ impl Membership {
         self.sources.values().filter_map(Source::lost).collect()
     }
 
+    /// Presences that were listed and are of nobody in the private room.
+    pub(crate) fn rejected(&self) -> u64 {
+        self.rejected
+    }
+
+    /// Whether the peer is connected, of the room or not.
+    pub(crate) fn is_connected(&self, peer: &PeerId) -> bool {
+        self.connected.contains_key(peer)
+    }
+
+    /// Every connected peer, of the room or not.
+    pub(crate) fn all_connected(&self) -> BTreeSet<PeerId> {
+        self.connected.keys().copied().collect()
+    }
+
+    /// Whether somebody who should be there cannot be reached: a relay, a bootstrap peer, or a peer that is listed.
+    pub(crate) fn misses_somebody(&self) -> bool {
+        self.sources.values().any(|source| source.lost().is_some())
+            || self
+                .members
+                .values()
+                .any(|member| member.path.is_none() && member.is_listed())
+    }
+
+    /// The relays and bootstrap peers of the configuration.
+    pub(crate) fn configured(&self) -> Vec<Multiaddr> {
+        let sources = self.sources.values();
+        sources.filter_map(Source::configured).collect()
+    }
+
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
     pub(crate) fn poll_timeout(&self) -> Option<Duration> {
         let sources = self.sources.values().filter_map(Source::timeout);
@@ -244,7 +292,7 @@ impl Membership {
 
     /// A connection has come up, or its path has changed.
     pub(crate) fn connected(&mut self, now: Duration, peer: PeerId, path: Path) {
-        if self.is_cut_off(now, peer) {
+        if self.is_cut_off(now, peer) || self.limits.deny.contains(&peer) {
             self.actions.push_back(Action::Disconnect { peer });
             return;
         }
@@ -305,6 +353,14 @@ impl Membership {
         self.conclude(now);
     }
 
+    /// As [`cut_off`](Self::cut_off), of a peer that has sent too much. Says so once.
+    pub(crate) fn exceeded(&mut self, now: Duration, peer: PeerId, excess: Excess) {
+        if !self.is_cut_off(now, peer) {
+            self.events.push_back(NetworkEvent::CutOff { peer, excess });
+        }
+        self.cut_off(now, peer);
+    }
+
     /// Disconnects `peer` and neither dials it nor lets it stay connected for [`STRANGER_TIME`].
     pub(crate) fn cut_off(&mut self, now: Duration, peer: PeerId) {
         self.remember_stranger(now, peer, true);
@@ -317,7 +373,37 @@ impl Membership {
         self.conclude(now);
     }
 
-    fn is_cut_off(&self, now: Duration, peer: PeerId) -> bool {
+    /// A connected peer of the room has said nothing for `silent_for`, which is too long.
+    pub(crate) fn timed_out(&mut self, now: Duration, peer: PeerId, silent_for: Duration) {
+        let member = self.members.get_mut(&peer);
+        if let Some(member) = member.filter(|member| member.path.is_some()) {
+            member.hung();
+            self.events
+                .push_back(NetworkEvent::TimedOut { peer, silent_for });
+            self.actions.push_back(Action::Disconnect { peer });
+        }
+        self.conclude(now);
+    }
+
+    /// Nothing has arrived for `silent_for`: what waits to be tried again is tried now.
+    pub(crate) fn recover(&mut self, now: Duration, silent_for: Duration) {
+        self.events.push_back(NetworkEvent::Stale { silent_for });
+        for source in self.sources.values_mut() {
+            source.hurry(now);
+        }
+        let missing: Vec<_> = self
+            .members
+            .iter()
+            .filter(|(_, member)| member.waits())
+            .map(|(peer, _)| *peer)
+            .collect();
+        for peer in missing {
+            self.hurry(now, peer);
+        }
+        self.handle_timeout(now);
+    }
+
+    pub(crate) fn is_cut_off(&self, now: Duration, peer: PeerId) -> bool {
         let stranger = self.strangers.get(&peer);
         stranger.is_some_and(|stranger| stranger.cut_off && stranger.until > now)
     }

@@ -2,7 +2,10 @@ use std::{
     collections::BTreeMap,
     fmt,
     pin::Pin,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex, Weak,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
     task::{Context, Poll, ready},
 };
 
@@ -10,11 +13,13 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
 use libp2p_identity::PeerId;
 use peercompute_proto::{Payload, Scope, decode, v1};
-use peercompute_rt::Runtime;
 use prost::Message as _;
 
-use super::NetworkConfig;
-use crate::{Broadcast, BroadcastMessage, MAX_MESSAGE, Messages, PublishError, toolkit::lock};
+use super::{Health, NetworkConfig, limits::Conduct, shared::Shared};
+use crate::{
+    Broadcast, BroadcastMessage, MAX_MESSAGE, Messages, PrivateRoom, PublishError, private,
+    toolkit::lock,
+};
 
 /// A message to publish.
 #[derive(Clone, Debug, PartialEq)]
@@ -81,7 +86,7 @@ pub struct RoomMessage {
     pub header: v1::Header,
     /// The encoded message that `header.kind` names, not looked at.
     pub payload: Bytes,
-    /// The whole envelope as it came, for those who pass it on.
+    /// The whole envelope as it came, for those who pass it on. From a private room it has been opened.
     pub envelope: Bytes,
 }
 
@@ -96,22 +101,32 @@ pub(super) struct Publisher {
 
 struct Room {
     scope: Scope,
+    private: Option<PrivateRoom>,
     game: String,
     room: String,
     local: Bytes,
+    shared: Weak<Shared>,
+    /// Subscriptions that are open, and messages that were no proper ones over all of them.
+    subscriptions: AtomicUsize,
+    rejected: AtomicU64,
 }
 
 impl Publisher {
     pub(super) fn new(
-        local: PeerId,
+        shared: &Arc<Shared>,
         config: &NetworkConfig,
         broadcast: Arc<dyn Broadcast>,
     ) -> Self {
+        let local = shared.transport.local_peer();
         let room = Room {
             scope: config.scope,
+            private: config.private.clone(),
             game: config.game.clone(),
             room: config.room.clone(),
             local: Bytes::from(local.to_bytes()),
+            shared: Arc::downgrade(shared),
+            subscriptions: AtomicUsize::new(0),
+            rejected: AtomicU64::new(0),
         };
         Self {
             local,
@@ -123,10 +138,11 @@ impl Publisher {
 
     pub(super) fn publish(
         &self,
-        runtime: &Runtime,
+        shared: &Shared,
         stream: &str,
         message: Outgoing,
     ) -> Result<(), PublishError> {
+        let runtime = &shared.runtime;
         let sequence = {
             let mut sequences = lock(&self.sequences);
             let sequence = sequences.entry(message.kind).or_default();
@@ -150,32 +166,54 @@ impl Publisher {
             header: Some(header),
             payload: message.payload,
         };
-        let size = envelope.encoded_len();
+        let seal = self.room.private.as_ref();
+        let size = envelope.encoded_len() + seal.map_or(0, |_| private::OVERHEAD);
         if size > MAX_MESSAGE {
             return Err(PublishError::TooLarge { size });
         }
-        let data = Bytes::from(envelope.encode_to_vec());
-        self.broadcast.publish(&self.room.topic(stream), data)
+        let data = match seal {
+            Some(room) => room.seal_message(runtime, &self.local, stream, &envelope),
+            None => Bytes::from(envelope.encode_to_vec()),
+        };
+        let size = data.len();
+        self.broadcast.publish(&self.room.topic(stream), data)?;
+        shared.board.total.sent(shared.now(), size);
+        Ok(())
     }
 
-    pub(super) fn subscribe(&self, stream: &str) -> Subscription {
+    pub(super) fn report(&self, health: &mut Health) {
+        health.subscriptions = self.room.subscriptions.load(Ordering::Relaxed);
+        health.rejected_messages = self.room.rejected.load(Ordering::Relaxed);
+    }
+
+    pub(super) fn subscribe(&self, shared: &Shared, stream: &str) -> Subscription {
+        self.room.subscriptions.fetch_add(1, Ordering::Relaxed);
         Subscription {
             messages: self.broadcast.subscribe(&self.room.topic(stream)),
+            stream: stream.to_owned(),
             room: self.room.clone(),
+            conduct: Conduct::of_messages(&shared.limits),
             rejected: 0,
         }
     }
 }
 
 impl Room {
-    /// Nobody without the scope knows it.
+    /// Nobody without the scope knows it; that of a private room, nobody without its key.
     fn topic(&self, stream: &str) -> String {
-        format!("peercompute/1/{}/{stream}", self.scope)
+        match &self.private {
+            Some(room) => room.topic(stream),
+            None => format!("peercompute/1/{}/{stream}", self.scope),
+        }
     }
 
-    /// The message, or `None` if it is none: not encoded well, not from whom it says, of another room. `Some(None)` if it is for somebody else.
-    fn vet(&self, message: BroadcastMessage) -> Option<Option<RoomMessage>> {
-        let envelope: v1::Envelope = decode(message.data.clone()).ok()?;
+    /// The message, or `None` if it is none: not sealed or encoded well, not from whom it says, of another room. `Some(None)` if it is for somebody else.
+    fn vet(&self, stream: &str, message: BroadcastMessage) -> Option<Option<RoomMessage>> {
+        let data = match &self.private {
+            Some(room) => room.open_message(&message.from, stream, message.data)?,
+            None => message.data,
+        };
+        let envelope: v1::Envelope = decode(data.clone()).ok()?;
         let header = envelope.header?;
         let same =
             |ours: &str, theirs: &str| ours.is_empty() || theirs.is_empty() || ours == theirs;
@@ -196,22 +234,59 @@ impl Room {
             from: message.from,
             header,
             payload: envelope.payload,
-            envelope: message.data,
+            envelope: data,
         }))
     }
 }
 
 /// What others publish on one stream of the room. Ends when the transport closes; dropping it ends the subscription.
 ///
-/// A queue that is full drops its oldest messages, see [`missed`](Self::missed). Messages that are malformed, claim another sender than the proven one, or name another
-/// room are dropped too, see [`rejected`](Self::rejected). Cancel safe.
+/// A queue that is full drops its oldest messages, see [`missed`](Self::missed). Messages that are malformed, claim another sender than the proven one, name another
+/// room, do not open in a private one, or come from somebody who may not be a member are dropped too, see [`rejected`](Self::rejected). Cancel safe.
 pub struct Subscription {
     messages: Messages,
+    stream: String,
     room: Arc<Room>,
+    conduct: Conduct,
     rejected: u64,
 }
 
 impl Subscription {
+    /// The message, if it is a proper one for this end from somebody who keeps to the limits.
+    fn take_in(&mut self, message: BroadcastMessage) -> Option<RoomMessage> {
+        let shared = self.room.shared.upgrade()?;
+        let (now, limits) = (shared.now(), &shared.limits);
+        let (from, size) = (message.from, message.data.len());
+        match self.conduct.message(now, limits, from, size) {
+            // What a peer that was cut off publishes may still come through others.
+            Ok(true)
+                if limits.permits(&from)
+                    && size <= limits.max_message
+                    && !shared.look(|membership| membership.is_cut_off(now, from)) => {}
+            Ok(_) => {
+                self.reject();
+                return None;
+            }
+            Err(excess) => {
+                self.reject();
+                shared.exceeded(from, excess);
+                return None;
+            }
+        }
+        let Some(message) = self.room.vet(&self.stream, message) else {
+            self.reject();
+            return None;
+        };
+        shared.board.of(from).received(now, size);
+        shared.board.total.received(now, size);
+        message
+    }
+
+    fn reject(&mut self) {
+        self.rejected += 1;
+        self.room.rejected.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// How many messages were dropped so far because they were not taken out in time.
     pub fn missed(&self) -> u64 {
         self.messages.missed()
@@ -231,12 +306,16 @@ impl Stream for Subscription {
             let Some(message) = ready!(self.messages.poll_next_unpin(cx)) else {
                 return Poll::Ready(None);
             };
-            match self.room.vet(message) {
-                Some(Some(message)) => return Poll::Ready(Some(message)),
-                Some(None) => {}
-                None => self.rejected += 1,
+            if let Some(message) = self.take_in(message) {
+                return Poll::Ready(Some(message));
             }
         }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.room.subscriptions.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

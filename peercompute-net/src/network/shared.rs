@@ -1,7 +1,7 @@
 use std::{
     collections::BTreeMap,
     future::poll_fn,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, Weak},
     task::{Poll, Waker},
     time::Duration,
 };
@@ -10,18 +10,23 @@ use futures::{
     StreamExt as _,
     future::{Either, select},
 };
+use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
-use peercompute_proto::Scope;
+use peercompute_proto::{Scope, v1};
 use peercompute_rt::{MaybeSend, Runtime, Task};
 
 use super::{
-    NetworkEvent,
+    Excess, NetworkEvent, PeerLimits,
     ask::ask,
+    health::{Board, Counted},
+    limits::Conduct,
     membership::{Action, DialId, Membership, SourceId},
 };
 use crate::{
-    DialError, Event, EventHub, Events, ListenError, Presence, Transport, rendezvous::LocalMember,
-    toolkit::lock,
+    DialError, Event, EventHub, Events, Incoming, ListenError, OpenError, Presence, PrivateRoom,
+    ProtocolTaken, Stream, Transport,
+    rendezvous::LocalMember,
+    toolkit::{Gate, lock},
 };
 
 /// How long a dial may take.
@@ -35,7 +40,12 @@ pub(super) struct Shared {
     pub(super) runtime: Runtime,
     pub(super) transport: Arc<dyn Transport>,
     pub(super) scope: Scope,
+    pub(super) private: Option<PrivateRoom>,
     pub(super) hub: EventHub<NetworkEvent>,
+    pub(super) board: Arc<Board>,
+    pub(super) limits: Arc<PeerLimits>,
+    /// How many streams each peer has opened.
+    streams: Mutex<Conduct>,
     membership: Mutex<Membership>,
     tasks: Mutex<Tasks>,
     /// Of the task that waits for the membership's next timeout, and what it waits for.
@@ -63,6 +73,7 @@ pub(super) enum Job {
     Events,
     OwnList,
     FanOut,
+    Health,
 }
 
 #[derive(Default)]
@@ -74,6 +85,7 @@ struct Timer {
 /// What this node says about itself.
 struct Own {
     presence: Presence,
+    listing: Option<v1::RoomListing>,
     version: u64,
     /// Of those who tell others about it, one for each source.
     wakers: BTreeMap<SourceId, Waker>,
@@ -83,21 +95,27 @@ impl Shared {
     pub(super) fn new(
         runtime: Runtime,
         transport: Arc<dyn Transport>,
-        scope: Scope,
+        (scope, private): (Scope, Option<PrivateRoom>),
+        limits: Arc<PeerLimits>,
         membership: Membership,
-        presence: Presence,
+        (presence, listing): (Presence, Option<v1::RoomListing>),
     ) -> Self {
         Self {
             runtime,
             transport,
             scope,
+            private,
             hub: EventHub::new(),
+            board: Arc::default(),
+            streams: Mutex::new(Conduct::of_streams(&limits)),
+            limits,
             membership: Mutex::new(membership),
             tasks: Mutex::default(),
             timer: Mutex::default(),
             ready: Mutex::default(),
             presence: Mutex::new(Own {
                 presence,
+                listing,
                 version: 1,
                 wakers: BTreeMap::new(),
             }),
@@ -106,6 +124,60 @@ impl Shared {
 
     pub(super) fn now(&self) -> Duration {
         self.runtime.now().since_start()
+    }
+
+    /// Opens a stream to a member.
+    pub(super) async fn open(
+        &self,
+        peer: PeerId,
+        protocol: &'static str,
+    ) -> Result<Stream, OpenError> {
+        let stream = self.transport.open(peer, protocol).await?;
+        let stream = match &self.private {
+            Some(room) => {
+                let ends = (self.transport.local_peer(), peer);
+                room.opened(&self.runtime, ends, protocol, stream).await?
+            }
+            None => stream,
+        };
+        Ok(count(&self.runtime, &self.board, peer, stream))
+    }
+
+    /// Accepts streams of members; in a public room, of everybody.
+    pub(super) fn accept(
+        self: &Arc<Self>,
+        protocol: &'static str,
+    ) -> Result<Incoming, ProtocolTaken> {
+        let incoming = self.transport.accept(protocol)?;
+        let local = self.transport.local_peer();
+        let incoming = match &self.private {
+            Some(room) => room.accepted(&self.runtime, local, protocol, incoming),
+            None => incoming,
+        };
+        Ok(incoming.through(self.door()))
+    }
+
+    /// What the streams that come in go through.
+    pub(super) fn door(self: &Arc<Self>) -> Door {
+        Door(Arc::downgrade(self))
+    }
+
+    /// As [`door`](Self::door), without counting the bytes.
+    pub(super) fn admission(self: &Arc<Self>) -> Admission {
+        Admission(self.door())
+    }
+
+    /// A peer has sent more than it may.
+    pub(super) fn exceeded(self: &Arc<Self>, peer: PeerId, excess: Excess) {
+        tracing::info!(%peer, %excess, "a peer is cut off");
+        self.input(|membership, now| membership.exceeded(now, peer, excess));
+    }
+
+    /// Does what there is to do where nothing arrives any more.
+    pub(super) fn recover(self: &Arc<Self>, silent_for: Duration) {
+        self.input(|membership, now| membership.recover(now, silent_for));
+        // The same once more.
+        self.change_own(|_| true);
     }
 
     /// Looks at the membership.
@@ -334,10 +406,10 @@ impl Shared {
         loop {
             let change = {
                 let news = std::pin::pin!(list.next());
-                let own = std::pin::pin!(self.presence_after(SourceId::OWN, told));
+                let own = std::pin::pin!(self.changed_after(SourceId::OWN, told));
                 match select(news, own).await {
                     Either::Left((news, _)) => Either::Left(news),
-                    Either::Right((own, _)) => Either::Right(own),
+                    Either::Right(((), _)) => Either::Right(self.registration()),
                 }
             };
             match change {
@@ -348,9 +420,9 @@ impl Shared {
                     });
                     debug_assert!(vetted.is_ok(), "the directory has vetted it");
                 }
-                Either::Right((presence, version)) => {
+                Either::Right((registration, version)) => {
                     told = version;
-                    if let Err(error) = list.update(&presence) {
+                    if let Err(error) = list.update(registration) {
                         tracing::warn!(%error, "this node's own presence does not fit into its list");
                     }
                 }
@@ -359,33 +431,60 @@ impl Shared {
     }
 
     /// What this node says about itself.
-    pub(super) fn presence(&self) -> (Presence, u64) {
-        let own = lock(&self.presence);
-        (own.presence.clone(), own.version)
+    pub(super) fn presence(&self) -> Presence {
+        lock(&self.presence).presence.clone()
     }
 
-    /// What this node says about itself, once it is something else than at `version`.
-    pub(super) async fn presence_after(&self, who: SourceId, version: u64) -> (Presence, u64) {
+    /// What this node says about itself and its room as it leaves this node, and which version of it that is.
+    pub(super) fn registration(&self) -> (v1::RendezvousRegister, u64) {
+        let (presence, listing, version) = {
+            let own = lock(&self.presence);
+            (own.presence.clone(), own.listing.clone(), own.version)
+        };
+        let presence = match &self.private {
+            Some(room) => room.seal_presence(&self.runtime, &presence),
+            None => presence,
+        };
+        let register = v1::RendezvousRegister {
+            scope: self.scope.to_bytes(),
+            presence: Some(presence.to_wire(v1::PresenceState::Joined)),
+            listing,
+        };
+        (register, version)
+    }
+
+    /// Waits until this node says something else about itself than at `version`.
+    pub(super) async fn changed_after(&self, who: SourceId, version: u64) {
         poll_fn(|cx| {
             let mut own = lock(&self.presence);
             if own.version != version {
-                return Poll::Ready((own.presence.clone(), own.version));
+                return Poll::Ready(());
             }
             own.wakers.insert(who, cx.waker().clone());
             Poll::Pending
         })
-        .await
+        .await;
     }
 
     pub(super) fn change_presence(&self, change: impl FnOnce(&mut Presence)) {
+        self.change_own(|own| {
+            let before = own.presence.clone();
+            change(&mut own.presence);
+            own.presence != before
+        });
+    }
+
+    pub(super) fn change_listing(&self, listing: Option<v1::RoomListing>) {
+        self.change_own(|own| std::mem::replace(&mut own.listing, listing.clone()) != listing);
+    }
+
+    /// Tells others of it if `change` says that something has changed.
+    fn change_own(&self, change: impl FnOnce(&mut Own) -> bool) {
         let wakers = {
             let mut own = lock(&self.presence);
-            let mut presence = own.presence.clone();
-            change(&mut presence);
-            if presence == own.presence {
+            if !change(&mut own) {
                 return;
             }
-            own.presence = presence;
             own.version += 1;
             std::mem::take(&mut own.wakers)
         };
@@ -415,4 +514,47 @@ impl Shared {
         })
         .await;
     }
+}
+
+/// What the streams that come in go through.
+pub(super) struct Door(Weak<Shared>);
+
+impl Gate for Door {
+    fn admits(&self, peer: PeerId) -> bool {
+        let Some(shared) = self.0.upgrade() else {
+            return false;
+        };
+        if !shared.limits.permits(&peer) {
+            return false;
+        }
+        let taken = lock(&shared.streams).stream(shared.now(), &shared.limits, peer);
+        taken.unwrap_or_else(|excess| {
+            shared.exceeded(peer, excess);
+            false
+        })
+    }
+
+    fn hand_out(&self, peer: PeerId, stream: Stream) -> Stream {
+        match self.0.upgrade() {
+            Some(shared) => count(&shared.runtime, &shared.board, peer, stream),
+            None => stream,
+        }
+    }
+}
+
+pub(super) struct Admission(Door);
+
+impl Gate for Admission {
+    fn admits(&self, peer: PeerId) -> bool {
+        self.0.admits(peer)
+    }
+
+    fn hand_out(&self, _peer: PeerId, stream: Stream) -> Stream {
+        stream
+    }
+}
+
+fn count(runtime: &Runtime, board: &Board, peer: PeerId, stream: Stream) -> Stream {
+    let counts = [board.of(peer), board.total.clone()];
+    Box::new(Counted::new(stream, runtime.clone(), counts))
 }

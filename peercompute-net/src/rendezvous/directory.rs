@@ -8,7 +8,7 @@ use libp2p_identity::PeerId;
 use peercompute_proto::{Scope, Wire as _, limits, v1};
 use prost::Message as _;
 
-use super::RefusedRegistration;
+use super::{RefusedQuestion, RefusedRegistration, listing::Listings};
 use crate::{Presence, PresenceError, allowance::Allowance};
 
 /// Changes of its presence that a peer may make at once; after them one each [`UPDATE_REFILL`].
@@ -38,6 +38,7 @@ pub struct Directory {
     next_id: u64,
     bytes: usize,
     ready: BTreeSet<RegistrationId>,
+    listings: Listings,
     draining: bool,
 }
 
@@ -53,7 +54,7 @@ pub struct DirectoryLimits {
     pub members: usize,
     /// Rooms that one peer is in. Default: 8.
     pub rooms_per_peer: usize,
-    /// Bytes of all presences together, as encoded. Default: 64 MiB.
+    /// Bytes of all presences and listings together, as encoded. Default: 64 MiB.
     pub bytes: usize,
 }
 
@@ -80,16 +81,25 @@ struct Room {
     log: BTreeMap<u64, PeerId>,
     /// When those left whose leaving is in the log: at most [`DirectoryLimits::members_per_room`].
     gone: BTreeMap<PeerId, u64>,
+    /// Whose word counts of those who list the room: the one who has been there the longest.
+    lister: Option<PeerId>,
 }
 
 #[derive(Debug)]
 struct Member {
-    registration: RegistrationId,
-    presence: v1::Presence,
-    size: usize,
+    entry: Entry,
     version: u64,
     /// Nothing has changed since it came.
     fresh: bool,
+}
+
+/// What a registration has entered.
+#[derive(Debug)]
+struct Entry {
+    registration: RegistrationId,
+    presence: v1::Presence,
+    listing: Option<v1::RoomListing>,
+    size: usize,
 }
 
 #[derive(Debug)]
@@ -116,6 +126,7 @@ impl Directory {
             next_id: 0,
             bytes: 0,
             ready: BTreeSet::new(),
+            listings: Listings::default(),
             draining: false,
         }
     }
@@ -136,11 +147,11 @@ impl Directory {
         if self.draining {
             return Err(RefusedRegistration::Draining);
         }
-        let (scope, presence) = vet(peer, register)?;
+        let (scope, presence, listing) = vet(peer, register)?;
         let room = self.rooms.get(&scope);
         let replaced = room.and_then(|room| room.members.get(&peer));
-        let size = presence.encoded_len();
-        let freed = replaced.map_or(0, |member| member.size);
+        let size = size_of(&presence, listing.as_ref());
+        let freed = replaced.map_or(0, |member| member.entry.size);
         if self.bytes - freed + size > self.limits.bytes {
             return Err(RefusedRegistration::Full {
                 limit: self.limits.bytes,
@@ -177,7 +188,7 @@ impl Directory {
             }
         }
 
-        let replaced = replaced.map(|member| member.registration);
+        let replaced = replaced.map(|member| member.entry.registration);
         if let Some(old) = replaced {
             self.registrations.remove(&old);
             self.ready.insert(old);
@@ -186,7 +197,13 @@ impl Directory {
         }
         let id = RegistrationId(self.next_id);
         self.next_id += 1;
-        let joined = self.change(scope, peer, Some((id, presence, size)));
+        let entry = Entry {
+            registration: id,
+            presence,
+            listing,
+            size,
+        };
+        let joined = self.change(scope, peer, Some(entry));
         self.registrations.insert(
             id,
             Registration {
@@ -221,11 +238,11 @@ impl Directory {
             let interval = UPDATE_REFILL;
             return Err(RefusedRegistration::TooOften { interval });
         }
-        let (asked, presence) = vet(peer, register)?;
+        let (asked, presence, listing) = vet(peer, register)?;
         if asked != scope {
             return Err(RefusedRegistration::OtherRoom);
         }
-        self.replace(id, presence)
+        self.replace(id, presence, listing)
     }
 
     /// As [`update`](Self::update), for the server's own presence, which may change as often as it likes.
@@ -233,25 +250,77 @@ impl Directory {
         &mut self,
         id: RegistrationId,
         presence: v1::Presence,
+        listing: Option<v1::RoomListing>,
     ) -> Result<(), RefusedRegistration> {
         let registration = self
             .registrations
             .get(&id)
             .ok_or(RefusedRegistration::Replaced)?;
         let (peer, scope) = (registration.peer, registration.scope);
-        let size = presence.encoded_len();
+        let size = size_of(&presence, listing.as_ref());
         let before = self
             .rooms
             .get(&scope)
             .and_then(|room| room.members.get(&peer));
-        if self.bytes - before.map_or(0, |member| member.size) + size > self.limits.bytes {
+        if self.bytes - before.map_or(0, |member| member.entry.size) + size > self.limits.bytes {
             return Err(RefusedRegistration::Full {
                 limit: self.limits.bytes,
                 what: "bytes",
             });
         }
-        self.change(scope, peer, Some((id, presence, size)));
+        let entry = Entry {
+            registration: id,
+            presence,
+            listing,
+            size,
+        };
+        self.change(scope, peer, Some(entry));
         Ok(())
+    }
+
+    /// The next rooms of a game that are listed, for anybody, in a room or not.
+    ///
+    /// # Errors
+    ///
+    /// [`RefusedQuestion`]: the peer breaks the protocol or asks too often, and its stream is to be ended.
+    pub fn rooms(
+        &mut self,
+        now: Duration,
+        asker: PeerId,
+        request: &v1::RendezvousRoomsRequest,
+    ) -> Result<v1::RendezvousRooms, RefusedQuestion> {
+        self.listings.asked(now, asker)?;
+        let after = match request.after.as_deref() {
+            Some(after) => Some(Scope::try_from(after).map_err(|_| RefusedQuestion::NoScope)?),
+            None => None,
+        };
+        let mut rooms = Vec::new();
+        let mut size = FRAME_OVERHEAD;
+        for scope in self.listings.after(&request.game, after) {
+            let listed = self.listed(scope);
+            let length = listed.encoded_len() + 8;
+            if rooms.len() == limits::MAX_LISTED_ROOMS
+                || size + length > v1::RendezvousFrame::MAX_SIZE
+            {
+                let complete = false;
+                return Ok(v1::RendezvousRooms { rooms, complete });
+            }
+            size += length;
+            rooms.push(listed);
+        }
+        let complete = true;
+        Ok(v1::RendezvousRooms { rooms, complete })
+    }
+
+    fn listed(&self, scope: Scope) -> v1::ListedRoom {
+        let room = self.rooms.get(&scope);
+        let lister = room.and_then(|room| room.members.get(&room.lister?));
+        let listing = lister.and_then(|lister| lister.entry.listing.clone());
+        let members = room.map_or(0, |room| room.members.len());
+        v1::ListedRoom {
+            listing: Some(listing.expect("a room is in the listings while a member lists it")),
+            members: u32::try_from(members).unwrap_or(u32::MAX),
+        }
     }
 
     /// Forgets a registration: its stream has ended. Does nothing if it is gone already.
@@ -304,7 +373,7 @@ impl Directory {
             let presence = match room.members.get(peer) {
                 _ if *peer == registration.peer => None,
                 Some(member) => {
-                    let mut presence = member.presence.clone();
+                    let mut presence = member.entry.presence.clone();
                     if member.fresh && *version > registration.joined {
                         presence.state = v1::PresenceState::Joined.into();
                     }
@@ -349,13 +418,13 @@ impl Directory {
         (self.rooms.len(), self.registrations.len())
     }
 
+    /// Rooms that are listed.
+    pub fn listed_rooms(&self) -> usize {
+        self.listings.len()
+    }
+
     /// Enters a change of one member, of which `None` is its leaving, and marks those who have to hear of it.
-    fn change(
-        &mut self,
-        scope: Scope,
-        peer: PeerId,
-        present: Option<(RegistrationId, v1::Presence, usize)>,
-    ) -> u64 {
+    fn change(&mut self, scope: Scope, peer: PeerId, present: Option<Entry>) -> u64 {
         self.version += 1;
         let version = self.version;
         let room = self.rooms.entry(scope).or_default();
@@ -364,13 +433,11 @@ impl Directory {
         }
         let left = present.is_none();
         let before = match present {
-            Some((registration, presence, size)) => {
-                self.bytes += size;
+            Some(entry) => {
+                self.bytes += entry.size;
                 let fresh = !room.members.contains_key(&peer);
                 let member = Member {
-                    registration,
-                    presence,
-                    size,
+                    entry,
                     version,
                     fresh,
                 };
@@ -379,23 +446,43 @@ impl Directory {
             None => room.members.remove(&peer),
         };
         if let Some(before) = before {
-            self.bytes -= before.size;
+            self.bytes -= before.entry.size;
             room.log.remove(&before.version);
         }
         room.log.insert(version, peer);
         if left {
             room.gone.insert(peer, version);
         }
-        if room.members.is_empty() {
-            self.rooms.remove(&scope);
-            return version;
-        }
         for (other, member) in &room.members {
             if *other != peer {
-                self.ready.insert(member.registration);
+                self.ready.insert(member.entry.registration);
             }
         }
+        self.list(scope);
+        let room = self.rooms.get(&scope);
+        if room.is_some_and(|room| room.members.is_empty()) {
+            self.rooms.remove(&scope);
+        }
         version
+    }
+
+    /// Finds out who lists the room now.
+    fn list(&mut self, scope: Scope) {
+        let Some(room) = self.rooms.get_mut(&scope) else {
+            return;
+        };
+        let listers = room.members.iter().filter_map(|(peer, member)| {
+            let listing = member.entry.listing.as_ref()?;
+            Some((member.entry.registration, *peer, listing))
+        });
+        let first = listers.min_by_key(|(registration, ..)| *registration);
+        let was_listed = room.lister.is_some();
+        room.lister = first.map(|(_, peer, _)| peer);
+        match first {
+            Some((_, _, listing)) if !was_listed => self.listings.insert(&listing.game, scope),
+            None if was_listed => self.listings.remove(scope),
+            _ => {}
+        }
     }
 
     /// Forgets the oldest leavings beyond the bound, and with each those who have not heard of it: they come again and get the whole list.
@@ -420,7 +507,7 @@ impl Directory {
             let behind: Vec<_> = room
                 .members
                 .values()
-                .map(|member| member.registration)
+                .map(|member| member.entry.registration)
                 .filter(|id| {
                     registrations
                         .get(id)
@@ -450,11 +537,15 @@ fn goodbye(peer: PeerId) -> v1::Presence {
     }
 }
 
-/// Checks what a peer says about itself and copies it out of the buffer it came in.
+fn size_of(presence: &v1::Presence, listing: Option<&v1::RoomListing>) -> usize {
+    presence.encoded_len() + listing.map_or(0, v1::RoomListing::encoded_len)
+}
+
+/// Checks what a peer says about itself and its room, and copies it out of the buffer it came in.
 fn vet(
     sender: PeerId,
     register: v1::RendezvousRegister,
-) -> Result<(Scope, v1::Presence), RefusedRegistration> {
+) -> Result<(Scope, v1::Presence, Option<v1::RoomListing>), RefusedRegistration> {
     let scope = Scope::try_from(&register.scope[..]).map_err(|_| RefusedRegistration::NoScope)?;
     let wire = register.presence.ok_or(RefusedRegistration::NoPresence)?;
     let presence = Presence::try_from(wire)?;
@@ -465,7 +556,13 @@ fn vet(
         }
         .into());
     }
-    Ok((scope, presence.to_wire(v1::PresenceState::Alive)))
+    if let Some(listing) = &register.listing
+        && Scope::new(&listing.game, &listing.room) != Ok(scope)
+    {
+        return Err(RefusedRegistration::OtherListing);
+    }
+    let presence = presence.to_wire(v1::PresenceState::Alive);
+    Ok((scope, presence, register.listing))
 }
 
 #[cfg(test)]

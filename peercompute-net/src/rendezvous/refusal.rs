@@ -52,6 +52,9 @@ pub enum RefusedRegistration {
     /// The frame has no presence.
     #[error("the registration has no presence")]
     NoPresence,
+    /// The listing is of another room than the registration.
+    #[error("the listing's game and room do not give the registration's scope")]
+    OtherListing,
     /// The presence makes no sense.
     #[error(transparent)]
     Presence(#[from] PresenceError),
@@ -65,8 +68,9 @@ impl RefusedRegistration {
             Self::RoomFull { .. } | Self::Full { .. } => Reason::RoomFull,
             Self::TooManyRooms { .. } => Reason::TooManyRooms,
             Self::Draining => Reason::Draining,
+            Self::TooOften { .. } => Reason::TooOften,
             Self::OtherRoom
-            | Self::TooOften { .. }
+            | Self::OtherListing
             | Self::Replaced
             | Self::NoScope
             | Self::NoPresence

@@ -13,13 +13,16 @@ use libp2p_identity::PeerId;
 use peercompute_proto::{Scope, v1, v1::rendezvous_frame::Frame};
 use peercompute_rt::{BoxFuture, Runtime, Task};
 
-use super::{Directory, DirectoryLimits, RENDEZVOUS_PROTOCOL, RefusedRegistration, RegistrationId};
+use super::{
+    Directory, DirectoryLimits, RENDEZVOUS_PROTOCOL, RefusedQuestion, RefusedRegistration,
+    RegistrationId,
+};
 use crate::{
-    FrameReader, FrameWriter, Incoming, Presence, ProtocolTaken, ReadError, Stream, Transport,
-    frames, toolkit::lock,
+    FrameReader, FrameWriter, Incoming, PeerLimits, PrivateRoom, ProtocolTaken, ReadError, Stream,
+    Transport, frames, toolkit::lock,
 };
 
-/// How long a stream may take until it registers.
+/// How long a stream may take until it registers, or asks for rooms, or for more of them.
 const REGISTER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a member may leave what it is told unread; then its stream is ended and it has left.
@@ -37,28 +40,50 @@ const SPARE_STREAMS: usize = 2;
 pub struct ServerConfig {
     /// Serves this room and no other. Default: every room.
     pub only: Option<Scope>,
+    /// Serves those who know the password of this room, and answers nobody else. Default: none.
+    pub private: Option<PrivateRoom>,
     /// How much it holds.
     pub limits: DirectoryLimits,
+    /// Whom it answers at all.
+    permits: PeerLimits,
 }
 
 impl ServerConfig {
     /// What a relay does: every room, within `limits`.
     pub fn every_room(limits: DirectoryLimits) -> Self {
-        Self { only: None, limits }
+        Self {
+            limits,
+            ..Self::default()
+        }
     }
 
     /// What a node does: only its own room.
     pub fn only(scope: Scope) -> Self {
         Self {
             only: Some(scope),
-            limits: DirectoryLimits::default(),
+            ..Self::default()
+        }
+    }
+
+    /// Only for those whom the lists of `limits` let be members.
+    pub(crate) fn permitting(mut self, limits: PeerLimits) -> Self {
+        self.permits = limits;
+        self
+    }
+
+    /// What a node in a private room does: only that room, and silence towards everybody who does not know its password.
+    pub fn private(room: PrivateRoom) -> Self {
+        Self {
+            only: Some(room.scope()),
+            private: Some(room),
+            ..Self::default()
         }
     }
 }
 
 /// Keeps the lists of rooms for others: accepts [`RENDEZVOUS_PROTOCOL`] on a transport and runs a [`Directory`]. Dropping it ends all registrations.
 ///
-/// A stream that does not register within 10 seconds, does not read for 30, breaks the protocol or changes its presence without pause is ended; beyond the bounds of
+/// It also tells anybody who asks which rooms of a game are listed. A stream that neither registers nor asks within 10 seconds, does not read for 30, breaks the protocol or changes its presence without pause is ended; beyond the bounds of
 /// [`DirectoryLimits`] registrations are refused, and streams beyond those and 256 more are dropped.
 pub struct RendezvousServer {
     shared: Arc<Shared>,
@@ -110,6 +135,11 @@ impl RendezvousServer {
         lock(&self.shared.state).directory.size()
     }
 
+    /// Rooms that strangers who ask are told of.
+    pub fn listed_rooms(&self) -> usize {
+        lock(&self.shared.state).directory.listed_rooms()
+    }
+
     /// Refuses new registrations from now on, as before a shutdown; those that exist stay.
     pub fn drain(&self) {
         lock(&self.shared.state).directory.drain();
@@ -118,16 +148,12 @@ impl RendezvousServer {
     /// Enters the serving node itself into a room, as a member like any other.
     pub(crate) fn join(
         &self,
-        scope: Scope,
-        presence: &Presence,
+        peer: PeerId,
+        register: v1::RendezvousRegister,
     ) -> Result<LocalMember, RefusedRegistration> {
-        let register = v1::RendezvousRegister {
-            scope: scope.to_bytes(),
-            presence: Some(presence.to_wire(v1::PresenceState::Joined)),
-        };
         let id = self
             .shared
-            .change(|directory| directory.register(self.shared.now(), presence.peer, register))?;
+            .change(|directory| directory.register(self.shared.now(), peer, register))?;
         Ok(LocalMember {
             shared: self.shared.clone(),
             id,
@@ -142,10 +168,13 @@ pub(crate) struct LocalMember {
 }
 
 impl LocalMember {
-    pub(crate) fn update(&self, presence: &Presence) -> Result<(), RefusedRegistration> {
-        let presence = presence.to_wire(v1::PresenceState::Alive);
+    pub(crate) fn update(
+        &self,
+        register: v1::RendezvousRegister,
+    ) -> Result<(), RefusedRegistration> {
+        let presence = register.presence.ok_or(RefusedRegistration::NoPresence)?;
         self.shared
-            .change(|directory| directory.replace(self.id, presence))
+            .change(|directory| directory.replace(self.id, presence, register.listing))
     }
 
     /// What the other members do, as a stream would be told it. `None` when another end has registered as this peer.
@@ -163,6 +192,36 @@ impl Drop for LocalMember {
 impl Shared {
     fn now(&self) -> Duration {
         self.runtime.now().since_start()
+    }
+
+    /// In a private room everybody but its members is left without an answer.
+    fn admit(&self, peer: PeerId, register: &v1::RendezvousRegister) -> Result<(), Ended> {
+        if !self.config.permits.permits(&peer) {
+            return Err(Ended::Stranger);
+        }
+        let Some(room) = &self.config.private else {
+            return Ok(());
+        };
+        let is_of_room = register.scope[..] == room.scope().as_bytes()[..];
+        if !is_of_room || !room.admits(&peer, register.presence.as_ref()) {
+            return Err(Ended::Stranger);
+        }
+        Ok(())
+    }
+
+    fn register(
+        &self,
+        peer: PeerId,
+        register: v1::RendezvousRegister,
+    ) -> Result<RegistrationId, Ended> {
+        self.admit(peer, &register)?;
+        if let Some(only) = self.config.only
+            && register.scope[..] != only.as_bytes()[..]
+        {
+            return Err(Ended::Refused(RefusedRegistration::OtherRoom));
+        }
+        let now = self.now();
+        Ok(self.change(|directory| directory.register(now, peer, register))?)
     }
 
     /// Changes the directory and wakes those who have to tell of it.
@@ -245,20 +304,31 @@ async fn serve(shared: Arc<Shared>, mut incoming: Incoming) {
 
 async fn serve_stream(shared: &Shared, peer: PeerId, stream: Stream) {
     let (mut reader, mut writer) = frames(stream);
-    let ended = match first_registration(shared, peer, &mut reader).await {
-        Ok(id) => {
-            let registration = Registered { shared, id };
-            let ended = tell(&registration, &mut reader, &mut writer).await;
-            drop(registration);
-            ended
+    let ended = match first_frame(shared, &mut reader).await {
+        Ok(Frame::Register(register)) => match shared.register(peer, register) {
+            Ok(id) => {
+                let registration = Registered { shared, id };
+                let ended = tell(&registration, peer, &mut reader, &mut writer).await;
+                drop(registration);
+                ended
+            }
+            Err(ended) => ended,
+        },
+        Ok(Frame::RoomsRequest(request)) => {
+            list_rooms(shared, peer, request, &mut reader, &mut writer).await
         }
+        Ok(_) => Ended::WrongFrame,
         Err(ended) => ended,
     };
-    if let Ended::Refused(refused) = &ended {
-        let refusal = v1::RendezvousFrame {
-            frame: Some(Frame::Refusal(refused.to_wire())),
-        };
-        writer.feed(&refusal);
+    let refusal = match &ended {
+        Ended::Refused(refused) => Some(refused.to_wire()),
+        Ended::NotTold(refused) => Some(refused.to_wire()),
+        _ => None,
+    };
+    if let Some(refusal) = refusal {
+        writer.feed(&v1::RendezvousFrame {
+            frame: Some(Frame::Refusal(refusal)),
+        });
         // It is told if it listens; the stream ends either way.
         let _ = shared.runtime.timeout(WRITE_TIMEOUT, writer.close()).await;
     }
@@ -277,24 +347,49 @@ impl Drop for Registered<'_> {
     }
 }
 
-async fn first_registration(
+async fn first_frame(
     shared: &Shared,
-    peer: PeerId,
     reader: &mut FrameReader<v1::RendezvousFrame>,
-) -> Result<RegistrationId, Ended> {
+) -> Result<Frame, Ended> {
     let frame = shared
         .runtime
         .timeout(REGISTER_TIMEOUT, reader.next())
         .await
         .map_err(|_elapsed| Ended::Silent)?;
-    let register = register_of(frame)?;
-    if let Some(only) = shared.config.only
-        && register.scope[..] != only.as_bytes()[..]
-    {
-        return Err(Ended::Refused(RefusedRegistration::OtherRoom));
+    frame?.ok_or(Ended::ByPeer)?.frame.ok_or(Ended::WrongFrame)
+}
+
+/// Answers one question after the other.
+async fn list_rooms(
+    shared: &Shared,
+    peer: PeerId,
+    mut request: v1::RendezvousRoomsRequest,
+    reader: &mut FrameReader<v1::RendezvousFrame>,
+    writer: &mut FrameWriter<v1::RendezvousFrame>,
+) -> Ended {
+    if shared.config.private.is_some() {
+        return Ended::Stranger;
     }
-    let now = shared.now();
-    Ok(shared.change(|directory| directory.register(now, peer, register))?)
+    loop {
+        let now = shared.now();
+        let page = lock(&shared.state).directory.rooms(now, peer, &request);
+        match page {
+            Ok(rooms) => writer.feed(&v1::RendezvousFrame {
+                frame: Some(Frame::Rooms(rooms)),
+            }),
+            Err(refused) => return Ended::NotTold(refused),
+        }
+        match shared.runtime.timeout(WRITE_TIMEOUT, writer.flush()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Ended::Read(error.into()),
+            Err(_elapsed) => return Ended::Unread,
+        }
+        request = match first_frame(shared, reader).await {
+            Ok(Frame::RoomsRequest(request)) => request,
+            Ok(_) => return Ended::WrongFrame,
+            Err(ended) => return ended,
+        };
+    }
 }
 
 fn register_of(
@@ -306,6 +401,10 @@ fn register_of(
     }
 }
 
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there is one at a time, on the stack"
+)]
 enum Turn {
     Heard(Result<Option<v1::RendezvousFrame>, ReadError>),
     Tell(Option<v1::RendezvousMembers>),
@@ -313,6 +412,7 @@ enum Turn {
 
 async fn tell(
     registration: &Registered<'_>,
+    peer: PeerId,
     reader: &mut FrameReader<v1::RendezvousFrame>,
     writer: &mut FrameWriter<v1::RendezvousFrame>,
 ) -> Ended {
@@ -329,6 +429,7 @@ async fn tell(
             Turn::Heard(frame) => {
                 let now = shared.now();
                 let updated = register_of(frame).and_then(|register| {
+                    shared.admit(peer, &register)?;
                     Ok(shared.change(|directory| directory.update(now, *id, register))?)
                 });
                 if let Err(ended) = updated {
@@ -362,8 +463,12 @@ enum Ended {
     Unread,
     #[error("the peer sent a frame that only a server sends")]
     WrongFrame,
+    #[error("the peer does not know the room's password, or is not permitted")]
+    Stranger,
     #[error("the registration is refused: {0}")]
     Refused(#[from] RefusedRegistration),
+    #[error("the question for rooms is refused: {0}")]
+    NotTold(RefusedQuestion),
     #[error(transparent)]
     Read(#[from] ReadError),
 }

@@ -6,9 +6,9 @@ use std::{
     task::{Context, Poll},
 };
 
-use futures::{StreamExt as _, channel::mpsc};
+use futures::{Stream as _, StreamExt as _, channel::mpsc, stream::FuturesUnordered};
 use libp2p_identity::PeerId;
-use peercompute_rt::MaybeSend;
+use peercompute_rt::{BoxFuture, MaybeSend};
 
 use super::lock;
 use crate::{
@@ -18,6 +18,10 @@ use crate::{
 
 /// The most streams of one protocol that wait to be taken out of their [`Incoming`]. Further ones are refused, which the other end sees.
 pub const INCOMING_QUEUE: usize = 256;
+
+/// Streams that are looked at before they are handed out, of all peers and of one, at most. Further ones are dropped.
+const MAX_VETTED: usize = 256;
+const MAX_VETTED_OF_PEER: usize = 64;
 
 /// Hands streams that come in to whoever accepts their protocol. Cheap to clone; clones are the same acceptor.
 #[derive(Clone, Default)]
@@ -67,6 +71,8 @@ impl Acceptor {
         Ok(Incoming {
             receiver,
             guards: Vec::new(),
+            vetting: None,
+            gate: None,
             _registration: registration,
         })
     }
@@ -141,7 +147,85 @@ impl fmt::Debug for Acceptor {
 pub struct Incoming {
     receiver: mpsc::Receiver<(PeerId, Stream)>,
     guards: Vec<Box<dyn Guard>>,
+    vetting: Option<Vetting>,
+    gate: Option<Box<dyn Gate>>,
     _registration: Registration,
+}
+
+/// What all streams that come in go through.
+pub(crate) trait Gate: MaybeSend {
+    /// Whether the peer's stream may come in at all.
+    fn admits(&self, peer: PeerId) -> bool;
+
+    /// What is handed out for the stream.
+    fn hand_out(&self, peer: PeerId, stream: Stream) -> Stream;
+}
+
+/// Looks at each stream before it is handed out, at several at a time.
+struct Vetting {
+    vet: Box<dyn Vet>,
+    pending: FuturesUnordered<BoxFuture<'static, (PeerId, Option<Stream>)>>,
+    of_peer: BTreeMap<PeerId, usize>,
+    ended: bool,
+}
+
+trait Vet: MaybeSend {
+    fn vet(&self, peer: PeerId, stream: Stream) -> BoxFuture<'static, Option<Stream>>;
+}
+
+impl<V, F> Vet for V
+where
+    V: Fn(PeerId, Stream) -> F + MaybeSend,
+    F: Future<Output = Option<Stream>> + MaybeSend + 'static,
+{
+    fn vet(&self, peer: PeerId, stream: Stream) -> BoxFuture<'static, Option<Stream>> {
+        Box::pin(self(peer, stream))
+    }
+}
+
+impl Vetting {
+    fn begin(&mut self, peer: PeerId, stream: Stream) {
+        let count = self.of_peer.entry(peer).or_default();
+        if *count >= MAX_VETTED_OF_PEER {
+            tracing::debug!(%peer, "a stream is one too many to be looked at");
+            return;
+        }
+        *count += 1;
+        let vetted = self.vet.vet(peer, stream);
+        self.pending
+            .push(Box::pin(async move { (peer, vetted.await) }));
+    }
+
+    fn poll_next(
+        &mut self,
+        mut poll_received: impl FnMut(&mut Context<'_>) -> Poll<Option<(PeerId, Stream)>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<(PeerId, Stream)>> {
+        loop {
+            while !self.ended && self.pending.len() < MAX_VETTED {
+                match poll_received(cx) {
+                    Poll::Ready(Some((peer, stream))) => self.begin(peer, stream),
+                    Poll::Ready(None) => self.ended = true,
+                    Poll::Pending => break,
+                }
+            }
+            match Pin::new(&mut self.pending).poll_next(cx) {
+                Poll::Ready(Some((peer, stream))) => {
+                    if let Some(count) = self.of_peer.get_mut(&peer) {
+                        *count -= 1;
+                        if *count == 0 {
+                            self.of_peer.remove(&peer);
+                        }
+                    }
+                    if let Some(stream) = stream {
+                        return Poll::Ready(Some((peer, stream)));
+                    }
+                }
+                Poll::Ready(None) if self.ended => return Poll::Ready(None),
+                Poll::Ready(None) | Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
 }
 
 trait Guard: MaybeSend {}
@@ -154,17 +238,60 @@ impl Incoming {
         self.guards.push(Box::new(guard));
         self
     }
+
+    /// Lets all streams through `gate`.
+    pub(crate) fn through(mut self, gate: impl Gate + 'static) -> Self {
+        self.gate = Some(Box::new(gate));
+        self
+    }
+
+    /// Hands out only what `vet` makes of each stream; where that is `None` the stream has ended. Up to 256 are looked at at the same time, 64 of one peer; further ones of that peer end.
+    pub(crate) fn vetted<F>(
+        mut self,
+        vet: impl Fn(PeerId, Stream) -> F + MaybeSend + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Option<Stream>> + MaybeSend + 'static,
+    {
+        self.vetting = Some(Vetting {
+            vet: Box::new(vet),
+            pending: FuturesUnordered::new(),
+            of_peer: BTreeMap::new(),
+            ended: false,
+        });
+        self
+    }
 }
 
 impl futures::Stream for Incoming {
     type Item = (PeerId, Stream);
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.receiver.poll_next_unpin(cx)
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        self.receiver.size_hint()
+        let Self {
+            receiver,
+            vetting,
+            gate,
+            ..
+        } = &mut *self;
+        let mut poll_received = |cx: &mut Context<'_>| {
+            loop {
+                match receiver.poll_next_unpin(cx) {
+                    Poll::Ready(Some((peer, _)))
+                        if gate.as_ref().is_some_and(|gate| !gate.admits(peer)) => {}
+                    received => return received,
+                }
+            }
+        };
+        let next = match vetting {
+            Some(vetting) => vetting.poll_next(poll_received, cx),
+            None => poll_received(cx),
+        };
+        next.map(|next| {
+            next.map(|(peer, stream)| match gate {
+                Some(gate) => (peer, gate.hand_out(peer, stream)),
+                None => (peer, stream),
+            })
+        })
     }
 }
 

@@ -3,8 +3,12 @@
 
 mod conformance;
 mod faults;
+mod health;
 mod hostile;
+mod limits;
+mod private;
 mod publish;
 mod rendezvous;
 mod room;
+mod rooms;
 mod world;

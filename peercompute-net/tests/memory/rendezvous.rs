@@ -55,6 +55,7 @@ fn register(peer: PeerId, room: &str) -> v1::RendezvousFrame {
     let register = v1::RendezvousRegister {
         scope: Scope::new("test", room).unwrap().to_bytes(),
         presence: Some(Presence::new(peer).to_wire(v1::PresenceState::Joined)),
+        listing: None,
     };
     v1::RendezvousFrame {
         frame: Some(Frame::Register(register)),
@@ -148,7 +149,7 @@ fn a_flood_of_changes_is_cut_off() {
             writer.feed(&mallory.register("room"));
         }
         writer.flush().await.unwrap();
-        assert_eq!(refusal(&mut reader).await, Reason::Invalid);
+        assert_eq!(refusal(&mut reader).await, Reason::TooOften);
         assert_eq!(relay.server.size(), (0, 0));
     });
 }

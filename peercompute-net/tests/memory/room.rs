@@ -218,7 +218,15 @@ fn nodes_that_a_partition_has_parted_find_each_other_again() {
 fn a_short_interruption_goes_unnoticed() {
     simulate(9, |world| async move {
         let _relay = world.relay("relay", RELAY).await;
-        let (alice, bob) = (world.node("alice").await, world.node("bob").await);
+        let node = async |name| {
+            let mut config = config();
+            config.listen = at("/memory/0");
+            config.relays = at(RELAY);
+            // Heartbeats would notice.
+            config.health.heartbeat = None;
+            world.start(name, config).await
+        };
+        let (alice, bob) = (node("alice").await, node("bob").await);
         world.joined(&alice, bob.local_peer()).await;
         let mut events = alice.events();
         while events.try_next().is_some() {}

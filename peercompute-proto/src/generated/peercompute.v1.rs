@@ -379,13 +379,17 @@ pub struct Presence {
         ::prost::alloc::string::String,
         ::prost::alloc::string::String,
     >,
+    /// In a private room: capabilities and metadata for those who know its password (at most 12 KiB), see private.proto. Empty elsewhere.
+    #[prost(bytes = "bytes", tag = "6")]
+    pub sealed: ::prost::bytes::Bytes,
 }
 /// Frames of the protocol /peercompute/rendezvous/1, between a peer and a relay or bootstrap node that keeps the list of a room. The peer registers and
-/// keeps the stream open; the other end tells it of every change. The end of the stream ends the registration.
+/// keeps the stream open; the other end tells it of every change. The end of the stream ends the registration. Or a peer, of any room or none, asks for the
+/// public rooms of a game, page by page, on a stream on which it does not register.
 /// Every frame is a length (varint) followed by that many bytes of one RendezvousFrame, at most 256 KiB.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RendezvousFrame {
-    #[prost(oneof = "rendezvous_frame::Frame", tags = "1, 2, 3")]
+    #[prost(oneof = "rendezvous_frame::Frame", tags = "1, 2, 3, 4, 5")]
     pub frame: ::core::option::Option<rendezvous_frame::Frame>,
 }
 /// Nested message and enum types in `RendezvousFrame`.
@@ -398,6 +402,10 @@ pub mod rendezvous_frame {
         Members(super::RendezvousMembers),
         #[prost(message, tag = "3")]
         Refusal(super::RendezvousRefusal),
+        #[prost(message, tag = "4")]
+        RoomsRequest(super::RendezvousRoomsRequest),
+        #[prost(message, tag = "5")]
+        Rooms(super::RendezvousRooms),
     }
 }
 /// From the peer: I am in this room, or (sent again) my presence has changed.
@@ -408,6 +416,57 @@ pub struct RendezvousRegister {
     pub scope: ::prost::bytes::Bytes,
     #[prost(message, optional, tag = "2")]
     pub presence: ::core::option::Option<Presence>,
+    /// If strangers are to find the room; its game and room have to give the scope. Never in a private room.
+    #[prost(message, optional, tag = "3")]
+    pub listing: ::core::option::Option<RoomListing>,
+}
+/// A public room, for those who look for one. Where members say different things, the word of the one who has been there the longest counts.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RoomListing {
+    /// At most 64 bytes of UTF-8.
+    #[prost(string, tag = "1")]
+    pub game: ::prost::alloc::string::String,
+    /// At most 64 bytes of UTF-8.
+    #[prost(string, tag = "2")]
+    pub room: ::prost::alloc::string::String,
+    /// For people (at most 128 bytes of UTF-8).
+    #[prost(string, tag = "3")]
+    pub title: ::prost::alloc::string::String,
+    /// Free for the application (at most 16 entries, keys of at most 64 and values of at most 256 bytes).
+    #[prost(btree_map = "string, string", tag = "4")]
+    pub metadata: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+}
+/// From a peer: which rooms of the game are listed? At most about one a second, after some at once; who asks more often is refused.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RendezvousRoomsRequest {
+    /// At most 64 bytes of UTF-8.
+    #[prost(string, tag = "1")]
+    pub game: ::prost::alloc::string::String,
+    /// The scope of the last room that the asker has been told of (32 bytes); absent in the first request.
+    #[prost(bytes = "bytes", optional, tag = "2")]
+    pub after: ::core::option::Option<::prost::bytes::Bytes>,
+}
+/// To that peer: the rooms, in the order of their scopes.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RendezvousRooms {
+    /// At most 128, and no more than fit into one frame.
+    #[prost(message, repeated, tag = "1")]
+    pub rooms: ::prost::alloc::vec::Vec<ListedRoom>,
+    /// True when there are no further ones.
+    #[prost(bool, tag = "2")]
+    pub complete: bool,
+}
+/// One room that is listed.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListedRoom {
+    #[prost(message, optional, tag = "1")]
+    pub listing: ::core::option::Option<RoomListing>,
+    /// Members, those who do not list it included.
+    #[prost(uint32, tag = "2")]
+    pub members: u32,
 }
 /// To the peer: who is there. The first one after a registration lists all other members, later ones only what changed.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -473,6 +532,7 @@ pub enum RendezvousRefusalReason {
     TooManyRooms = 2,
     Invalid = 3,
     Draining = 4,
+    TooOften = 5,
 }
 impl RendezvousRefusalReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -486,6 +546,7 @@ impl RendezvousRefusalReason {
             Self::TooManyRooms => "RENDEZVOUS_REFUSAL_REASON_TOO_MANY_ROOMS",
             Self::Invalid => "RENDEZVOUS_REFUSAL_REASON_INVALID",
             Self::Draining => "RENDEZVOUS_REFUSAL_REASON_DRAINING",
+            Self::TooOften => "RENDEZVOUS_REFUSAL_REASON_TOO_OFTEN",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -496,6 +557,7 @@ impl RendezvousRefusalReason {
             "RENDEZVOUS_REFUSAL_REASON_TOO_MANY_ROOMS" => Some(Self::TooManyRooms),
             "RENDEZVOUS_REFUSAL_REASON_INVALID" => Some(Self::Invalid),
             "RENDEZVOUS_REFUSAL_REASON_DRAINING" => Some(Self::Draining),
+            "RENDEZVOUS_REFUSAL_REASON_TOO_OFTEN" => Some(Self::TooOften),
             _ => None,
         }
     }
@@ -1009,6 +1071,27 @@ pub struct FlowFailure {
     #[prost(string, tag = "2")]
     pub message: ::prost::alloc::string::String,
 }
+/// A frame of the protocol /peercompute/health/1, between two peers of a room that are connected; the one with the lower peer id opens the stream. Each end sends one in every interval of
+/// its heartbeat. A peer from which nothing has come for some intervals counts as gone.
+/// Every frame is a length (varint) followed by that many bytes of one HealthFrame, at most 4.5 KiB.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HealthFrame {
+    /// In the first frame of each direction.
+    #[prost(message, optional, tag = "1")]
+    pub binding: ::core::option::Option<StreamBinding>,
+    /// Counts up from 1 in each direction.
+    #[prost(uint64, tag = "2")]
+    pub sequence: u64,
+    /// How long the sender means to wait until its next frame, in milliseconds.
+    #[prost(uint32, tag = "3")]
+    pub interval_ms: u32,
+    /// The highest sequence of the other end's that has come; 0 for none.
+    #[prost(uint64, tag = "4")]
+    pub echo: u64,
+    /// How long before this frame was sent that one had come, in microseconds.
+    #[prost(uint64, tag = "5")]
+    pub echo_delay_us: u64,
+}
 /// Frames of the protocol /peercompute/links/1: what two peers of a room that could have a link for the flow of work, or have one, say to each other about it. Either
 /// opens a stream when it has something to say, both use it while it is there, and whoever likes ends it; frames may be lost with it, and everybody copes with that.
 ///
@@ -1407,6 +1490,19 @@ pub struct NodeMetrics {
     /// At most 256.
     #[prost(message, repeated, tag = "9")]
     pub links: ::prost::alloc::vec::Vec<LinkMetrics>,
+}
+/// What a peer of a private room says about itself to the others in it, at most 12248 bytes.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PrivatePresence {
+    /// As in Presence.
+    #[prost(message, optional, tag = "1")]
+    pub capabilities: ::core::option::Option<Capabilities>,
+    /// As in Presence.
+    #[prost(btree_map = "string, string", tag = "2")]
+    pub metadata: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
 }
 /// State as it is at one moment, of one provider; at most 1 MiB less 4 KiB.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -445,6 +445,33 @@ pub(crate) fn bad_ones() -> Vec<Bad> {
                 ),
             ),
         ),
+        bad::<v1::PrivatePresence>(
+            "private_metadata",
+            "too_many",
+            empty().repeat(limits::MAX_METADATA + 1, empty().message(2, empty())),
+        ),
+        bad::<v1::RendezvousFrame>(
+            "metadata_of_a_listing",
+            "too_many",
+            empty().message(
+                1,
+                empty().bytes(1, &[0; 32]).message(
+                    3,
+                    empty().repeat(
+                        limits::MAX_LISTING_METADATA + 1,
+                        empty().message(4, empty()),
+                    ),
+                ),
+            ),
+        ),
+        bad::<v1::RendezvousFrame>(
+            "listed_rooms",
+            "too_many",
+            empty().message(
+                5,
+                empty().repeat(limits::MAX_LISTED_ROOMS + 1, empty().message(1, empty())),
+            ),
+        ),
         bad::<v1::RelayConfig>(
             "bootstrap_peers",
             "too_many",
@@ -497,6 +524,24 @@ pub(crate) fn bad_ones() -> Vec<Bad> {
             "metadata_value",
             "field_too_long",
             empty().message(5, empty().bytes(2, &[b'v'; 257])),
+        ),
+        bad::<v1::Presence>(
+            "sealed",
+            "field_too_long",
+            empty().bytes(6, &[0; limits::MAX_SEALED_PRESENCE + 1]),
+        ),
+        bad::<v1::RendezvousFrame>(
+            "rooms_after",
+            "field_too_long",
+            empty().message(4, empty().bytes(2, &[0; 33])),
+        ),
+        bad::<v1::RendezvousFrame>(
+            "title_of_a_room",
+            "field_too_long",
+            empty().message(
+                5,
+                empty().message(1, empty().message(1, empty().bytes(3, &[b't'; 129]))),
+            ),
         ),
         bad::<v1::LinkFrame>(
             "link_padding",

@@ -101,6 +101,8 @@ every_message! {
     EventAck event_ack;
     CommandBatch command_batch;
     Presence presence;
+    PrivatePresence private_presence;
+    HealthFrame health_frame;
     ClockSync clock_sync;
     NodeMetrics node_metrics;
     RealtimeFrame realtime_frame;

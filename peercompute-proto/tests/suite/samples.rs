@@ -63,6 +63,19 @@ pub(crate) fn visit(visitor: &mut impl Visitor) {
         "CommandBatch.empty" v1::CommandBatch::default();
         "Presence" presence();
         "Presence.empty" v1::Presence::default();
+        "PrivatePresence" v1::PrivatePresence {
+            capabilities: Some(capabilities()),
+            metadata: BTreeMap::from([("name".to_owned(), "Žofie".to_owned())]),
+        };
+        "PrivatePresence.empty" v1::PrivatePresence::default();
+        "HealthFrame" v1::HealthFrame {
+            binding: Some(v1::StreamBinding::new(scope())),
+            sequence: 7,
+            interval_ms: 1000,
+            echo: 6,
+            echo_delay_us: 250_000,
+        };
+        "HealthFrame.empty" v1::HealthFrame::default();
         "ClockSync" clock_sync();
         "ClockSync.empty" v1::ClockSync::default();
         "NodeMetrics" node_metrics();
@@ -531,6 +544,33 @@ fn rendezvous(visitor: &mut impl Visitor) {
         "RendezvousFrame.register" frame(Frame::Register(v1::RendezvousRegister {
             scope: scope().to_bytes(),
             presence: Some(presence()),
+            listing: None,
+        }));
+        "RendezvousFrame.listed" frame(Frame::Register(v1::RendezvousRegister {
+            scope: scope().to_bytes(),
+            presence: Some(presence()),
+            listing: Some(room_listing()),
+        }));
+        "RendezvousFrame.sealed" frame(Frame::Register(v1::RendezvousRegister {
+            scope: scope().to_bytes(),
+            presence: Some(v1::Presence {
+                peer: peer(0xa1),
+                state: v1::PresenceState::Joined.into(),
+                sealed: (&b"nobody without the key reads this"[..]).into(),
+                ..v1::Presence::default()
+            }),
+            listing: None,
+        }));
+        "RendezvousFrame.rooms_request" frame(Frame::RoomsRequest(v1::RendezvousRoomsRequest {
+            game: "cubechat".to_owned(),
+            after: Some(scope().to_bytes()),
+        }));
+        "RendezvousFrame.rooms" frame(Frame::Rooms(v1::RendezvousRooms {
+            rooms: vec![
+                v1::ListedRoom { listing: Some(room_listing()), members: 3 },
+                v1::ListedRoom::default(),
+            ],
+            complete: true,
         }));
         "RendezvousFrame.members" frame(Frame::Members(v1::RendezvousMembers {
             members: vec![presence(), v1::Presence::default()],
@@ -759,6 +799,15 @@ fn capabilities() -> v1::Capabilities {
     }
 }
 
+fn room_listing() -> v1::RoomListing {
+    v1::RoomListing {
+        game: "cubechat".to_owned(),
+        room: "lobby".to_owned(),
+        title: "Everybody is welcome".to_owned(),
+        metadata: BTreeMap::from([("map".to_owned(), "islands".to_owned())]),
+    }
+}
+
 fn presence() -> v1::Presence {
     v1::Presence {
         peer: peer(0xa1),
@@ -770,6 +819,7 @@ fn presence() -> v1::Presence {
         capabilities: Some(capabilities()),
         // One entry, because an encoder may write those of a map in any order.
         metadata: BTreeMap::from([("name".to_owned(), "Žofie".to_owned())]),
+        sealed: Bytes::new(),
     }
 }
 

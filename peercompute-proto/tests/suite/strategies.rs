@@ -464,14 +464,59 @@ pub(crate) fn presence() -> impl Strategy<Value = v1::Presence> {
         vec(text(), 0..=16),
         of(capabilities()),
         btree_map(name(), "\\PC{0,64}", 0..=32),
+        bytes(100),
     )
         .prop_map(
-            |(peer, state, addresses, capabilities, metadata)| v1::Presence {
+            |(peer, state, addresses, capabilities, metadata, sealed)| v1::Presence {
                 peer,
                 state,
                 addresses,
                 capabilities,
                 metadata,
+                sealed,
+            },
+        )
+}
+
+pub(crate) fn private_presence() -> impl Strategy<Value = v1::PrivatePresence> {
+    (of(capabilities()), btree_map(name(), "\\PC{0,64}", 0..=32)).prop_map(
+        |(capabilities, metadata)| v1::PrivatePresence {
+            capabilities,
+            metadata,
+        },
+    )
+}
+
+fn room_listing() -> impl Strategy<Value = v1::RoomListing> {
+    (
+        name(),
+        name(),
+        "\\PC{0,32}",
+        btree_map(name(), "\\PC{0,64}", 0..=16),
+    )
+        .prop_map(|(game, room, title, metadata)| v1::RoomListing {
+            game,
+            room,
+            title,
+            metadata,
+        })
+}
+
+pub(crate) fn health_frame() -> impl Strategy<Value = v1::HealthFrame> {
+    (
+        of(stream_binding()),
+        any::<u64>(),
+        any::<u32>(),
+        any::<u64>(),
+        any::<u64>(),
+    )
+        .prop_map(
+            |(binding, sequence, interval_ms, echo, echo_delay_us)| v1::HealthFrame {
+                binding,
+                sequence,
+                interval_ms,
+                echo,
+                echo_delay_us,
             },
         )
 }
@@ -705,14 +750,27 @@ pub(crate) fn flow_outputs() -> impl Strategy<Value = v1::FlowOutputs> {
 pub(crate) fn rendezvous_frame() -> impl Strategy<Value = v1::RendezvousFrame> {
     use v1::rendezvous_frame::Frame;
 
-    let register = (hash(), of(presence()))
-        .prop_map(|(scope, presence)| Frame::Register(v1::RendezvousRegister { scope, presence }));
+    let register =
+        (hash(), of(presence()), of(room_listing())).prop_map(|(scope, presence, listing)| {
+            Frame::Register(v1::RendezvousRegister {
+                scope,
+                presence,
+                listing,
+            })
+        });
+    let asked = (name(), of(hash()))
+        .prop_map(|(game, after)| Frame::RoomsRequest(v1::RendezvousRoomsRequest { game, after }));
+    let listed = (of(room_listing()), any::<u32>())
+        .prop_map(|(listing, members)| v1::ListedRoom { listing, members });
+    let rooms = (vec(listed, 0..4), any::<bool>())
+        .prop_map(|(rooms, complete)| Frame::Rooms(v1::RendezvousRooms { rooms, complete }));
     let members = (vec(presence(), 0..4), any::<bool>()).prop_map(|(members, complete)| {
         Frame::Members(v1::RendezvousMembers { members, complete })
     });
     let refusal = (any::<i32>(), text())
         .prop_map(|(reason, message)| Frame::Refusal(v1::RendezvousRefusal { reason, message }));
-    of(prop_oneof![register, members, refusal]).prop_map(|frame| v1::RendezvousFrame { frame })
+    of(prop_oneof![register, members, refusal, asked, rooms])
+        .prop_map(|frame| v1::RendezvousFrame { frame })
 }
 
 fn task_spec() -> impl Strategy<Value = v1::TaskSpec> {

@@ -29,6 +29,10 @@ pub(super) struct Member {
     extra: Vec<Multiaddr>,
     attempt: Option<Attempt>,
     failures: u32,
+    /// How often in a row it was disconnected because it said nothing.
+    hangs: u32,
+    /// It has just been found to say nothing.
+    has_hung: bool,
     /// When it wants to be looked at: its entry in the timers.
     pub(super) wake: Option<Duration>,
     /// A first attempt to reach it has come to its end.
@@ -43,6 +47,20 @@ struct Attempt {
 }
 
 impl Member {
+    pub(super) fn is_listed(&self) -> bool {
+        self.sources > 0
+    }
+
+    /// Whether it is not connected and not being dialled.
+    pub(super) fn waits(&self) -> bool {
+        self.path.is_none() && self.attempt.is_none() && self.is_listed() && self.wake.is_some()
+    }
+
+    pub(super) fn hung(&mut self) {
+        self.hangs = self.hangs.saturating_add(1);
+        self.has_hung = true;
+    }
+
     /// Where to dial, direct addresses first.
     fn candidates(&self) -> VecDeque<Multiaddr> {
         let known = self.extra.iter().chain(&self.presence.addresses);
@@ -104,6 +122,8 @@ impl Membership {
             extra: Vec::new(),
             attempt: None,
             failures: 0,
+            hangs: 0,
+            has_hung: false,
             wake: None,
             tried: false,
         };
@@ -216,11 +236,16 @@ impl Membership {
             return;
         }
         let listed = member.sources > 0;
+        if !std::mem::take(&mut member.has_hung) {
+            member.hangs = 0;
+        }
+        let hangs = member.hangs;
         self.joined -= 1;
         self.actions.push_back(Action::Keep { peer, keep: false });
         self.events.push_back(NetworkEvent::Left { peer });
         if listed {
-            let wait = self.backoff(FIRST_REDIAL, LAST_REDIAL, 1);
+            // Who connects and then hangs is not dialled for ever.
+            let wait = self.backoff(FIRST_REDIAL, LAST_REDIAL, 1 + hangs);
             self.set_wake(peer, Some(now + wait));
         } else {
             self.forget(peer);
@@ -274,6 +299,11 @@ impl Membership {
         if let Some(at) = wake {
             self.timers.insert((at, peer));
         }
+    }
+
+    /// Tries at once to reach somebody who waits to be tried again.
+    pub(super) fn hurry(&mut self, now: Duration, peer: PeerId) {
+        self.set_wake(peer, Some(now));
     }
 
     fn handle_due(&mut self, now: Duration, peer: PeerId) {

@@ -2,6 +2,8 @@ use super::{
     reservation::{Reservation, circuit},
     *,
 };
+use bytes::Bytes;
+
 use crate::PresenceError;
 
 /// After a registration that stood so long, the next wait is the first one again.
@@ -99,6 +101,18 @@ impl Source {
     /// Whether its list names the peer and is more than a memory.
     pub(super) fn lists(&self, peer: &PeerId) -> bool {
         self.lost_at.is_none() && self.members.contains(peer)
+    }
+
+    /// Asks at once what waits to be asked again.
+    pub(super) fn hurry(&mut self, now: Duration) {
+        if let State::Waiting(until) = &mut self.state {
+            *until = now.min(*until);
+        }
+    }
+
+    pub(super) fn configured(&self) -> Option<Multiaddr> {
+        let configured = matches!(self.kind, Kind::Relay | Kind::Bootstrap);
+        configured.then(|| self.address.clone())
     }
 
     pub(super) fn lost(&self) -> Option<(Multiaddr, RendezvousError)> {
@@ -216,7 +230,12 @@ impl Membership {
             if wire.state() == v1::PresenceState::Left {
                 self.unlisted(id, peer_of(&wire)?);
             } else {
-                self.listed(now, id, Presence::try_from(wire)?);
+                let presence = Presence::try_from(wire)?;
+                match self.reveal(presence) {
+                    Some(presence) => self.listed(now, id, presence),
+                    // Whoever keeps the list cannot know.
+                    None => self.rejected += 1,
+                }
             }
         }
         if complete {
@@ -226,8 +245,22 @@ impl Membership {
         Ok(())
     }
 
+    /// What a member of a private room says to the others; of whoever is none, nothing.
+    fn reveal(&self, mut presence: Presence) -> Option<Presence> {
+        match &self.private {
+            Some(room) => room.open_presence(presence),
+            None => {
+                presence.sealed = Bytes::new();
+                Some(presence)
+            }
+        }
+    }
+
     fn listed(&mut self, now: Duration, id: SourceId, presence: Presence) {
         let peer = presence.peer;
+        if !self.limits.permits(&peer) {
+            return;
+        }
         let Some(source) = self.sources.get_mut(&id) else {
             return;
         };

@@ -68,7 +68,7 @@ struct One {
 
 impl One {
     fn new() -> Self {
-        let mut membership = Membership::new(START, local(), &[relay(0)], &[], 256, 1);
+        let mut membership = Membership::new(START, local(), None, &[relay(0)], &[], 256, 1);
         let Some(Action::Ask { source, address }) = membership.poll_action() else {
             panic!("a relay is asked at once")
         };
@@ -450,7 +450,7 @@ fn a_transport_that_knows_no_relays_is_asked_for_a_reservation_once() {
 
 #[test]
 fn somebody_who_is_given_by_two_addresses_is_asked_by_one_of_them() {
-    let mut membership = Membership::new(START, local(), &[relay(0), relay(1)], &[], 256, 1);
+    let mut membership = Membership::new(START, local(), None, &[relay(0), relay(1)], &[], 256, 1);
     let mut asked = Vec::new();
     while let Some(action) = membership.poll_action() {
         asked.extend(match action {
@@ -533,6 +533,88 @@ fn a_peer_that_was_cut_off_is_not_let_back() {
 }
 
 #[test]
+fn a_peer_that_connects_and_hangs_again_and_again_is_dialled_less_and_less_often() {
+    let mut one = One::new();
+    one.lists(vec![alive(1)]);
+    let mut waits = Vec::new();
+    for _ in 0..6 {
+        one.connect(1);
+        one.actions();
+        let silent_for = Duration::from_secs(3);
+        one.membership.timed_out(one.now, peer(1), silent_for);
+        assert_eq!(one.actions(), [Action::Disconnect { peer: peer(1) }]);
+        let told = NetworkEvent::TimedOut {
+            peer: peer(1),
+            silent_for,
+        };
+        assert!(one.events().contains(&told));
+        one.membership.disconnected(one.now, peer(1));
+        one.events();
+        let before = one.now;
+        while one.dials().is_empty() {
+            one.wait(Duration::from_secs(1));
+        }
+        waits.push(one.now - before);
+    }
+    assert!(waits[5] > waits[0] * 8, "{waits:?}");
+    // Who is not connected cannot hang.
+    one.membership.timed_out(one.now, peer(2), SOURCE_GRACE);
+    assert_eq!(one.events(), []);
+}
+
+#[test]
+fn a_recovery_asks_and_dials_at_once_what_waits_for_its_turn() {
+    let mut one = One::new();
+    one.lists(vec![alive(1)]);
+    one.connect(1);
+    one.actions();
+    one.membership.disconnected(one.now, peer(1));
+    one.membership
+        .source_ended(one.now, one.relay, RendezvousError::Ended);
+    one.actions();
+    one.events();
+    assert!(one.membership.misses_somebody());
+    one.membership.recover(one.now, Duration::from_secs(8));
+    let actions = one.actions();
+    let asks =
+        |action: &Action| matches!(action, Action::Ask { source, .. } if *source == one.relay);
+    assert!(actions.iter().any(asks), "{actions:?}");
+    let dials = |action: &Action| matches!(action, Action::Dial { .. });
+    assert!(actions.iter().any(dials), "{actions:?}");
+    let silent_for = Duration::from_secs(8);
+    assert_eq!(one.events(), [NetworkEvent::Stale { silent_for }]);
+}
+
+#[test]
+fn who_is_denied_is_disconnected_and_who_is_not_permitted_is_not_listed() {
+    let mut limits = PeerLimits::default();
+    limits.deny.insert(peer(1));
+    limits.allow = Some([peer(1), peer(2)].into());
+    let mut one = One::new();
+    let limits = Arc::new(limits);
+    one.membership = std::mem::replace(
+        &mut one.membership,
+        Membership::new(START, local(), None, &[], &[], 256, 1),
+    )
+    .with_limits(limits);
+    one.lists(vec![alive(1), alive(2), alive(3)]);
+    let known: Vec<_> = one
+        .membership
+        .peers()
+        .into_iter()
+        .map(|peer| peer.presence.peer)
+        .collect();
+    assert_eq!(known, [peer(2)]);
+    one.actions();
+    one.connect(1);
+    assert_eq!(one.actions(), [Action::Disconnect { peer: peer(1) }]);
+    // It may be a relay.
+    one.connect(3);
+    assert_eq!(one.actions(), []);
+    assert_eq!(one.membership.joined().count(), 0);
+}
+
+#[test]
 fn a_list_with_an_impossible_peer_is_the_sources_fault() {
     let mut one = One::new();
     let forged = presence_at(1, vec![address(2)]);
@@ -562,12 +644,12 @@ fn a_list_longer_than_what_is_remembered_is_cut() {
 
 #[test]
 fn a_node_without_relays_and_bootstrap_peers_is_ready_at_once() {
-    assert!(Membership::new(START, local(), &[], &[], 256, 1).is_ready());
+    assert!(Membership::new(START, local(), None, &[], &[], 256, 1).is_ready());
 }
 
 #[test]
 fn a_node_connects_to_no_more_peers_than_it_wants() {
-    let mut membership = Membership::new(START, local(), &[], &[relay(0)], 1, 1);
+    let mut membership = Membership::new(START, local(), None, &[], &[relay(0)], 1, 1);
     let Some(Action::Ask { source, .. }) = membership.poll_action() else {
         panic!("no ask")
     };

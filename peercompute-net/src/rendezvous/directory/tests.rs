@@ -23,6 +23,35 @@ fn register(number: u8, room: u8, workers: u32) -> v1::RendezvousRegister {
     v1::RendezvousRegister {
         scope: scope(room).to_bytes(),
         presence: Some(presence.to_wire(v1::PresenceState::Joined)),
+        listing: None,
+    }
+}
+
+fn title(workers: u32) -> String {
+    format!("room of one with {workers} workers")
+}
+
+fn perhaps_listed(number: u8, room: u8, workers: u32) -> v1::RendezvousRegister {
+    let mut register = register(number, room, workers);
+    if workers % 2 == 1 {
+        register.listing = Some(listing(room, &title(workers)));
+    }
+    register
+}
+
+fn listing(room: u8, title: &str) -> v1::RoomListing {
+    v1::RoomListing {
+        game: "test".into(),
+        room: room.to_string(),
+        title: title.into(),
+        metadata: BTreeMap::new(),
+    }
+}
+
+fn asked(after: Option<Scope>) -> v1::RendezvousRoomsRequest {
+    v1::RendezvousRoomsRequest {
+        game: "test".into(),
+        after: after.map(|scope| scope.to_bytes()),
     }
 }
 
@@ -296,6 +325,7 @@ fn a_list_longer_than_a_frame_comes_in_several_and_is_complete_with_the_last() {
         let register = v1::RendezvousRegister {
             scope: scope(0).to_bytes(),
             presence: Some(presence.to_wire(v1::PresenceState::Joined)),
+            listing: None,
         };
         directory.register(START, peer, register).unwrap();
     }
@@ -326,10 +356,22 @@ fn a_list_longer_than_a_frame_comes_in_several_and_is_complete_with_the_last() {
 
 #[derive(Clone, Debug)]
 enum Operation {
-    Register { peer: u8, room: u8, workers: u32 },
-    Update { stream: usize, workers: u32 },
-    Remove { stream: usize },
-    Read { stream: usize },
+    /// Who has an odd number of workers lists the room.
+    Register {
+        peer: u8,
+        room: u8,
+        workers: u32,
+    },
+    Update {
+        stream: usize,
+        workers: u32,
+    },
+    Remove {
+        stream: usize,
+    },
+    Read {
+        stream: usize,
+    },
 }
 
 fn operations() -> impl Strategy<Value = Vec<Operation>> {
@@ -360,7 +402,7 @@ proptest! {
             now += UPDATE_REFILL;
             match operation {
                 Operation::Register { peer: number, room, workers } => {
-                    match directory.register(now, peer(number), register(number, room, workers)) {
+                    match directory.register(now, peer(number), perhaps_listed(number, room, workers)) {
                         Ok(id) => {
                             model.insert((room, number), (id, workers));
                             streams.push((id, number, room, View::default()));
@@ -373,7 +415,7 @@ proptest! {
                 }
                 Operation::Update { stream, workers } => {
                     let Some((id, number, room, _)) = streams.get(stream) else { continue };
-                    let updated = directory.update(now, *id, register(*number, *room, workers));
+                    let updated = directory.update(now, *id, perhaps_listed(*number, *room, workers));
                     if directory.is_alive(*id) {
                         prop_assert_eq!(updated, Ok(()));
                         model.get_mut(&(*room, *number)).unwrap().1 = workers;
@@ -415,8 +457,25 @@ proptest! {
         let rooms: BTreeSet<_> = model.keys().map(|(room, _)| room).collect();
         prop_assert_eq!(directory.size(), (rooms.len(), model.len()));
         prop_assert_eq!(directory.rooms.values().map(|room| room.gone.len()).max().unwrap_or(0).saturating_sub(per_room), 0);
-        let bytes: usize = directory.rooms.values().flat_map(|room| room.members.values()).map(|member| member.size).sum();
+        let bytes: usize = directory.rooms.values().flat_map(|room| room.members.values()).map(|member| member.entry.size).sum();
         prop_assert_eq!(directory.bytes, bytes);
+
+        // The one who has been there the longest of those who list a room says what it is called.
+        let mut listed: BTreeMap<Scope, (RegistrationId, String, u32)> = BTreeMap::new();
+        for ((room, _), (id, workers)) in model.iter().filter(|(_, (_, workers))| workers % 2 == 1) {
+            let members = model.keys().filter(|(other, _)| other == room).count().try_into().unwrap();
+            let entry = (*id, title(*workers), members);
+            let known = listed.entry(scope(*room)).or_insert_with(|| entry.clone());
+            if entry.0 < known.0 {
+                *known = entry;
+            }
+        }
+        let expected: Vec<_> = listed.into_values().map(|(_, title, members)| (title, members)).collect();
+        let page = directory.rooms(now, peer(0), &asked(None)).unwrap();
+        let rooms: Vec<_> = page.rooms.into_iter().map(|room| (room.listing.unwrap().title, room.members)).collect();
+        prop_assert_eq!(directory.listed_rooms(), rooms.len());
+        prop_assert_eq!(rooms, expected);
+        prop_assert!(page.complete);
     }
 
     #[test]
@@ -431,4 +490,147 @@ proptest! {
         prop_assert!(ids.iter().all(|id| ready.contains(id)));
         prop_assert_eq!(ready.len(), ids.len() + 1);
     }
+}
+
+fn titles(directory: &mut Directory, now: Duration) -> Vec<(String, u32)> {
+    let page = directory.rooms(now, peer(0), &asked(None)).unwrap();
+    let rooms = page.rooms.into_iter();
+    rooms
+        .map(|room| (room.listing.unwrap().title, room.members))
+        .collect()
+}
+
+#[test]
+fn a_room_is_listed_as_the_one_says_who_has_been_there_the_longest() {
+    let mut directory = Directory::new(DirectoryLimits::default());
+    let enter = |directory: &mut Directory, number, listed: Option<&str>| {
+        let mut register = register(number, 0, 0);
+        register.listing = listed.map(|title| listing(0, title));
+        directory.register(START, peer(number), register).unwrap()
+    };
+    enter(&mut directory, 9, None);
+    assert_eq!(titles(&mut directory, START), []);
+    let first = enter(&mut directory, 8, Some("first"));
+    let second = enter(&mut directory, 1, Some("second"));
+    assert_eq!(titles(&mut directory, START), [("first".into(), 3)]);
+    let mut changed = register(8, 0, 0);
+    changed.listing = Some(listing(0, "changed"));
+    directory.update(START, first, changed).unwrap();
+    assert_eq!(titles(&mut directory, START), [("changed".into(), 3)]);
+    directory.remove(first);
+    assert_eq!(titles(&mut directory, START), [("second".into(), 2)]);
+    directory.update(START, second, register(1, 0, 0)).unwrap();
+    assert_eq!(titles(&mut directory, START), []);
+    assert_eq!(directory.listed_rooms(), 0);
+    enter(&mut directory, 8, Some("again"));
+    assert_eq!(titles(&mut directory, START), [("again".into(), 3)]);
+    let mut other_game = asked(None);
+    other_game.game = "tes".into();
+    let page = directory.rooms(START, peer(0), &other_game).unwrap();
+    assert_eq!((page.rooms.len(), page.complete), (0, true));
+}
+
+#[test]
+fn a_listing_that_does_not_give_the_scope_is_refused() {
+    let mut directory = Directory::new(DirectoryLimits::default());
+    let mut forged = register(1, 0, 0);
+    forged.listing = Some(listing(1, "not this room"));
+    let refused = directory.register(START, peer(1), forged).unwrap_err();
+    assert_eq!(refused, RefusedRegistration::OtherListing);
+    let mut too_long = register(1, 0, 0);
+    let mut named = listing(0, "");
+    named.game = "g".repeat(65);
+    too_long.listing = Some(named);
+    let refused = directory.register(START, peer(1), too_long).unwrap_err();
+    assert_eq!(refused, RefusedRegistration::OtherListing);
+    assert_eq!(directory.size(), (0, 0));
+}
+
+#[test]
+fn many_rooms_come_in_pages_each_once_and_in_order() {
+    let mut directory = Directory::new(DirectoryLimits::default());
+    for number in 0..300_u32 {
+        let mut bytes = vec![0x12, 0x20];
+        bytes.extend([1; 28]);
+        bytes.extend(number.to_be_bytes());
+        let peer = PeerId::from_bytes(&bytes).unwrap();
+        let room = format!("room {number}");
+        let mut listing = listing(0, "x");
+        listing.room.clone_from(&room);
+        // The first hundred are so large that the frame's bytes bound the page.
+        if number < 100 {
+            listing.metadata = (0..16)
+                .map(|key| (key.to_string(), "x".repeat(256)))
+                .collect();
+        }
+        let register = v1::RendezvousRegister {
+            scope: Scope::new("test", &room).unwrap().to_bytes(),
+            presence: Some(Presence::new(peer).to_wire(v1::PresenceState::Joined)),
+            listing: Some(listing),
+        };
+        directory.register(START, peer, register).unwrap();
+    }
+    let (mut after, mut scopes, mut pages) = (None, Vec::new(), 0);
+    loop {
+        let page = directory.rooms(START, peer(1), &asked(after)).unwrap();
+        pages += 1;
+        scopes.extend(page.rooms.iter().map(|room| {
+            let listing = room.listing.as_ref().unwrap();
+            Scope::new(&listing.game, &listing.room).unwrap()
+        }));
+        after = scopes.last().copied();
+        let complete = page.complete;
+        let frame = v1::RendezvousFrame {
+            frame: Some(v1::rendezvous_frame::Frame::Rooms(page)),
+        };
+        assert_eq!(peercompute_proto::check(&frame), Ok(()));
+        if complete {
+            break;
+        }
+    }
+    assert_eq!(scopes.len(), 300);
+    assert!(scopes.is_sorted_by(|one, other| one < other));
+    assert!((3..8).contains(&pages), "{pages}");
+}
+
+#[test]
+fn who_asks_too_often_is_refused_and_others_are_not() {
+    let mut directory = Directory::new(DirectoryLimits::default());
+    let mut answered = |now, asker| {
+        let questions = std::iter::repeat_with(|| directory.rooms(now, asker, &asked(None)));
+        questions.take(100).filter(Result::is_ok).count()
+    };
+    assert_eq!(answered(START, peer(1)), 32);
+    assert_eq!(answered(START, peer(2)), 32);
+    assert_eq!(answered(START + Duration::from_secs(3), peer(1)), 3);
+    let mut odd = asked(None);
+    odd.after = Some(bytes::Bytes::from_static(b"no scope"));
+    let refused = directory.rooms(START, peer(3), &odd).unwrap_err();
+    assert_eq!(refused, RefusedQuestion::NoScope);
+}
+
+#[test]
+fn strangers_without_number_that_ask_take_no_memory_without_bound() {
+    let mut directory = Directory::new(DirectoryLimits::default());
+    let stranger = |number: u32| {
+        let mut bytes = vec![0x12, 0x20];
+        bytes.extend([1; 28]);
+        bytes.extend(number.to_be_bytes());
+        PeerId::from_bytes(&bytes).unwrap()
+    };
+    let mut answered = |now, range: std::ops::Range<u32>| {
+        range
+            .filter(|number| {
+                directory
+                    .rooms(now, stranger(*number), &asked(None))
+                    .is_ok()
+            })
+            .count()
+    };
+    assert_eq!(answered(START, 0..10_000), 4096);
+    // Those that have not asked again are forgotten.
+    assert_eq!(
+        answered(START + Duration::from_secs(1), 10_000..12_000),
+        2000
+    );
 }

@@ -148,6 +148,16 @@ const STREAMS: &[(&str, &str, &[&str])] = &[
         &["RendezvousFrame.members", "RendezvousFrame.refusal"],
     ),
     (
+        "rendezvous_asker",
+        "RendezvousFrame",
+        &["RendezvousFrame.rooms_request"],
+    ),
+    (
+        "rendezvous_rooms",
+        "RendezvousFrame",
+        &["RendezvousFrame.rooms"],
+    ),
+    (
         "realtime_peer",
         "RealtimeFrame",
         &[

@@ -43,6 +43,10 @@ enum Operation {
     CutOff {
         peer: usize,
     },
+    TimeOut {
+        peer: usize,
+    },
+    Recover,
     Resynchronise,
 }
 
@@ -61,6 +65,8 @@ fn operation() -> impl Strategy<Value = Operation> {
         1 => peer().prop_map(|peer| Operation::Discover { peer }),
         1 => (0_usize..4, peer()).prop_map(|(source, peer)| Operation::Identify { source, peer }),
         1 => peer().prop_map(|peer| Operation::CutOff { peer }),
+        1 => peer().prop_map(|peer| Operation::TimeOut { peer }),
+        1 => Just(Operation::Recover),
         1 => Just(Operation::Resynchronise),
     ]
 }
@@ -79,7 +85,7 @@ struct World {
 impl World {
     fn new(seed: u64) -> Self {
         let (relays, bootstrap) = ([relay(0), relay(1)], [relay(2), relay(3)]);
-        let membership = Membership::new(START, local(), &relays, &bootstrap, 256, seed);
+        let membership = Membership::new(START, local(), None, &relays, &bootstrap, 256, seed);
         let mut world = Self {
             membership,
             now: START,
@@ -279,6 +285,11 @@ impl World {
                 }
             }
             Operation::CutOff { peer: number } => self.membership.cut_off(self.now, peer(number)),
+            Operation::TimeOut { peer: number } => {
+                self.membership
+                    .timed_out(self.now, peer(number), Duration::from_secs(3));
+            }
+            Operation::Recover => self.membership.recover(self.now, Duration::from_secs(8)),
             Operation::Resynchronise => {
                 let connections: Vec<_> = self
                     .connected
