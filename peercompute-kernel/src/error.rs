@@ -1,5 +1,5 @@
 use peercompute_compute::ProgramHash;
-use peercompute_net::{Multiaddr, NetworkStartError, ProtocolTaken, ReadError};
+use peercompute_net::{Multiaddr, NetworkStartError, PrivateRoomError, ProtocolTaken, ReadError};
 use peercompute_proto::ScopeError;
 
 use crate::{MAX_NEIGHBOURS, RealtimeError};
@@ -27,6 +27,9 @@ pub enum BuildError {
         /// The first of them.
         address: Multiaddr,
     },
+    /// There is no private room of this name and password.
+    #[error(transparent)]
+    PrivateRoom(#[from] PrivateRoomError),
     /// The live room cannot be as it was asked for.
     #[error(transparent)]
     Realtime(#[from] RealtimeError),

@@ -150,24 +150,33 @@ impl NodeKernel {
         let mut config = self.parts.network.clone();
         config.capabilities = self.workshop.capabilities();
         // Streams are accepted before anybody can know of this node.
-        let incoming = if self.parts.serves {
+        config.accepts = vec![FLOW_PROTOCOL, BLOBS_PROTOCOL];
+        if self.parts.serves {
             self.workshop.pool()?;
-            Some(transport.accept(TASK_PROTOCOL)?)
-        } else {
-            None
+            config.accepts.push(TASK_PROTOCOL);
+        }
+        if self.parts.realtime.is_some() {
+            config.accepts.extend(realtime::protocols());
+        }
+        if self.parts.topology.chooses() {
+            config.accepts.push(LINKS_PROTOCOL);
+        }
+        let runtime = self.parts.runtime.clone();
+        let net = Arc::new(NetworkManager::start(runtime, transport, config).await?);
+        let incoming = match self.parts.serves {
+            true => Some(net.accept(TASK_PROTOCOL)?),
+            false => None,
         };
-        let flows = transport.accept(FLOW_PROTOCOL)?;
-        let askers = transport.accept(BLOBS_PROTOCOL)?;
+        let flows = net.accept(FLOW_PROTOCOL)?;
+        let askers = net.accept(BLOBS_PROTOCOL)?;
         let live = match &self.parts.realtime {
-            Some(realtime) => Some((realtime.clone(), IncomingLanes::accept(&*transport)?)),
+            Some(realtime) => Some((realtime.clone(), IncomingLanes::accept(&net)?)),
             None => None,
         };
         let talks = match self.parts.topology.chooses() {
-            true => Some(transport.accept(LINKS_PROTOCOL)?),
+            true => Some(net.accept(LINKS_PROTOCOL)?),
             false => None,
         };
-        let runtime = self.parts.runtime.clone();
-        let net = Arc::new(NetworkManager::start(runtime, transport, config).await?);
         let mut state = self.state();
         state.net = Some(net.clone());
         self.programs.set_network(Some(net.clone()));

@@ -44,4 +44,4 @@ pub use runner::{Runner, SharedSimulation, StepError};
 pub use step::Step;
 pub use sync_points::SyncPoints;
 
-pub(crate) use driver::{IncomingLanes, keep_lanes, keep_time};
+pub(crate) use driver::{IncomingLanes, keep_lanes, keep_time, protocols};

@@ -10,7 +10,7 @@ use futures::{
     StreamExt as _,
     stream::{FuturesUnordered, SelectAll},
 };
-use peercompute_net::{NetworkManager, PeerId, ProtocolTaken, Stream, Transport};
+use peercompute_net::{NetworkManager, PeerId, ProtocolTaken, Stream};
 use peercompute_rt::{BoxFuture, BoxStream};
 
 use super::{
@@ -25,6 +25,11 @@ const MAX_PARTNERS: usize = 256;
 /// How often to look for peers, and at the time, without being told to.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// The protocols of the streams of a live room.
+pub(crate) fn protocols() -> impl Iterator<Item = &'static str> {
+    Lane::ALL.into_iter().map(Lane::protocol)
+}
+
 /// The streams of live rooms that others open.
 pub(crate) struct IncomingLanes(SelectAll<BoxStream<'static, (PeerId, Lane, Stream)>>);
 
@@ -34,10 +39,10 @@ impl IncomingLanes {
     /// # Errors
     ///
     /// [`ProtocolTaken`] if something else does already.
-    pub(crate) fn accept(transport: &dyn Transport) -> Result<Self, ProtocolTaken> {
+    pub(crate) fn accept(net: &NetworkManager) -> Result<Self, ProtocolTaken> {
         let mut all = SelectAll::new();
         for lane in Lane::ALL {
-            let incoming = transport.accept(lane.protocol())?;
+            let incoming = net.accept(lane.protocol())?;
             let named = incoming.map(move |(peer, stream)| (peer, lane, stream));
             all.push(Box::pin(named) as BoxStream<'static, _>);
         }

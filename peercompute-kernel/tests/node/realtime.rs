@@ -7,7 +7,7 @@ use std::{cell::Cell, future::poll_fn, pin::pin, time::Duration};
 use bytes::Bytes;
 use futures::future::join;
 use peercompute_kernel::{
-    Moment, NodeKernel, ProviderFailure, Realtime, RealtimeConfig, RealtimeEvent, Recipients,
+    Host, Moment, NodeKernel, ProviderFailure, Realtime, RealtimeConfig, RealtimeEvent, Recipients,
     sched::{
         Delivery, EntityConfig, Outcome, Profile,
         codec::{EntityId, FieldKind, Schema, Value, World as Entities},
@@ -300,4 +300,58 @@ fn a_narrow_link_gets_fewer_states_and_every_event() {
         assert!((30..80).contains(&states), "{states}");
         assert_eq!(events, [Bytes::from("once")]);
     });
+}
+
+#[test]
+fn in_a_private_room_those_with_the_password_meet_and_others_see_nobody() {
+    let world = World::new(607);
+    world.run(async {
+        let mut nodes: Vec<NodeKernel> = Vec::new();
+        for (number, password) in ["swordfish", "swordfish", "herring"].iter().enumerate() {
+            let mut builder = world
+                .node(&format!("node {number}"))
+                .private_room("test", *password)
+                .listen("/memory/0".parse().unwrap())
+                .realtime(Profile::action());
+            if let Some(first) = nodes.first() {
+                builder = builder.peer(first.status().addresses[0].clone());
+            }
+            let node = builder.build(world.runtime.clone()).unwrap();
+            node.start().await.unwrap();
+            nodes.push(node);
+        }
+        world.runtime.sleep(10 * SECOND).await;
+        let ids: Vec<_> = nodes
+            .iter()
+            .map(|node| node.status().peer.unwrap())
+            .collect();
+        assert_eq!(live(&nodes[0]).peers(), [ids[1]]);
+        assert_eq!(live(&nodes[1]).peers(), [ids[0]]);
+        assert_eq!(live(&nodes[2]).peers(), []);
+        taken(&nodes[1]);
+        live(&nodes[0])
+            .send_event(Recipients::All, "spawn", Bytes::from("secret"))
+            .unwrap();
+        world.runtime.sleep(SECOND).await;
+        assert_eq!(payloads(&nodes[1]), [Bytes::from("secret")]);
+        // Work goes through the same sealed streams.
+        let job = nodes[0].submit(peercompute_compute::Operation::Crc32c.into());
+        let (mut sender, mut results) = job.unwrap().split();
+        sender.push(super::tasks(10)).await.unwrap();
+        sender.finish();
+        let mut outcomes = Vec::new();
+        while results.next_batch(&mut outcomes).await.unwrap() {}
+        assert_eq!(outcomes.len(), 10);
+        assert!(
+            outcomes
+                .iter()
+                .any(|it| it.host == Some(Host::Peer(ids[1]))),
+            "{outcomes:?}"
+        );
+    });
+    let nobody = world
+        .node("nobody")
+        .private_room("test", "")
+        .build(world.runtime.clone());
+    assert!(nobody.is_err());
 }

@@ -38,6 +38,8 @@ pub struct NetworkConfig {
     pub metadata: BTreeMap<String, String>,
     /// The most peers of the room that this node connects to by itself. Others may still connect to it. Default: 256.
     pub max_peers: usize,
+    /// Protocols whose streams are accepted before the first address is known to anybody, so that no peer is refused; [`accept`](crate::NetworkManager::accept) gives the streams. Default: none.
+    pub accepts: Vec<&'static str>,
     /// How peers that hang, and silence, are found out.
     pub health: HealthConfig,
     /// What each peer may send, and who may be here at all.
@@ -59,6 +61,7 @@ impl NetworkConfig {
             capabilities: v1::Capabilities::default(),
             metadata: BTreeMap::new(),
             max_peers: 256,
+            accepts: Vec::new(),
             health: HealthConfig::default(),
             limits: PeerLimits::default(),
         }

@@ -62,6 +62,8 @@ struct Handle {
     publisher: Publisher,
     named: Named,
     server: Mutex<Option<RendezvousServer>>,
+    /// What was accepted from the start and was not taken yet.
+    accepted: Mutex<BTreeMap<&'static str, Incoming>>,
 }
 
 /// What the room is called.
@@ -158,6 +160,9 @@ impl NetworkManager {
         };
         let server_config = server_config.permitting(config.limits.clone());
         let server = RendezvousServer::start(&runtime, transport.as_ref(), server_config)?;
+        let accept = |protocol: &&'static str| Ok((*protocol, transport.accept(protocol)?));
+        let accepted: Result<Vec<_>, ProtocolTaken> = config.accepts.iter().map(accept).collect();
+        let accepted = accepted?;
         let events = transport.events();
         for address in &config.listen {
             transport.listen(address.clone()).await?;
@@ -184,6 +189,8 @@ impl NetworkManager {
             (presence, listing),
         );
         let shared = Arc::new(shared);
+        let admit = |(protocol, incoming)| (protocol, shared.admit(protocol, incoming));
+        let accepted = accepted.into_iter().map(admit).collect();
         let (register, _) = shared.registration();
         let own_list = server.join(local, register)?;
         let broadcast = match transport.broadcast() {
@@ -212,6 +219,7 @@ impl NetworkManager {
             publisher,
             named,
             server,
+            accepted: Mutex::new(accepted),
         })))
     }
 
@@ -287,7 +295,11 @@ impl NetworkManager {
     ///
     /// [`ProtocolTaken`].
     pub fn accept(&self, protocol: &'static str) -> Result<Incoming, ProtocolTaken> {
-        self.0.shared.accept(protocol)
+        let accepted = lock(&self.0.accepted).remove(protocol);
+        match accepted {
+            Some(incoming) => Ok(incoming),
+            None => self.0.shared.accept(protocol),
+        }
     }
 
     /// Sends a message to all peers of the room that subscribe to `stream`, a name of the application's choice. Best effort: it may be lost, doubled or overtaken.

@@ -148,13 +148,17 @@ impl Shared {
         self: &Arc<Self>,
         protocol: &'static str,
     ) -> Result<Incoming, ProtocolTaken> {
-        let incoming = self.transport.accept(protocol)?;
+        Ok(self.admit(protocol, self.transport.accept(protocol)?))
+    }
+
+    /// Of the streams that the transport has accepted, those of members; in a public room, all.
+    pub(super) fn admit(self: &Arc<Self>, protocol: &'static str, incoming: Incoming) -> Incoming {
         let local = self.transport.local_peer();
         let incoming = match &self.private {
             Some(room) => room.accepted(&self.runtime, local, protocol, incoming),
             None => incoming,
         };
-        Ok(incoming.through(self.door()))
+        incoming.through(self.door())
     }
 
     /// What the streams that come in go through.
