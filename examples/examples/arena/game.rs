@@ -366,7 +366,8 @@ impl Dice {
     }
 }
 
-fn fnv64(bytes: &[u8]) -> u64 {
+/// FNV-1a, 64 bit.
+pub(crate) fn fnv64(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })
@@ -437,7 +438,10 @@ mod tests {
         session(1, 600).iter().for_each(|tick| arena.advance(tick));
         let mut hashes = Vec::new();
         Arena::hash(&arena.state, &mut hashes);
-        assert_eq!(format!("{:016x}", State::hash_of(&hashes)), "ff73baca15a38f6f");
+        assert_eq!(
+            format!("{:016x}", State::hash_of(&hashes)),
+            "ff73baca15a38f6f"
+        );
     }
 
     #[test]

@@ -11,7 +11,7 @@ use peercompute_kernel::{
 use crate::{
     args::PlayMode,
     failure::Failure,
-    game::{Arena, Command, HERTZ, NAMESPACES, State},
+    game::{Arena, Command, HERTZ, NAMESPACES, State, fnv64},
     record::Record,
     table::{Mode, Table},
     words::{Corrections, Hashes, ModeReport, Report, Second},
@@ -109,7 +109,13 @@ impl Ticked {
         if let Some(record) = &mut self.record {
             record.hashes(tick, &hashes);
         }
-        self.hashes.push_back((tick, hashes));
+        if let Some(host) = table.live.host() {
+            self.hashes.push_back(Hashes {
+                tick,
+                host: fnv64(&host.to_bytes()),
+                hashes,
+            });
+        }
         let (_, state) = self.runner.confirmed();
         let score = state.player(table.me).map_or(0, |player| player.score);
         if score > self.score && table.is_measured() {
@@ -185,7 +191,7 @@ impl Mode for Ticked {
         second.rollbacks = self.runner.stats().rollbacks;
         let known_to_all = self
             .hashes
-            .partition_point(|(tick, _)| tick + HELD <= second.tick);
+            .partition_point(|told| told.tick + HELD <= second.tick);
         second.hashes = self.hashes.drain(..known_to_all).collect();
     }
 
