@@ -35,7 +35,8 @@ const LEAVING: Duration = Duration::from_secs(5);
 struct Seat {
     process: Process,
     peer: Option<String>,
-    has_met: bool,
+    /// The host that it sees, since it sees all others.
+    met: Option<String>,
     second: Second,
     report: Option<Report>,
     error: Option<String>,
@@ -197,7 +198,7 @@ impl Lead {
         self.seats.push(Seat {
             process,
             peer: None,
-            has_met: false,
+            met: None,
             second: Second::default(),
             report: None,
             error: None,
@@ -224,10 +225,12 @@ impl Lead {
                     }
                 }
             }
-            Heard::Word(Word::Met) => {
-                self.seats[number].has_met = true;
+            Heard::Word(Word::Met { host }) => {
+                let host = Some(host);
+                let is_same = |seat: &Seat| seat.met == host;
+                self.seats[number].met.clone_from(&host);
                 let is_full = self.seats.len() == self.args.players;
-                if is_full && self.seats.iter().all(|seat| seat.has_met) {
+                if self.phase == Phase::Meeting && is_full && self.seats.iter().all(is_same) {
                     self.phase = Phase::Playing;
                     self.order(Order::Go).await;
                     let seconds = Duration::from_secs(self.args.seconds);
@@ -283,11 +286,11 @@ impl Lead {
 
     fn missing(&self) -> Failure {
         let missing = self.seats.iter().enumerate();
-        let missing = missing.filter(|(_, seat)| !seat.has_met);
+        let missing = missing.filter(|(_, seat)| seat.met.is_none());
         let missing: Vec<String> = missing.map(|(number, _)| number.to_string()).collect();
         let (count, missing) = (self.args.players, missing.join(", "));
         Failure::run(format!(
-            "the {count} players have not all met in time, missing those who do not see all others: {missing}; try fewer, or on a machine that is less busy"
+            "the {count} players have not all met in time, or do not agree on a host; those who do not see all others: [{missing}]; try fewer, or on a machine that is less busy"
         ))
     }
 

@@ -102,15 +102,12 @@ async fn sit_down(
     }
     let arena = Arena::new(args.seed);
     let seen = Seen::new(arena.state.clone());
-    let (input, sink): (Box<dyn InputSource>, Option<Box<dyn RenderSink<Frame>>>) = if args.watch {
-        (
-            Box::new(watch::Keyboard::default()),
-            Some(Box::new(watch::Terminal::new(args.mode))),
-        )
-    } else {
-        let bot = Bot::new(args.seed, number as u64);
-        (Box::new(seen.bot(bot, me)), None)
+    let input: Box<dyn InputSource> = match args.watch {
+        true => Box::new(watch::Keyboard::default()),
+        false => Box::new(seen.bot(Bot::new(args.seed, number as u64), me)),
     };
+    let screen = args.watch.then(|| watch::Terminal::new(args.mode));
+    let sink = screen.map(|screen| Box::new(screen) as Box<dyn RenderSink<Frame>>);
     let mut table = Table::new((number, args.players), me, live, transport, seen, sink);
     let mut mode: Box<dyn Mode> = match args.mode {
         PlayMode::Kernel | PlayMode::Hybrid => {
@@ -153,7 +150,7 @@ async fn play_on(
     let mut seconds = interval(Duration::from_secs(1));
     seconds.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut looks = interval(LOOK);
-    let (mut has_met, mut has_quit) = (false, false);
+    let (mut met, mut has_quit) = (None, false);
     loop {
         tokio::select! {
             order = orders.recv() => match order {
@@ -179,14 +176,15 @@ async fn play_on(
             },
             _ = seconds.tick() => {
                 say(&Word::Second(table.second(mode)));
-                if has_met {
+                if met.is_some() {
                     table.tell("cheer", &[]);
                 }
             }
-            _ = looks.tick(), if !has_met => {
-                has_met = table.has_met_all() && mode.has_begun();
-                if has_met {
-                    say(&Word::Met);
+            _ = looks.tick() => {
+                let host = live.host().filter(|_| table.has_met_all() && mode.has_begun());
+                if let Some(host) = host && met != Some(host) {
+                    met = Some(host);
+                    say(&Word::Met { host: host.to_string() });
                 }
             }
         }

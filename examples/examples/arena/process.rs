@@ -58,7 +58,7 @@ impl Process {
                 match serde_json::from_str(&line) {
                     Ok(word) => drop(heard.send((number, Heard::Word(word))).await),
                     Err(error) => {
-                        tracing::warn!(number, %error, "a player says what makes no sense")
+                        tracing::warn!(number, %error, "a player says what makes no sense");
                     }
                 }
             }

@@ -28,9 +28,12 @@ struct Sink {
     failed: Option<io::Error>,
 }
 
+/// What the recorder writes to.
+type Write = Box<dyn FnMut(&[u8])>;
+
 /// A record that is being made.
 pub(crate) struct Record {
-    recorder: Recorder<Box<dyn FnMut(&[u8])>>,
+    recorder: Recorder<Write>,
     sink: Rc<RefCell<Sink>>,
     path: PathBuf,
     broken_off: Option<String>,

@@ -15,7 +15,7 @@ use peercompute_kernel::{
 use crate::{
     args::PlayMode,
     failure::Failure,
-    game::{Arena, Command, HERTZ, NAMESPACES, State},
+    game::{Arena, Command, HERTZ, NAMESPACES, State, fnv64},
     record::Record,
     table::{Mode, Table},
     words::{Corrections, Hashes, ModeReport, Report, Second},
@@ -67,7 +67,7 @@ pub(crate) struct Ticked {
     input: Box<dyn InputSource>,
     record: Option<Record>,
     /// Of ticks that were not told of yet.
-    hashes: BTreeMap<u64, Vec<u64>>,
+    hashes: BTreeMap<u64, Hashes>,
     /// In hybrid mode, the sync points at which the state was the host's: only those are told of.
     points: Option<BTreeSet<u64>>,
     score: u16,
@@ -127,12 +127,10 @@ impl Ticked {
         }
         carried(self.runner.carry_out(&table.live, Step::Advance(sealed)))?;
         self.ticks += 1;
-        let hashes = self.runner.hashes().to_vec();
         if let Some(record) = &mut self.record {
-            record.hashes(tick, &hashes);
+            record.hashes(tick, self.runner.hashes());
         }
-        self.hashes.insert(tick, hashes);
-        self.note_point(table);
+        self.keep_hashes(table);
         let (_, state) = self.runner.confirmed();
         let score = state.player(table.me).map_or(0, |player| player.score);
         if score > self.score && table.is_measured() {
@@ -144,6 +142,19 @@ impl Ticked {
 }
 
 impl Ticked {
+    /// Keeps those after the last tick, until they are told.
+    fn keep_hashes(&mut self, table: &Table) {
+        if let Some(host) = table.live.host() {
+            let told = Hashes {
+                tick: self.runner.confirmed().0,
+                host: fnv64(&host.to_bytes()),
+                hashes: self.runner.hashes().to_vec(),
+            };
+            self.hashes.insert(told.tick, told);
+        }
+        self.note_point(table);
+    }
+
     fn note_point(&mut self, table: &Table) {
         let Some(points) = &mut self.points else {
             return;
@@ -160,11 +171,11 @@ impl Ticked {
     }
 
     /// Those that all should have alike.
-    fn told(&self, mut hashes: BTreeMap<u64, Vec<u64>>) -> Vec<Hashes> {
+    fn told(&self, mut hashes: BTreeMap<u64, Hashes>) -> Vec<Hashes> {
         if let Some(points) = &self.points {
             hashes.retain(|tick, _| points.contains(tick));
         }
-        hashes.into_iter().collect()
+        hashes.into_values().collect()
     }
 }
 
@@ -211,9 +222,7 @@ impl Mode for Ticked {
             record.break_off(*tick);
         }
         carried(self.runner.carry_out(&table.live, step))?;
-        let (tick, _) = self.runner.confirmed();
-        self.hashes.insert(tick, self.runner.hashes().to_vec());
-        self.note_point(table);
+        self.keep_hashes(table);
         Ok(())
     }
 

@@ -16,7 +16,8 @@ const TICKS: usize = 60 * 120;
 /// The hashes that players tell, tick by tick.
 #[derive(Debug, Default)]
 pub(crate) struct Verdict {
-    ticks: BTreeMap<u64, Told>,
+    /// By tick, and whose it is: the ticks of two sides of a room need not be alike.
+    ticks: BTreeMap<(u64, u64), Told>,
     difference: Option<Difference>,
 }
 
@@ -46,9 +47,9 @@ pub(crate) struct Common {
 
 impl Verdict {
     pub(crate) fn note(&mut self, player: usize, hashes: Vec<Hashes>) {
-        for (tick, hashes) in hashes {
+        for Hashes { tick, host, hashes } in hashes {
             let bit = 1_u64 << (player % 64);
-            let told = self.ticks.entry(tick).or_insert_with(|| Told {
+            let told = self.ticks.entry((tick, host)).or_insert_with(|| Told {
                 by: player,
                 hashes: hashes.clone(),
                 all: bit,
@@ -77,7 +78,7 @@ impl Verdict {
     /// The last tick after which all of these have told of the same state.
     pub(crate) fn common(&self, players: impl Iterator<Item = usize>) -> Option<Common> {
         let all = players.fold(0, |all, player| all | 1_u64 << (player % 64));
-        let (tick, told) = self.ticks.iter().rfind(|(_, it)| it.all & all == all)?;
+        let ((tick, _), told) = self.ticks.iter().rfind(|(_, it)| it.all & all == all)?;
         Some(Common {
             tick: *tick,
             hash: hex(State::hash_of(&told.hashes)),
@@ -92,12 +93,21 @@ mod tests {
     #[test]
     fn the_first_difference_is_named_whoever_tells_it_when() {
         let mut verdict = Verdict::default();
-        verdict.note(0, vec![(1, vec![1, 1]), (2, vec![2, 2]), (3, vec![3, 3])]);
-        verdict.note(1, vec![(1, vec![1, 1]), (2, vec![2, 2])]);
+        let told = |tick, hashes: [u64; 2]| Hashes {
+            tick,
+            host: 0,
+            hashes: hashes.to_vec(),
+        };
+        verdict.note(0, vec![told(1, [1, 1]), told(2, [2, 2]), told(3, [3, 3])]);
+        verdict.note(1, vec![told(1, [1, 1]), told(2, [2, 2])]);
         assert_eq!(verdict.difference(), None);
         assert_eq!(verdict.common([0, 1].into_iter()).unwrap().tick, 2);
-        verdict.note(2, vec![(3, vec![4, 3])]);
-        verdict.note(3, vec![(2, vec![2, 5])]);
+        verdict.note(2, vec![told(3, [4, 3])]);
+        verdict.note(3, vec![told(2, [2, 5])]);
+        // On another side of the room it may be as it likes.
+        let mut apart = told(1, [9, 9]);
+        apart.host = 1;
+        verdict.note(4, vec![apart]);
         let first = Difference {
             tick: 2,
             namespace: "shots",

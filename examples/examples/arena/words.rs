@@ -26,8 +26,8 @@ pub(crate) enum Word {
         peer: String,
         addresses: Vec<String>,
     },
-    /// It sees all others, and knows the host.
-    Met,
+    /// It sees all others, and this host; told again when it is another.
+    Met { host: String },
     /// How it does; each second.
     Second(Second),
     /// Whoever watches wants no more.
@@ -38,8 +38,16 @@ pub(crate) enum Word {
     Failed { error: String },
 }
 
-/// A tick, and the hashes of the state after it.
-pub(crate) type Hashes = (u64, Vec<u64>);
+/// The hashes of a state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Hashes {
+    /// The tick that it is the state after.
+    pub(crate) tick: u64,
+    /// Whose tick, as a hash of the host's id: while a room is split, and before it has come together, each side has ticks of its own.
+    pub(crate) host: u64,
+    /// One for each namespace.
+    pub(crate) hashes: Vec<u64>,
+}
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Second {
