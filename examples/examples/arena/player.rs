@@ -7,7 +7,7 @@ use std::{
 };
 
 use peercompute_kernel::{
-    InputSource, NodeKernel, RealtimeConfig, RealtimeEvent, RenderSink,
+    AuthorityConfig, InputSource, NodeKernel, RealtimeConfig, RealtimeEvent, RenderSink,
     sched::{Delivery, EventPolicy, Profile},
 };
 use peercompute_net::{Identity, Libp2pConfig, Libp2pTransport};
@@ -64,7 +64,7 @@ async fn take_part(args: &Args, number: usize) -> Result<(), Failure> {
         .transport(transport.clone())
         .serves(false)
         .metadata("player", number.to_string())
-        .realtime(realtime(args)?);
+        .realtime(realtime(args, number));
     builder = match (&args.through, &args.meet) {
         (Some(relay), _) => builder.relay(relay.clone()),
         (None, None) => builder.listen(args.transport.listen()),
@@ -77,7 +77,7 @@ async fn take_part(args: &Args, number: usize) -> Result<(), Failure> {
     outcome
 }
 
-fn realtime(args: &Args) -> Result<RealtimeConfig, Failure> {
+fn realtime(args: &Args, number: usize) -> RealtimeConfig {
     let reliable = EventPolicy::new(Delivery::Reliable);
     let profile = ["hit", "frag", "cheer"]
         .into_iter()
@@ -85,7 +85,11 @@ fn realtime(args: &Args) -> Result<RealtimeConfig, Failure> {
             profile.with_event_type(event_type, reliable)
         });
     let clock = ticked::clock_mode(args.mode, args.seed);
-    Ok(RealtimeConfig::from(profile).with_clock(clock))
+    let mut authority = AuthorityConfig::default();
+    // The others know that it is there.
+    authority.founds = number == 0;
+    let config = RealtimeConfig::from(profile).with_clock(clock);
+    config.with_authority(authority)
 }
 
 async fn sit_down(

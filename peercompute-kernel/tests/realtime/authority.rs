@@ -56,6 +56,19 @@ fn a_peer_alone_in_a_room_hosts_it_after_it_has_listened() {
 }
 
 #[test]
+fn who_only_joins_waits_until_it_has_found_somebody() {
+    let mut joiner = config();
+    joiner.founds = false;
+    let mut room = Room::new(5, CALM, 2, joiner);
+    room.join(0, 0);
+    room.run(60 * HEARTBEAT);
+    assert_eq!(room.writer(0), Ok(None), "{}", room.tale());
+    room.join(1, 0);
+    room.run(4 * HEARTBEAT);
+    assert!(room.writer(0).unwrap().is_some(), "{}", room.tale());
+}
+
+#[test]
 fn who_makes_a_room_hosts_it_at_once() {
     let mut room = Room::new(1, CALM, 2, config());
     room.join(0, 0);

@@ -77,6 +77,8 @@ pub struct AuthorityConfig {
     pub quorum: Option<usize>,
     /// What becomes of the losing side's writes when a split has healed: dropped unless set.
     pub at_healing: AtHealing,
+    /// Whether this peer becomes the host of a room in which it has found nobody else, which is so unless set. One that knows that others are there, and only has to find them, waits for them as long as it takes.
+    pub founds: bool,
     /// When this peer came into the room, by the room's clock. Others order peers by it.
     pub joined: Duration,
     /// Names this life of the peer: higher than in all its earlier ones, such as the milliseconds since the Unix epoch at its start. 0 is taken as 1.
@@ -91,6 +93,7 @@ impl Default for AuthorityConfig {
             notes_per_heartbeat: 6,
             quorum: None,
             at_healing: AtHealing::Drop,
+            founds: true,
             joined: Duration::ZERO,
             session: 1,
         }

@@ -106,6 +106,7 @@ impl Authority {
     /// When the next conclusion can come of time alone.
     pub(super) fn deadline(&self) -> Option<Duration> {
         match &self.standing {
+            Standing::Electing(election) if self.waits_for_others(election) => None,
             Standing::Electing(election) => {
                 let turn = self.turn(election, self.config.mode.rule()?);
                 Some(turn.max(self.free_at()))
@@ -226,7 +227,8 @@ impl Authority {
         let Standing::Electing(election) = &self.standing else {
             return;
         };
-        if now < self.turn(election, rule) || now < self.free_at() {
+        let is_early = now < self.turn(election, rule) || now < self.free_at();
+        if is_early || self.waits_for_others(election) {
             return;
         }
         self.term = self.term.saturating_add(1);
@@ -263,6 +265,12 @@ impl Authority {
         election
             .claim_from
             .saturating_add(self.config.heartbeat.saturating_mul(before))
+    }
+
+    /// Whether this peer claims nothing before it has found somebody.
+    fn waits_for_others(&self, election: &Election) -> bool {
+        let may_be_first = self.config.founds || election.founds || self.is_settled;
+        !may_be_first && self.peers(self.now).next().is_none()
     }
 
     /// From when on this peer may claim.

@@ -8,6 +8,9 @@ const CATCHING_UP: Duration = Duration::from_millis(1_500);
 /// For how long the slowest round trip is remembered, in two halves.
 const HALF_WINDOW: Duration = Duration::from_secs(2);
 
+/// For so long a peer that has just come says nothing of round trips, unless it is seen to catch up before.
+const SETTLING: Duration = Duration::from_secs(1);
+
 /// Beyond the slowest round trip, so that a lost frame does no harm.
 const MARGIN: u32 = 2;
 
@@ -20,14 +23,20 @@ pub(super) struct Lag {
     halves: (u32, u32),
     since: Duration,
     last: u32,
+    settles_at: Option<Duration>,
 }
 
 impl Lag {
     pub(super) fn note(&mut self, now: Duration, ticks: u32, rate: TickRate) {
         self.turn(now);
+        let settles_at = *self.settles_at.get_or_insert(now + SETTLING);
         let last = std::mem::replace(&mut self.last, ticks);
-        // What shrinks was noted when it was longer, or is the end of catching up.
-        if ticks.saturating_add(1) < last || rate.period().saturating_mul(ticks) > CATCHING_UP {
+        if ticks.saturating_add(1) < last {
+            // It was noted when it was longer, or is the end of catching up.
+            self.settles_at = Some(settles_at.min(now));
+            return;
+        }
+        if now < settles_at || rate.period().saturating_mul(ticks) > CATCHING_UP {
             return;
         }
         self.halves.1 = self.halves.1.max(ticks);
