@@ -59,7 +59,8 @@ pub struct HealthConfig {
     /// How often each connected peer of the room is sent a heartbeat, which also measures the round trip: between 100 ms and a minute. Shorter finds hung peers sooner and costs some
     /// 40 bytes each time. Default: 1 s. `None` sends none and misses none.
     pub heartbeat: Option<Duration>,
-    /// After so many heartbeats' time without a byte from a peer that sends heartbeats it is disconnected, 2 at least. Of the two peers' heartbeats the slower one counts. Default: 3.
+    /// After so many heartbeats' time without a byte from a peer that sends heartbeats it is disconnected, 2 at least. Of the two peers' heartbeats the slower one counts, and what the
+    /// round trip takes is added, up to 20 s: a link that is full is no peer that hangs. Default: 3.
     pub missed_heartbeats: u32,
     /// How long nothing at all may arrive, though somebody should be there, until the node subscribes anew, asks lost relays and bootstrap peers at once, and announces itself again. Then once in
     /// so much longer each time, every 5 seconds at first. Default: 8 s. `None` waits for ever.
@@ -134,7 +135,7 @@ pub struct LinkFigures {
     pub rtt: Duration,
     /// How much one round trip differs from the next, smoothed as in RFC 3550.
     pub jitter: Duration,
-    /// The share of the last 64 heartbeats, 0 to 1, that were not answered within the time after which a peer counts as gone. Streams lose nothing, so it takes an interruption to lose one.
+    /// The share of the last 64 heartbeats, 0 to 1, that were not answered within as many heartbeats' time as may be missed. Streams lose nothing, so it takes an interruption to lose one.
     pub loss: f64,
 }
 
