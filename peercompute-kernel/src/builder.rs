@@ -19,6 +19,9 @@ use crate::{
     submit::LocalFallback,
 };
 
+/// Heartbeats, one a second, that a peer may owe before it is taken for hung.
+const MISSED_HEARTBEATS: u32 = 10;
+
 /// Puts a node together. Every part has a default; a node without a transport runs its jobs by itself.
 #[must_use]
 pub struct NodeBuilder {
@@ -226,6 +229,8 @@ impl NodeBuilder {
             Some(password) => NetworkConfig::private_room(&self.game, password)?,
             None => NetworkConfig::in_room(&self.game, &self.room)?,
         };
+        // On a slow uplink that is full of work, an answer takes seconds.
+        network.health.missed_heartbeats = MISSED_HEARTBEATS;
         let scope = network.scope;
         if !(1..=MAX_NEIGHBOURS).contains(&self.neighbours) {
             let neighbours = self.neighbours;
