@@ -18,11 +18,14 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// One at a time: each has several processes that all want to be in time.
 static STAGE: Mutex<()> = Mutex::new(());
 
-/// Where cargo has put the example, which it builds with the tests.
+/// Where cargo has put the example.
 fn example() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let profile = test.parent().and_then(|deps| deps.parent()).unwrap();
-    profile.join("examples").join("arena")
+    let example = profile.join("examples").join("arena");
+    let remedy = "build it first: cargo build -p peercompute-examples --example arena";
+    assert!(example.exists(), "{remedy}");
+    example
 }
 
 /// A session, which does not outlive its test; nor do its players, who end with it.

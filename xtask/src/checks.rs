@@ -75,6 +75,9 @@ pub(crate) fn doc(context: &Context) -> Result<()> {
 
 /// Builds what the tests need, the tests too, so that their time is theirs.
 pub(crate) fn build(context: &Context) -> Result<()> {
+    // An example that has unit tests is built for these alone otherwise; other tests run it as a program.
+    let example = ["--package", "peercompute-examples", "--example", "arena"];
+    run(context.cargo(["build", "--locked"]).args(example))?;
     run(&mut context.cargo(["test", "--no-run", "--workspace", "--locked"]))
 }
 
