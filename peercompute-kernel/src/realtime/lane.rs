@@ -84,29 +84,39 @@ impl Lane {
     }
 }
 
-/// What flows on a lane.
-pub(super) trait LaneFrame: Wire + 'static {
-    /// The first in each direction: it names the room.
+/// A frame that can name the room, as the first in each direction does.
+pub(super) trait Greeting: Wire {
     fn greeting(binding: StreamBinding) -> Self;
 
     fn binding(self) -> Option<StreamBinding>;
+}
 
+macro_rules! greetings {
+    ($($frame:ty),*) => {$(
+        impl Greeting for $frame {
+            fn greeting(binding: StreamBinding) -> Self {
+                Self {
+                    binding: Some(binding),
+                    ..Self::default()
+                }
+            }
+
+            fn binding(self) -> Option<StreamBinding> {
+                self.binding
+            }
+        }
+    )*};
+}
+
+greetings!(AuthorityNote, LockstepFrame, RealtimeFrame, SyncFrame);
+
+/// What flows on a lane.
+pub(super) trait LaneFrame: Greeting + 'static {
     /// Takes it in, `size` bytes of it. Says whether it keeps to the rules.
     fn take(self, shared: &Shared, id: PeerId, peer: Peer, size: usize) -> bool;
 }
 
 impl LaneFrame for RealtimeFrame {
-    fn greeting(binding: StreamBinding) -> Self {
-        Self {
-            binding: Some(binding),
-            ..Self::default()
-        }
-    }
-
-    fn binding(self) -> Option<StreamBinding> {
-        self.binding
-    }
-
     fn take(self, shared: &Shared, _id: PeerId, peer: Peer, size: usize) -> bool {
         shared.step(|state, now| {
             let taken = state.scheduler.handle_message(now, peer, self, size);
@@ -116,17 +126,6 @@ impl LaneFrame for RealtimeFrame {
 }
 
 impl LaneFrame for AuthorityNote {
-    fn greeting(binding: StreamBinding) -> Self {
-        Self {
-            binding: Some(binding),
-            ..Self::default()
-        }
-    }
-
-    fn binding(self) -> Option<StreamBinding> {
-        self.binding
-    }
-
     fn take(self, shared: &Shared, id: PeerId, _peer: Peer, _size: usize) -> bool {
         shared.step(|state, now| state.regime.handle_note(now, id, &self));
         true
@@ -134,17 +133,6 @@ impl LaneFrame for AuthorityNote {
 }
 
 impl LaneFrame for LockstepFrame {
-    fn greeting(binding: StreamBinding) -> Self {
-        Self {
-            binding: Some(binding),
-            ..Self::default()
-        }
-    }
-
-    fn binding(self) -> Option<StreamBinding> {
-        self.binding
-    }
-
     fn take(self, shared: &Shared, id: PeerId, _peer: Peer, _size: usize) -> bool {
         shared.step(|state, now| state.regime.handle_lockstep(now, id, self));
         true
@@ -152,17 +140,6 @@ impl LaneFrame for LockstepFrame {
 }
 
 impl LaneFrame for SyncFrame {
-    fn greeting(binding: StreamBinding) -> Self {
-        Self {
-            binding: Some(binding),
-            ..Self::default()
-        }
-    }
-
-    fn binding(self) -> Option<StreamBinding> {
-        self.binding
-    }
-
     fn take(self, shared: &Shared, id: PeerId, _peer: Peer, _size: usize) -> bool {
         shared.step(|state, now| state.regime.handle_sync(now, id, self));
         true

@@ -20,6 +20,8 @@ use super::{
 
 pub(super) struct Regime {
     me: PeerId,
+    /// Of the last clock: each has a higher one than those before, also where the system's clock goes back.
+    session: u64,
     authority: Option<Authority>,
     clock: Clock,
     /// The tick after which the application was last asked for its state.
@@ -72,6 +74,7 @@ impl Regime {
         });
         let mut regime = Self {
             me,
+            session: 0,
             authority,
             clock: Clock::Independent,
             asked: None,
@@ -82,13 +85,14 @@ impl Regime {
         Ok(regime)
     }
 
-    /// Time passes like this from now on. `session` is higher than whenever it was set before.
+    /// Time passes like this from now on. `session` names what begins now.
     pub(super) fn set_clock(
         &mut self,
         now: Duration,
         session: u64,
         mode: ClockMode,
     ) -> Result<(), ClockModeError> {
+        let session = session.max(self.session + 1);
         let clock = match mode {
             ClockMode::Independent => Clock::Independent,
             ClockMode::Kernel(mut config) => {
@@ -107,6 +111,7 @@ impl Regime {
         if !matches!(clock, Clock::Independent) && !self.can_have_host() {
             return Err(ClockModeError::NoHost);
         }
+        self.session = session;
         self.clock = clock;
         self.asked = None;
         if let Some((host, term)) = self.reign() {

@@ -88,7 +88,7 @@ impl Trip {
 }
 
 impl Flight {
-    /// Whether no more may be sent for now. What is late has to be [given up](Self::give_up) before.
+    /// Whether nothing may be sent before something under way is acknowledged. What is late has to be [given up](Self::give_up) before.
     pub(super) fn is_full(&self) -> bool {
         // The next one is taken to be as large as the last one.
         let next = self.under_way.back().map_or(0, |sent| sent.bytes);
