@@ -19,7 +19,7 @@ mod native {
         Transport as _, memory::MemoryNetwork,
     };
     use peercompute_proto::v1::{TaskFrame, TaskLease, TaskLeases, task_frame::Frame};
-    use peercompute_rt::Simulation;
+    use peercompute_rt::{Runtime, Simulation};
 
     /// Tasks in one frame.
     const BATCH: usize = 64;
@@ -97,6 +97,20 @@ mod native {
 
     const BULK: usize = 16 * 1024 * 1024;
 
+    /// Writes [`BULK`] bytes at one end of a stream and reads them at the other.
+    async fn carry(runtime: &Runtime, mut near: Stream, mut far: Stream) {
+        let writer = runtime.spawn(async move {
+            let block = vec![7; 64 * 1024];
+            for _ in 0..BULK / block.len() {
+                near.write_all(&block).await.expect("it is read");
+            }
+            near.close().await
+        });
+        let mut buffer = vec![0; 64 * 1024];
+        while far.read(&mut buffer).await.expect("it is written") > 0 {}
+        writer.await.expect("it ends").expect("it is read");
+    }
+
     #[divan::bench(sample_count = 10)]
     fn the_key_of_a_password(bencher: Bencher<'_, '_>) {
         bencher.bench_local(|| PrivateRoom::new("chess", divan::black_box("four knights")));
@@ -125,21 +139,12 @@ mod native {
                 let bob = NetworkManager::start(runtime.clone(), bob, second).await?;
                 bob.ready().await;
                 let mut incoming = alice.accept("/bench/1").expect("free");
-                let mut near = bob
+                let near = bob
                     .open(alice.local_peer(), "/bench/1")
                     .await
                     .expect("it accepts");
-                let writer = runtime.spawn(async move {
-                    let block = vec![7; 64 * 1024];
-                    for _ in 0..BULK / block.len() {
-                        near.write_all(&block).await.expect("it is read");
-                    }
-                    near.close().await
-                });
-                let (_, mut far): (_, Stream) = incoming.next().await.expect("it was opened");
-                let mut buffer = vec![0; 64 * 1024];
-                while far.read(&mut buffer).await.expect("it is written") > 0 {}
-                writer.await.expect("it ends").expect("it is read");
+                let (_, far) = incoming.next().await.expect("it was opened");
+                carry(&runtime, near, far).await;
                 Ok::<_, peercompute_net::NetworkStartError>(())
             })
         });
@@ -162,21 +167,12 @@ mod native {
                     .await
                     .expect("free");
                 alice.dial(address).await.expect("it listens");
-                let mut near = alice
+                let near = alice
                     .open(bob.local_peer(), "/bench/1")
                     .await
                     .expect("it accepts");
-                let writer = runtime.spawn(async move {
-                    let block = vec![7; 64 * 1024];
-                    for _ in 0..BULK / block.len() {
-                        near.write_all(&block).await.expect("it is read");
-                    }
-                    near.close().await
-                });
-                let (_, mut far): (_, Stream) = incoming.next().await.expect("it was opened");
-                let mut buffer = vec![0; 64 * 1024];
-                while far.read(&mut buffer).await.expect("it is written") > 0 {}
-                writer.await
+                let (_, far) = incoming.next().await.expect("it was opened");
+                carry(&runtime, near, far).await;
             })
         });
     }

@@ -3,11 +3,13 @@
 mod acceptor;
 mod event_hub;
 mod message_queue;
+mod per_peer;
 
 pub(crate) use acceptor::Gate;
 pub use acceptor::{Acceptor, INCOMING_QUEUE, Incoming};
 pub use event_hub::{EVENT_QUEUE, EventHub, Events, LaggedEvent};
 pub use message_queue::{MESSAGE_QUEUE_BYTES, MessageSender, Messages, message_queue};
+pub(crate) use per_peer::PerPeer;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

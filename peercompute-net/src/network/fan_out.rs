@@ -10,15 +10,16 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use futures::{AsyncWriteExt as _, Stream as _, StreamExt as _, stream::FuturesUnordered};
+use futures::{AsyncWriteExt as _, Stream as _, StreamExt as _};
 use libp2p_identity::PeerId;
 use peercompute_proto::{Wire, encode_frame};
-use peercompute_rt::{BoxFuture, Instant, Task};
+use peercompute_rt::{Instant, Task};
 
 use super::shared::{Job, Shared};
 use crate::{
     Broadcast, BroadcastMessage, FrameReader, Incoming, MAX_MESSAGE, MessageSender, Messages,
-    ProtocolTaken, PublishError, Stream, Transport, message_queue, toolkit::lock,
+    ProtocolTaken, PublishError, Stream, Transport, message_queue,
+    toolkit::{PerPeer, lock},
 };
 
 /// The protocol by which messages are published where the transport has no broadcast of its own. A stream of frames, each a length as a varint and so many bytes of the
@@ -198,34 +199,21 @@ async fn send(
 /// Reads all streams, each as a future of its own.
 async fn receive(mut incoming: Incoming, topics: Arc<Topics>) {
     let _subscriptions = EndOnDrop(topics.clone());
-    let mut streams: FuturesUnordered<BoxFuture<'static, PeerId>> = FuturesUnordered::new();
-    let mut streams_of: BTreeMap<PeerId, usize> = BTreeMap::new();
+    let mut streams = PerPeer::new();
     loop {
         let next = poll_fn(|cx| {
-            while let Poll::Ready(Some(peer)) = Pin::new(&mut streams).poll_next(cx) {
-                if let Some(count) = streams_of.get_mut(&peer) {
-                    *count -= 1;
-                    if *count == 0 {
-                        streams_of.remove(&peer);
-                    }
-                }
-            }
+            while let Poll::Ready(Some(_)) = streams.poll_next(cx) {}
             Pin::new(&mut incoming).poll_next(cx)
         });
         let Some((peer, stream)) = next.await else {
             return;
         };
-        let count = streams_of.get(&peer).copied().unwrap_or(0);
-        if streams.len() >= MAX_STREAMS || count >= MAX_STREAMS_OF_PEER {
+        if streams.len() >= MAX_STREAMS || streams.count_of(&peer) >= MAX_STREAMS_OF_PEER {
             tracing::debug!(%peer, "a stream of published messages is one too many");
             continue;
         }
-        *streams_of.entry(peer).or_default() += 1;
         let topics = topics.clone();
-        streams.push(Box::pin(async move {
-            read(peer, stream, &topics).await;
-            peer
-        }));
+        streams.push(peer, async move { read(peer, stream, &topics).await });
     }
 }
 

@@ -16,10 +16,10 @@ use std::{
     time::Duration,
 };
 
-use futures::{Stream as _, stream::FuturesUnordered};
+use futures::Stream as _;
 use libp2p_identity::PeerId;
 use peercompute_proto::v1;
-use peercompute_rt::{BoxFuture, MaybeSend};
+use peercompute_rt::MaybeSend;
 
 pub(super) use self::traffic::{Counted, Traffic};
 use self::{
@@ -27,7 +27,10 @@ use self::{
     vigil::Vigil,
 };
 use super::{NetworkEvent, shared::Shared};
-use crate::{Events, Incoming, OpenError, Path, ReadError, Stream, frames, toolkit::lock};
+use crate::{
+    Events, Incoming, OpenError, Path, ReadError, Stream, frames,
+    toolkit::{PerPeer, lock},
+};
 
 /// The protocol of heartbeats between the peers of a room; see `HealthFrame` in the schema.
 pub const HEALTH_PROTOCOL: &str = "/peercompute/health/1";
@@ -226,8 +229,7 @@ pub(super) async fn watch_over(
             .heartbeat
             .map(|every| every.clamp(SHORTEST_HEARTBEAT, LONGEST_HEARTBEAT)),
         patience: config.missed_heartbeats.max(2),
-        running: FuturesUnordered::new(),
-        of_peer: BTreeMap::new(),
+        running: PerPeer::new(),
     };
     let mut vigil = config
         .silence
@@ -235,7 +237,7 @@ pub(super) async fn watch_over(
     let mut look = shared.runtime.sleep(LOOK);
     loop {
         let turn = poll_fn(|cx| {
-            pulses.poll_ended(cx);
+            while let Poll::Ready(Some(_)) = pulses.running.poll_next(cx) {}
             if look.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Turn::Look);
             }
@@ -295,29 +297,12 @@ struct Pulses {
     shared: Arc<Shared>,
     heartbeat: Option<Duration>,
     patience: u32,
-    running: FuturesUnordered<BoxFuture<'static, PeerId>>,
-    of_peer: BTreeMap<PeerId, usize>,
+    running: PerPeer<()>,
 }
 
 impl Pulses {
-    fn poll_ended(&mut self, cx: &mut std::task::Context<'_>) {
-        while let Poll::Ready(Some(peer)) = Pin::new(&mut self.running).poll_next(cx) {
-            if let Some(count) = self.of_peer.get_mut(&peer) {
-                *count -= 1;
-                if *count == 0 {
-                    self.of_peer.remove(&peer);
-                }
-            }
-        }
-    }
-
-    fn has_room_for(&mut self, peer: PeerId, most: usize) -> bool {
-        let count = self.of_peer.get(&peer).copied().unwrap_or(0);
-        if self.running.len() >= MAX_PULSES || count >= most {
-            return false;
-        }
-        *self.of_peer.entry(peer).or_default() += 1;
-        true
+    fn has_room_for(&self, peer: PeerId, most: usize) -> bool {
+        self.running.len() < MAX_PULSES && self.running.count_of(&peer) < most
     }
 
     /// Opens a stream to a peer that has joined, if that is this end's part.
@@ -329,7 +314,7 @@ impl Pulses {
             return;
         }
         let (shared, patience) = (self.shared.clone(), self.patience);
-        self.running.push(Box::pin(async move {
+        self.running.push(peer, async move {
             while shared.look(|membership| membership.is_connected(&peer)) {
                 let begun = shared.now();
                 match shared.open(peer, HEALTH_PROTOCOL).await {
@@ -352,8 +337,7 @@ impl Pulses {
                 }
                 shared.runtime.sleep(RETRY).await;
             }
-            peer
-        }));
+        });
     }
 
     fn accept(&mut self, peer: PeerId, stream: Stream) {
@@ -365,10 +349,9 @@ impl Pulses {
             return;
         }
         let (shared, patience) = (self.shared.clone(), self.patience);
-        self.running.push(Box::pin(async move {
+        self.running.push(peer, async move {
             follow(&shared, peer, stream, every, patience).await;
-            peer
-        }));
+        });
     }
 }
 

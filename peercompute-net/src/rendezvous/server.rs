@@ -8,10 +8,10 @@ use std::{
     time::Duration,
 };
 
-use futures::{Stream as _, stream::FuturesUnordered};
+use futures::Stream as _;
 use libp2p_identity::PeerId;
 use peercompute_proto::{Scope, v1, v1::rendezvous_frame::Frame};
-use peercompute_rt::{BoxFuture, Runtime, Task};
+use peercompute_rt::{Runtime, Task};
 
 use super::{
     Directory, DirectoryLimits, RENDEZVOUS_PROTOCOL, RefusedQuestion, RefusedRegistration,
@@ -19,7 +19,8 @@ use super::{
 };
 use crate::{
     FrameReader, FrameWriter, Incoming, PeerLimits, PrivateRoom, ProtocolTaken, ReadError, Stream,
-    Transport, frames, toolkit::lock,
+    Transport, frames,
+    toolkit::{PerPeer, lock},
 };
 
 /// How long a stream may take until it registers, or asks for rooms, or for more of them.
@@ -267,18 +268,10 @@ impl Shared {
 /// Runs all streams, each as a future of its own, in one task.
 async fn serve(shared: Arc<Shared>, mut incoming: Incoming) {
     let limits = shared.config.limits;
-    let mut streams: FuturesUnordered<BoxFuture<'static, PeerId>> = FuturesUnordered::new();
-    let mut streams_of: BTreeMap<PeerId, usize> = BTreeMap::new();
+    let mut streams = PerPeer::new();
     loop {
         let (peer, stream) = poll_fn(|cx| {
-            while let Poll::Ready(Some(peer)) = Pin::new(&mut streams).poll_next(cx) {
-                if let Some(count) = streams_of.get_mut(&peer) {
-                    *count -= 1;
-                    if *count == 0 {
-                        streams_of.remove(&peer);
-                    }
-                }
-            }
+            while let Poll::Ready(Some(_)) = streams.poll_next(cx) {}
             Pin::new(&mut incoming).poll_next(cx)
         })
         .await
@@ -286,19 +279,16 @@ async fn serve(shared: Arc<Shared>, mut incoming: Incoming) {
         let (Some(peer), Some(stream)) = (peer, stream) else {
             return;
         };
-        let count = streams_of.get(&peer).copied().unwrap_or(0);
         if streams.len() >= limits.members + UNREGISTERED
-            || count >= limits.rooms_per_peer + SPARE_STREAMS
+            || streams.count_of(&peer) >= limits.rooms_per_peer + SPARE_STREAMS
         {
             tracing::debug!(%peer, "a rendezvous stream is one too many");
             continue;
         }
-        *streams_of.entry(peer).or_default() += 1;
         let shared = shared.clone();
-        streams.push(Box::pin(async move {
+        streams.push(peer, async move {
             serve_stream(&shared, peer, stream).await;
-            peer
-        }));
+        });
     }
 }
 

@@ -6,11 +6,11 @@ use std::{
     task::{Context, Poll},
 };
 
-use futures::{Stream as _, StreamExt as _, channel::mpsc, stream::FuturesUnordered};
+use futures::{StreamExt as _, channel::mpsc};
 use libp2p_identity::PeerId;
 use peercompute_rt::{BoxFuture, MaybeSend};
 
-use super::lock;
+use super::{PerPeer, lock};
 use crate::{
     Stream,
     error::{ProtocolTaken, Refused},
@@ -19,7 +19,7 @@ use crate::{
 /// The most streams of one protocol that wait to be taken out of their [`Incoming`]. Further ones are refused, which the other end sees.
 pub const INCOMING_QUEUE: usize = 256;
 
-/// Streams that are looked at before they are handed out, of all peers and of one, at most. Further ones are dropped.
+/// Streams that are looked at before they are handed out, of all peers and of one, at most. Beyond the first others wait in the queue; beyond the second those of that peer are dropped.
 const MAX_VETTED: usize = 256;
 const MAX_VETTED_OF_PEER: usize = 64;
 
@@ -164,8 +164,7 @@ pub(crate) trait Gate: MaybeSend {
 /// Looks at each stream before it is handed out, at several at a time.
 struct Vetting {
     vet: Box<dyn Vet>,
-    pending: FuturesUnordered<BoxFuture<'static, (PeerId, Option<Stream>)>>,
-    of_peer: BTreeMap<PeerId, usize>,
+    pending: PerPeer<Option<Stream>>,
     ended: bool,
 }
 
@@ -185,15 +184,11 @@ where
 
 impl Vetting {
     fn begin(&mut self, peer: PeerId, stream: Stream) {
-        let count = self.of_peer.entry(peer).or_default();
-        if *count >= MAX_VETTED_OF_PEER {
+        if self.pending.count_of(&peer) >= MAX_VETTED_OF_PEER {
             tracing::debug!(%peer, "a stream is one too many to be looked at");
             return;
         }
-        *count += 1;
-        let vetted = self.vet.vet(peer, stream);
-        self.pending
-            .push(Box::pin(async move { (peer, vetted.await) }));
+        self.pending.push(peer, self.vet.vet(peer, stream));
     }
 
     fn poll_next(
@@ -209,18 +204,11 @@ impl Vetting {
                     Poll::Pending => break,
                 }
             }
-            match Pin::new(&mut self.pending).poll_next(cx) {
-                Poll::Ready(Some((peer, stream))) => {
-                    if let Some(count) = self.of_peer.get_mut(&peer) {
-                        *count -= 1;
-                        if *count == 0 {
-                            self.of_peer.remove(&peer);
-                        }
-                    }
-                    if let Some(stream) = stream {
-                        return Poll::Ready(Some((peer, stream)));
-                    }
+            match self.pending.poll_next(cx) {
+                Poll::Ready(Some((peer, Some(stream)))) => {
+                    return Poll::Ready(Some((peer, stream)));
                 }
+                Poll::Ready(Some((_, None))) => {}
                 Poll::Ready(None) if self.ended => return Poll::Ready(None),
                 Poll::Ready(None) | Poll::Pending => return Poll::Pending,
             }
@@ -255,8 +243,7 @@ impl Incoming {
     {
         self.vetting = Some(Vetting {
             vet: Box::new(vet),
-            pending: FuturesUnordered::new(),
-            of_peer: BTreeMap::new(),
+            pending: PerPeer::new(),
             ended: false,
         });
         self
