@@ -461,6 +461,29 @@ mod tests {
     }
 
     #[test]
+    fn a_state_with_somebody_outside_of_the_square_is_none() {
+        let mut arena = Arena::new(3);
+        session(3, 900).iter().for_each(|tick| arena.advance(tick));
+        arena.state.shots.push(Shot {
+            number: 0,
+            seat: 0,
+            x: SIDE,
+            y: 0,
+            heading: 0,
+            left: 1,
+        });
+        assert!(Arena::read(&Arena::write(&arena.state)).is_some());
+        for outside in [-1, SIDE + 1, i32::MIN, i32::MAX] {
+            let mut state = arena.state.clone();
+            state.players[0].y = outside;
+            assert_eq!(Arena::read(&Arena::write(&state)), None);
+            let mut state = arena.state.clone();
+            state.shots[0].x = outside;
+            assert_eq!(Arena::read(&Arena::write(&state)), None);
+        }
+    }
+
+    #[test]
     fn the_sine_is_one() {
         for heading in 0..=255_u8 {
             let exact = (f64::from(heading) * std::f64::consts::PI / 128.0).sin();

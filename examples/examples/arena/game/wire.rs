@@ -3,7 +3,7 @@
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use peercompute_net::PeerId;
 
-use super::{Command, Dice, Player, Shot, State};
+use super::{Command, Dice, Player, SIDE, Shot, State};
 
 impl Command {
     pub(crate) fn write(self) -> Bytes {
@@ -97,7 +97,11 @@ impl State {
             });
         }
         let in_order = state.players.is_sorted_by(|one, two| one.seat < two.seat);
-        (is_whole && bytes.is_empty() && in_order).then_some(state)
+        // The rules count on it: sums of other places could overflow.
+        let is_inside = |x, y| (0..=SIDE).contains(&x) && (0..=SIDE).contains(&y);
+        let all_inside = state.players.iter().all(|it| is_inside(it.x, it.y))
+            && state.shots.iter().all(|it| is_inside(it.x, it.y));
+        (is_whole && bytes.is_empty() && in_order && all_inside).then_some(state)
     }
 }
 
