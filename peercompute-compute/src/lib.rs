@@ -16,7 +16,7 @@ mod program;
 mod reduce;
 mod store;
 mod text;
-#[cfg(all(feature = "wasm", not(target_arch = "wasm32")))]
+#[cfg(feature = "wasm")]
 mod wasm;
 #[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
 mod wgsl;
@@ -40,16 +40,16 @@ pub use peercompute_gpu::{
     helper::{HelperProgram, SandboxConfig, SandboxError},
 };
 pub use pool::{
-    Bound, CLIENT_BYTES, CLIENT_TASKS, Completion, Completions, Full, MAX_WORKERS, Pool,
+    Bound, CLIENT_BYTES, CLIENT_TASKS, Completion, Completions, Full, Isolate, Isolates, MAX_WORKERS, Pool,
     PoolClient, PoolConfig, PoolStats, Priority, QUEUE_BYTES, QUEUE_TASKS, Room, SpawnError,
     SubmitError, Throttle, ThrottleError, Work, worker_limit,
 };
 #[cfg(not(target_arch = "wasm32"))]
 pub use profile::{GpuProfile, Profile, SCORE_TIME, Scores};
-pub use program::{Program, TaskError, TaskInput};
+pub use program::{Portable, PortableModule, Program, TaskError, TaskInput};
 pub use reduce::{REDUCE_FAN_IN, ReduceError, ReduceTask, Reduction};
 pub use store::{ProgramHash, ProgramStore, STORE_BYTES};
-#[cfg(all(feature = "wasm", not(target_arch = "wasm32")))]
+#[cfg(feature = "wasm")]
 pub use wasm::{
     CACHE_BYTES, COMPILE_THREADS, COMPILE_TIME, COMPILED_BYTES, DEFAULT_DEADLINE, DEFAULT_FUEL,
     DEFAULT_MEMORY, DEFAULT_OUTPUT, MAX_ALL_LOCALS, MAX_ALL_WEIGHT, MAX_FUNCTION_BYTES,

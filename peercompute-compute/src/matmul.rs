@@ -6,7 +6,7 @@ use peercompute_proto::{limits::MAX_TASK_VALUE, v1};
 
 pub use tiles::{MatmulError, MatmulShape, MatmulTile, MatmulTiles};
 
-use crate::{Control, OperationError, Program, TaskError, TaskInput, text::quote};
+use crate::{Control, OperationError, Portable, Program, TaskError, TaskInput, text::quote};
 
 /// The built-in operation `matmul`: the product of two matrices of `f32`.
 ///
@@ -58,6 +58,10 @@ impl Program for Matmul {
         }
         let (a, b) = matrices.split_at(shape.rows * shape.inner);
         kernel::multiply(shape, a, b, control).map(Bytes::from)
+    }
+
+    fn portable(&self) -> Option<Portable> {
+        Some(Portable::Builtin(Self.into()))
     }
 }
 

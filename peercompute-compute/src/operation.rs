@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use bytes::Bytes;
 use peercompute_proto::v1;
 
-use crate::{Control, Program, TaskError, TaskInput, Unsupported, executor::kind, text::quote};
+use crate::{Control, Portable, Program, TaskError, TaskInput, Unsupported, executor::kind, text::quote};
 
 /// A built-in operation over a range of bytes: what every worker can run.
 ///
@@ -132,6 +132,10 @@ impl Program for Operation {
             Self::Add(byte) => kernels::map(bytes, control, |b| b.wrapping_add(byte)),
             Self::Noop => control.check().map(|()| Bytes::new()),
         }
+    }
+
+    fn portable(&self) -> Option<Portable> {
+        Some(Portable::Builtin((*self).into()))
     }
 
     fn is_brief(&self, input: &TaskInput) -> bool {

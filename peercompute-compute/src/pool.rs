@@ -1,31 +1,14 @@
+mod bell;
 mod client;
 mod config;
 mod cooperative;
-#[cfg_attr(
-    target_arch = "wasm32",
-    expect(dead_code, reason = "only threads use all of it")
-)]
 mod crew;
-#[cfg_attr(
-    target_arch = "wasm32",
-    expect(dead_code, reason = "only threads use all of it")
-)]
 mod fair;
-#[cfg_attr(
-    target_arch = "wasm32",
-    expect(dead_code, reason = "only threads use all of it")
-)]
+mod isolates;
+mod orders;
 mod outbox;
-#[cfg_attr(
-    target_arch = "wasm32",
-    expect(dead_code, reason = "only threads use all of it")
-)]
 mod plan;
 mod priority;
-#[cfg_attr(
-    target_arch = "wasm32",
-    expect(dead_code, reason = "only threads use all of it")
-)]
 mod seat;
 mod stats;
 #[cfg(not(target_arch = "wasm32"))]
@@ -45,9 +28,11 @@ pub use priority::Priority;
 pub use stats::PoolStats;
 pub use work::{Completion, Work};
 
+pub use isolates::{Isolate, Isolates};
+
 use crew::Crew;
 
-/// Runs tasks: natively on threads of its own named `peercompute-worker-N`, in a browser between the turns of the event loop.
+/// Runs tasks: natively on threads of its own named `peercompute-worker-N`, in a browser in Web Workers or between the turns of the event loop.
 ///
 /// Work comes in through [`Pool::client`]. Each task that was accepted is answered exactly once, with a result or an error, unless it was [recalled](PoolClient::recall).
 ///
@@ -67,7 +52,7 @@ pub struct Pool {
 impl Pool {
     /// A pool with the number of workers that `config` asks for. `clock` tells run times and deadlines.
     ///
-    /// In a browser it is the same as [`Pool::cooperative`] until workers of the browser carry it.
+    /// In a browser, which has no threads, it is the same as [`Pool::cooperative`]; see [`Pool::in_isolates`].
     ///
     /// # Errors
     ///
@@ -100,6 +85,18 @@ impl Pool {
         }
     }
 
+    /// A pool whose workers have their tasks run in isolates, such as a browser's Web Workers: as many as `config` asks for, each with an isolate of its own. Tasks that surely take
+    /// microseconds, and programs that are [nothing to others](crate::Program::portable), run on the thread that `clock` spawns its futures on.
+    ///
+    /// A task that is late, or that is no longer wanted, is ended with its isolate, whatever it does.
+    pub fn in_isolates(config: PoolConfig, clock: Runtime, isolates: Arc<dyn Isolates>) -> Self {
+        let pool = Self {
+            crew: Arc::new(Crew::new(config, clock, crew::Mode::Isolates(isolates))),
+        };
+        isolates::hire(&pool.crew);
+        pool
+    }
+
     /// A new source of work, and where its answers come out. On a pool that has stopped it is refused everything.
     pub fn client(&self) -> (PoolClient, Completions) {
         client::pair(&self.crew)
@@ -122,9 +119,11 @@ impl Pool {
     /// [`SpawnError`] when the operating system refuses a further thread. The pool goes on with those it has; the next change tries again.
     pub fn set_throttle(&self, throttle: Throttle) -> Result<(), SpawnError> {
         self.crew.set_throttle(throttle);
-        #[cfg(not(target_arch = "wasm32"))]
-        if self.crew.mode == crew::Mode::Threads {
-            threads::hire(&self.crew)?;
+        match self.crew.mode {
+            #[cfg(not(target_arch = "wasm32"))]
+            crew::Mode::Threads => threads::hire(&self.crew)?,
+            crew::Mode::Cooperative => {}
+            crew::Mode::Isolates(_) => isolates::hire(&self.crew),
         }
         Ok(())
     }

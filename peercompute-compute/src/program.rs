@@ -4,7 +4,7 @@ use bytes::Bytes;
 use peercompute_proto::v1;
 use peercompute_rt::{MaybeSend, MaybeSync};
 
-use crate::Control;
+use crate::{Control, Limits, ProgramHash};
 
 /// Something that a task can run: a built-in operation, a WebAssembly module, a GPU kernel or a closure of the application.
 ///
@@ -19,12 +19,44 @@ pub trait Program: MaybeSend + MaybeSync {
     /// [`TaskError`], which becomes the task's failure.
     fn run(&self, input: TaskInput, control: &Control) -> Result<Bytes, TaskError>;
 
+    /// What the program is to somebody who prepares it again elsewhere: an isolate of the pool. One that is nothing to others runs where the pool is.
+    fn portable(&self) -> Option<Portable> {
+        None
+    }
+
+    /// The limits of a task that asks for these: what it leaves open may be the program's own to set. Asked when the task is made.
+    fn limits(&self, asked: Limits) -> Limits {
+        asked
+    }
+
     /// Whether a run on `input` surely takes but a few microseconds. The pool then gathers the results of several such tasks before it wakes who waits for them; one that says so
     /// and runs long delays the results of those before it.
     fn is_brief(&self, input: &TaskInput) -> bool {
         let _ = input;
         false
     }
+}
+
+/// A program as it is handed to another engine, which prepares it again.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Portable {
+    /// For a [`BuiltinExecutor`](crate::BuiltinExecutor).
+    Builtin(v1::Program),
+    /// A module that keeps to the task ABI.
+    Module(PortableModule),
+}
+
+/// A WebAssembly module that was looked at and made ready for whatever engine runs it. What it is lies in memory once, however many clones there are.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PortableModule {
+    /// The hash of the module that it was made of. Another [`memory`](Self::memory) makes other bytes.
+    pub hash: ProgramHash,
+    /// The most bytes of memory that it can get, which is written in it.
+    pub memory: u64,
+    /// The module: it imports nothing, and its NaNs are canonical.
+    pub bytes: Bytes,
 }
 
 /// What a task works on.
@@ -197,5 +229,15 @@ impl TaskError {
             | Self::Trapped { .. }
             | Self::Panicked { .. } => v1::TaskFailureReason::Trap,
         }
+    }
+}
+
+impl std::fmt::Debug for PortableModule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PortableModule")
+            .field("hash", &self.hash)
+            .field("memory", &self.memory)
+            .field("bytes", &self.bytes.len())
+            .finish()
     }
 }

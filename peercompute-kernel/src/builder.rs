@@ -1,9 +1,9 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use peercompute_compute::{Executor, Executors, PoolConfig, ProgramStore};
+use peercompute_compute::{Executor, Executors, Isolates, PoolConfig, ProgramStore};
 #[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
 use peercompute_compute::{SandboxConfig, WgslExecutor};
-#[cfg(all(feature = "wasm", not(target_arch = "wasm32")))]
+#[cfg(feature = "wasm")]
 use peercompute_compute::{WasmConfig, WasmExecutor};
 use peercompute_net::{Multiaddr, NetworkConfig, PeerId, Transport};
 use peercompute_proto::v1::StreamBinding;
@@ -16,6 +16,7 @@ use crate::{
     machine::{Machine, Meter},
     node::{NodeKernel, Parts},
     realtime::{Realtime, RealtimeConfig},
+    serve::Crewing,
     submit::LocalFallback,
 };
 
@@ -35,13 +36,13 @@ pub struct NodeBuilder {
     metadata: BTreeMap<String, String>,
     executors: Executors,
     store: ProgramStore,
-    #[cfg(all(feature = "wasm", not(target_arch = "wasm32")))]
+    #[cfg(feature = "wasm")]
     wasm: Option<WasmConfig>,
     #[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
     wgsl: Option<SandboxConfig>,
     pool: PoolConfig,
     machine: Machine,
-    cooperative: bool,
+    crewing: Crewing,
     serves: bool,
     fallback: LocalFallback,
     topology: Topology,
@@ -62,13 +63,13 @@ impl Default for NodeBuilder {
             metadata: BTreeMap::new(),
             executors: Executors::default(),
             store: ProgramStore::new(),
-            #[cfg(all(feature = "wasm", not(target_arch = "wasm32")))]
+            #[cfg(feature = "wasm")]
             wasm: None,
             #[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
             wgsl: None,
             pool: PoolConfig::default(),
             machine: Machine::default(),
-            cooperative: false,
+            crewing: Crewing::Threads,
             serves: true,
             fallback: LocalFallback::default(),
             topology: Topology::default(),
@@ -144,8 +145,8 @@ impl NodeBuilder {
         Self { store, ..self }
     }
 
-    /// Runs WebAssembly modules, within the limits that are set here. Otherwise none are run. Needs the feature `wasm`, natively.
-    #[cfg(all(feature = "wasm", not(target_arch = "wasm32")))]
+    /// Runs WebAssembly modules, within the limits that are set here. Otherwise none are run. Needs the feature `wasm`; in a browser also [`isolates`](Self::isolates).
+    #[cfg(feature = "wasm")]
     pub fn wasm(self, config: WasmConfig) -> Self {
         Self {
             wasm: Some(config),
@@ -183,7 +184,15 @@ impl NodeBuilder {
     /// Runs tasks between the turns of the event loop instead of on threads: what simulations on virtual time need. See [`Pool::cooperative`](peercompute_compute::Pool::cooperative).
     pub fn cooperative_pool(self) -> Self {
         Self {
-            cooperative: true,
+            crewing: Crewing::Cooperative,
+            ..self
+        }
+    }
+
+    /// Runs tasks in isolates instead of on threads, as many at once as the [pool](Self::pool) has workers: in a browser, Web Workers. See [`Pool::in_isolates`](peercompute_compute::Pool::in_isolates).
+    pub fn isolates(self, isolates: Arc<dyn Isolates>) -> Self {
+        Self {
+            crewing: Crewing::Isolates(isolates),
             ..self
         }
     }
@@ -249,14 +258,14 @@ impl NodeBuilder {
             }
         }
         #[cfg_attr(
-            not(all(any(feature = "wasm", feature = "gpu"), not(target_arch = "wasm32"))),
+            not(any(feature = "wasm", all(feature = "gpu", not(target_arch = "wasm32")))),
             expect(unused_mut, reason = "there is nothing to add")
         )]
         let (mut executors, mut meter) = (self.executors, Meter::default());
-        #[cfg(all(feature = "wasm", not(target_arch = "wasm32")))]
+        #[cfg(feature = "wasm")]
         if let Some(config) = self.wasm {
             let modules = WasmExecutor::new(self.store.clone(), config)?;
-            meter.modules = Some(modules.clone());
+            meter.set_modules(&modules);
             executors = executors.with(modules);
         }
         #[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
@@ -283,7 +292,7 @@ impl NodeBuilder {
             pool: self.pool,
             machine: self.machine,
             meter,
-            cooperative: self.cooperative,
+            crewing: self.crewing,
             serves: self.serves,
             fallback: self.fallback,
             topology: self.topology,

@@ -67,6 +67,16 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
+    /// Reads it there. A browser does not count what modules do.
+    #[cfg(feature = "wasm")]
+    #[cfg_attr(target_arch = "wasm32", expect(unused_variables, reason = "nothing is counted"))]
+    pub(crate) fn set_modules(&mut self, modules: &peercompute_compute::WasmExecutor) {
+        #[cfg(not(target_arch = "wasm32"))]
+        {
+            self.modules = Some(modules.clone());
+        }
+    }
+
     pub(crate) fn read(&self) -> WorkDone {
         #[cfg(all(feature = "wasm", not(target_arch = "wasm32")))]
         if let Some(modules) = &self.modules {

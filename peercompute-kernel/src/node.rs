@@ -21,7 +21,7 @@ use crate::{
     mesh::{Mesh, MeshSupervisor, peer_bytes},
     programs::{Programs, Wanted},
     realtime::{self, IncomingLanes},
-    serve::{MAX_SESSIONS, Workshop},
+    serve::{Crewing, MAX_SESSIONS, Workshop},
     submit::{Engine, Job, LocalFallback, Supervisor},
 };
 
@@ -49,7 +49,7 @@ pub(crate) struct Parts {
     pub(crate) pool: PoolConfig,
     pub(crate) machine: Machine,
     pub(crate) meter: Meter,
-    pub(crate) cooperative: bool,
+    pub(crate) crewing: Crewing,
     pub(crate) serves: bool,
     pub(crate) fallback: LocalFallback,
     pub(crate) topology: Topology,

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
 use peercompute_compute::{
-    Executors, Limits, Pool, PoolConfig, PoolStats, Priority, Program, SpawnError, TaskError,
+    Executors, Isolates, Limits, Pool, PoolConfig, PoolStats, Priority, Program, SpawnError, TaskError,
     TaskInput, Throttle, Work,
 };
 use peercompute_proto::v1::{Capabilities, StreamBinding};
@@ -26,11 +26,25 @@ use crate::{
 /// Streams of tasks served at once. Further ones are closed at once; their submitters try again later.
 pub(crate) const MAX_SESSIONS: usize = 256;
 
+/// What the workers of the pool are.
+#[derive(Clone)]
+pub(crate) enum Crewing {
+    Threads,
+    Cooperative,
+    Isolates(Arc<dyn Isolates>),
+}
+
+impl Crewing {
+    const fn is_cooperative(&self) -> bool {
+        matches!(self, Self::Cooperative)
+    }
+}
+
 /// Where this node's own workers are: the pool, what it can run, and the streams that it serves.
 pub(crate) struct Workshop {
     runtime: Runtime,
     config: PoolConfig,
-    cooperative: bool,
+    crewing: Crewing,
     executors: Executors,
     programs: Arc<Programs>,
     binding: StreamBinding,
@@ -60,7 +74,7 @@ impl Workshop {
         Self {
             runtime: parts.runtime.clone(),
             config: parts.pool.clone(),
-            cooperative: parts.cooperative,
+            crewing: parts.crewing.clone(),
             executors: parts.executors.clone(),
             programs,
             binding: parts.binding.clone(),
@@ -81,10 +95,10 @@ impl Workshop {
             None => self.config.clone(),
         };
         let clock = self.runtime.clone();
-        let pool = if self.cooperative {
-            Pool::cooperative(config, clock)
-        } else {
-            Pool::start(config, clock)?
+        let pool = match &self.crewing {
+            Crewing::Threads => Pool::start(config, clock)?,
+            Crewing::Cooperative => Pool::cooperative(config, clock),
+            Crewing::Isolates(isolates) => Pool::in_isolates(config, clock, isolates.clone()),
         };
         let pool = Arc::new(pool);
         if state.paused {
@@ -203,7 +217,7 @@ impl Workshop {
 
     fn lends_in(&self, state: &State) -> (u32, f64) {
         let config = self.config.clone().with_throttle(self.throttle_in(state));
-        let workers = match self.cooperative {
+        let workers = match self.crewing.is_cooperative() {
             true => config.workers().min(1),
             false => config.workers(),
         };

@@ -5,7 +5,7 @@ use std::{future::poll_fn, sync::atomic::Ordering, task::Poll, time::Duration};
 use peercompute_rt::Instant;
 
 use super::{
-    crew::{Crew, Mode},
+    crew::Crew,
     fair::Tally,
     outbox::deliver,
     plan::DutyCycle,
@@ -13,10 +13,10 @@ use super::{
 };
 
 /// How long the event loop is kept from its other work at a time, when tasks are shorter: half a frame at 60 Hz.
-const SLICE: Duration = Duration::from_millis(8);
+pub(super) const SLICE: Duration = Duration::from_millis(8);
 
 /// The most tasks of a slice, for clocks that stand still while tasks run.
-const SLICE_TASKS: usize = 1024;
+pub(super) const SLICE_TASKS: usize = 1024;
 
 /// The one worker there is.
 const WORKER: usize = 0;
@@ -46,7 +46,7 @@ impl Crew {
     ///
     /// Cancel safe: tasks run between await points only.
     pub(super) async fn cooperate(&self) -> bool {
-        if self.mode != Mode::Cooperative {
+        if !self.is_cooperative() {
             return false;
         }
         match self.begin_slice() {
@@ -64,7 +64,7 @@ impl Crew {
 
     /// Whether there is work to be done here, now or soon.
     pub(super) fn can_cooperate(&self) -> bool {
-        if self.mode != Mode::Cooperative {
+        if !self.is_cooperative() {
             return false;
         }
         let state = self.lock();
@@ -153,7 +153,7 @@ impl Crew {
 }
 
 /// Lets other tasks that are ready go first.
-async fn yield_now() {
+pub(super) async fn yield_now() {
     let mut yielded = false;
     poll_fn(|cx| {
         if std::mem::replace(&mut yielded, true) {

@@ -5,15 +5,19 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     task::{Poll, Waker},
-    thread::{JoinHandle, Thread},
+    thread::Thread,
 };
+#[cfg(not(target_arch = "wasm32"))]
+use std::thread::JoinHandle;
 
 use peercompute_rt::Runtime;
 
 use super::{
     Bound, Full, PoolConfig, PoolStats, SubmitError, Throttle, Work,
+    bell::Bell,
     client::Client,
     cooperative::Pump,
+    isolates::Isolates,
     fair::{Excess, FairQueue, FlowKey},
     outbox::deliver,
     plan::Plan,
@@ -42,11 +46,19 @@ pub(super) struct Crew {
 }
 
 /// Who runs the tasks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
     #[cfg(not(target_arch = "wasm32"))]
     Threads,
+    /// Whoever waits for results.
     Cooperative,
+    /// Futures, which have them run elsewhere.
+    Isolates(Arc<dyn Isolates>),
+}
+
+impl Mode {
+    const fn is_cooperative(&self) -> bool {
+        matches!(self, Self::Cooperative)
+    }
 }
 
 pub(super) struct State {
@@ -60,6 +72,7 @@ pub(super) struct State {
     /// The workers that wait. While there are any, nothing is on any shelf.
     pub(super) idle: Vec<usize>,
     /// Threads that are about to end or have ended, at most one for each change of the throttle and post.
+    #[cfg(not(target_arch = "wasm32"))]
     pub(super) gone: Vec<JoinHandle<()>>,
     throttle: Throttle,
     /// How many tasks were submitted so far.
@@ -70,15 +83,45 @@ pub(super) struct State {
 
 pub(super) struct Post {
     pub(super) seat: Arc<Seat>,
-    /// None in a cooperative pool.
-    pub(super) thread: Option<JoinHandle<()>>,
+    pub(super) hand: Hand,
+}
+
+/// What does a worker's work.
+pub(super) enum Hand {
+    /// Nothing of its own, in a cooperative pool.
+    None,
+    #[cfg(not(target_arch = "wasm32"))]
+    Thread(JoinHandle<()>),
+    /// A future, which looks again when the bell is rung.
+    Future(Arc<Bell>),
+}
+
+/// What has one of them look again.
+pub(super) enum Call {
+    #[cfg_attr(
+        target_arch = "wasm32",
+        expect(dead_code, reason = "there are no threads")
+    )]
+    Thread(Thread),
+    Bell(Arc<Bell>),
+}
+
+impl Hand {
+    fn call(&self) -> Option<Call> {
+        match self {
+            Self::None => None,
+            #[cfg(not(target_arch = "wasm32"))]
+            Self::Thread(thread) => Some(Call::Thread(thread.thread().clone())),
+            Self::Future(bell) => Some(Call::Bell(bell.clone())),
+        }
+    }
 }
 
 impl Crew {
     pub(super) fn new(config: PoolConfig, clock: Runtime, mode: Mode) -> Self {
         let cooperative = Post {
             seat: Arc::default(),
-            thread: None,
+            hand: Hand::None,
         };
         let state = State {
             queue: FairQueue::new(config.queue_tasks, config.queue_bytes),
@@ -86,12 +129,13 @@ impl Crew {
             paused: false,
             stopped: false,
             pump: Pump::default(),
-            posts: if mode == Mode::Cooperative {
+            posts: if mode.is_cooperative() {
                 vec![Some(cooperative)]
             } else {
                 Vec::new()
             },
             idle: Vec::new(),
+            #[cfg(not(target_arch = "wasm32"))]
             gone: Vec::new(),
             throttle: config.throttle,
             submitted: 0,
@@ -107,6 +151,15 @@ impl Crew {
             next_client: AtomicU64::new(0),
             state: Mutex::new(state),
         }
+    }
+
+    pub(super) const fn is_cooperative(&self) -> bool {
+        self.mode.is_cooperative()
+    }
+
+    /// Whether busy workers have to come back, who have seen the orders before.
+    pub(super) fn have_changed(&self, seen: u64) -> bool {
+        self.orders.load(Ordering::Relaxed) != seen
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -154,7 +207,7 @@ impl Crew {
         let woken = state.call_idle();
         drop(state);
         wake(woken);
-        if self.mode == Mode::Cooperative {
+        if self.is_cooperative() {
             client.wake();
         }
         Ok(())
@@ -202,7 +255,9 @@ impl Crew {
         for post in state.posts.iter().flatten() {
             post.seat.cancel(&mut unwanted, &mut cancelled);
         }
+        let bells = state.bells();
         drop(state);
+        wake(bells);
         self.answer_cancelled(cancelled);
     }
 
@@ -286,7 +341,7 @@ impl Crew {
         }
     }
 
-    /// Waits until every thread has left its post.
+    /// Waits until everybody has left their post.
     pub(super) async fn all_gone(&self) {
         poll_fn(|cx| {
             let mut state = self.lock();
@@ -294,7 +349,7 @@ impl Crew {
                 .posts
                 .iter()
                 .flatten()
-                .all(|post| post.thread.is_none())
+                .all(|post| matches!(post.hand, Hand::None))
             {
                 return Poll::Ready(());
             }
@@ -322,7 +377,6 @@ impl Crew {
     }
 
     /// Empties the post of a worker that ends, after what `tally` tells, and has others do what is on its shelf.
-    #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn leave(
         mut state: MutexGuard<'_, State>,
         index: usize,
@@ -333,7 +387,10 @@ impl Crew {
         if let Some(post) = state.posts.get_mut(index).and_then(Option::take) {
             state.queue.put_back(post.seat.clear(), now);
             state.queue.settle(index, tally);
-            state.gone.extend(post.thread);
+            #[cfg(not(target_arch = "wasm32"))]
+            if let Hand::Thread(thread) = post.hand {
+                state.gone.push(thread);
+            }
         }
         let woken = state.call_idle();
         let is_last = state.posts.iter().flatten().next().is_none();
@@ -359,7 +416,7 @@ impl Crew {
             stopped: state.stopped,
             ..self.counters.snapshot()
         };
-        if self.mode == Mode::Cooperative {
+        if self.is_cooperative() {
             stats.workers = if state.stopped { 0 } else { state.plan.workers };
         }
         for post in state.posts.iter().flatten() {
@@ -378,7 +435,7 @@ impl Crew {
 
     /// In a cooperative pool, has those look again who do the work.
     pub(super) fn wake_clients(&self) {
-        if self.mode == Mode::Cooperative {
+        if self.is_cooperative() {
             let clients: Vec<_> = self
                 .lock()
                 .clients
@@ -435,32 +492,55 @@ impl State {
     }
 
     /// Picks idle workers for what waits, the last ones to become idle first because their memory is still in their core's cache. To be woken without the lock.
-    pub(super) fn call_idle(&mut self) -> [Option<Thread>; WAKE_AT_ONCE] {
+    pub(super) fn call_idle(&mut self) -> [Option<Call>; WAKE_AT_ONCE] {
         let wanted = if self.is_on() { self.queue.len() } else { 0 };
         let mut called = [const { None }; WAKE_AT_ONCE];
         for slot in called.iter_mut().take(wanted) {
-            *slot = self.idle.pop().and_then(|index| self.thread(index));
+            *slot = self.idle.pop().and_then(|index| self.call(index));
         }
         called
     }
 
     /// Picks everybody, for orders that concern also who waits or rests.
-    fn call_all(&mut self) -> Vec<Option<Thread>> {
+    fn call_all(&mut self) -> Vec<Option<Call>> {
         self.idle.clear();
         (0..self.posts.len())
-            .map(|index| self.thread(index))
+            .map(|index| self.call(index))
             .collect()
     }
 
-    fn thread(&self, index: usize) -> Option<Thread> {
-        let thread = self.posts.get(index)?.as_ref()?.thread.as_ref()?;
-        Some(thread.thread().clone())
+    /// Picks those who do not ask for themselves whether the task that runs is still wanted.
+    fn bells(&self) -> Vec<Option<Call>> {
+        let hands = self.posts.iter().flatten().map(|post| &post.hand);
+        let futures = hands.filter(|hand| matches!(hand, Hand::Future(_)));
+        futures.map(Hand::call).collect()
+    }
+
+    fn call(&self, index: usize) -> Option<Call> {
+        self.posts.get(index)?.as_ref()?.hand.call()
+    }
+
+    /// The posts that the plan has and where nobody is.
+    pub(super) fn vacancies(&self) -> Vec<usize> {
+        let workers = if self.stopped { 0 } else { self.plan.workers };
+        let is_vacant = |index: &usize| !matches!(self.posts.get(*index), Some(Some(_)));
+        (0..workers).filter(is_vacant).collect()
+    }
+
+    pub(super) fn fill_post(&mut self, index: usize, post: Post) {
+        if self.posts.len() <= index {
+            self.posts.resize_with(index + 1, || None);
+        }
+        self.posts[index] = Some(post);
     }
 }
 
-/// Wakes the threads that were called.
-pub(super) fn wake(called: impl IntoIterator<Item = Option<Thread>>) {
-    for thread in called.into_iter().flatten() {
-        thread.unpark();
+/// Has those look again who were called.
+pub(super) fn wake(called: impl IntoIterator<Item = Option<Call>>) {
+    for call in called.into_iter().flatten() {
+        match call {
+            Call::Thread(thread) => thread.unpark(),
+            Call::Bell(bell) => bell.ring(),
+        }
     }
 }

@@ -13,7 +13,7 @@ use super::{
     client::Client,
     fair::{FlowKey, Item},
 };
-use crate::{Control, Limits, Program, TaskError, TaskInput, text::cut};
+use crate::{Control, Limits, Portable, Program, TaskError, TaskInput, text::cut};
 
 /// One task for a pool.
 #[derive(Clone)]
@@ -24,7 +24,7 @@ pub struct Work {
     limits: Limits,
     priority: Priority,
     group: u64,
-    /// What [`Program::is_brief`] says; asked on the submitter's thread, where its panic is the submitter's.
+    /// What [`Program::is_brief`] says; asked, like [`Program::limits`], on the submitter's thread, where its panic is the submitter's.
     brief: bool,
 }
 
@@ -33,11 +33,12 @@ impl Work {
     pub fn new(tag: u64, program: Arc<dyn Program>, input: impl Into<TaskInput>) -> Self {
         let input = input.into();
         let brief = program.is_brief(&input);
+        let limits = program.limits(Limits::none());
         Self {
             tag,
             program,
             input,
-            limits: Limits::none(),
+            limits,
             priority: Priority::default(),
             group: 0,
             brief,
@@ -47,6 +48,7 @@ impl Work {
     /// The same within `limits`.
     #[must_use]
     pub fn with_limits(self, limits: Limits) -> Self {
+        let limits = self.program.limits(limits);
         Self { limits, ..self }
     }
 
@@ -153,36 +155,39 @@ impl Queued {
         clock: &Runtime,
         now: Instant,
     ) -> (Answer, Instant) {
-        let load = self.load();
-        let Self {
-            work:
-                Work {
-                    tag,
-                    program,
-                    input,
-                    limits,
-                    priority: _,
-                    group: _,
-                    brief: _,
-                },
-            client,
-            number: _,
-        } = self;
-        control.start(limits, clock, now);
+        let (program, input, begun) = self.begin(control, clock, now);
         let result = run_program(program, input, control);
         let ended = clock.now();
-        (
-            Answer {
-                client,
-                completion: Completion {
-                    tag,
-                    result,
-                    run: ended - now,
-                },
-                load,
-            },
-            ended,
-        )
+        (begun.answer(result, ended - now), ended)
+    }
+
+    /// What the program is to somebody who runs it elsewhere.
+    pub(super) fn portable(&self) -> Option<Portable> {
+        self.work.program.portable()
+    }
+
+    /// Sets the limits for a run that begins `now`, by whomever.
+    pub(super) fn begin(
+        self,
+        control: &mut Control,
+        clock: &Runtime,
+        now: Instant,
+    ) -> (Arc<dyn Program>, TaskInput, Begun) {
+        let load = self.load();
+        let Work {
+            tag,
+            program,
+            input,
+            limits,
+            ..
+        } = self.work;
+        control.start(limits, clock, now);
+        let begun = Begun {
+            client: self.client,
+            tag,
+            load,
+        };
+        (program, input, begun)
     }
 
     /// Answers the task without running it.
@@ -196,6 +201,29 @@ impl Queued {
             load: self.load(),
             client: self.client,
             completion,
+        }
+    }
+}
+
+/// A task that runs.
+pub(super) struct Begun {
+    client: Arc<Client>,
+    tag: u64,
+    load: usize,
+}
+
+impl Begun {
+    /// What came of it, and how long it ran.
+    pub(super) fn answer(self, result: Result<Bytes, TaskError>, run: Duration) -> Answer {
+        let completion = Completion {
+            tag: self.tag,
+            result,
+            run,
+        };
+        Answer {
+            client: self.client,
+            completion,
+            load: self.load,
         }
     }
 }

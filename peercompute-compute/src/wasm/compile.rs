@@ -19,7 +19,7 @@ use super::{
     check::{self, Shape},
     config::COMPILE_THREADS,
     disk::Disk,
-    engine, nan,
+    nan,
     run::{Compiled, Exports},
 };
 use crate::{ModuleError, ProgramHash, Unsupported, lru::Lru};
@@ -153,7 +153,7 @@ impl Compiler {
         let engine = self.engine.clone();
         let body = move || {
             let module = catch_unwind(AssertUnwindSafe(|| {
-                let canonical = nan::canonicalise(&bytes, engine::features())?;
+                let canonical = nan::canonicalise(&bytes, super::features())?;
                 Module::from_binary(&engine, &canonical).map_err(|error| ModuleError::Invalid {
                     reason: format!("{error:#}"),
                 })

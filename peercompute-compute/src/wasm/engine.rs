@@ -5,6 +5,7 @@ use wasmtime::{
     Strategy, WasmFeatures,
 };
 
+use super::features;
 use super::config::{MAX_STACK, MAX_TABLE_ELEMENTS, MAX_TABLES, WasmConfig, WasmError};
 
 /// What is kept of an instance's memory for the next one, zeroed instead of given back: most small tasks then cost no page fault. In bytes, for each place of an instance.
@@ -18,11 +19,6 @@ const RESERVATION: u64 = 4 << 30;
 
 /// Bytes of what the engine itself keeps of an instance.
 const INSTANCE_BYTES: usize = 2 << 20;
-
-/// WebAssembly 2.0, which browsers run, too, but for references to what the host has: it gives none. Nothing that leaves a result to the machine: no threads, no relaxed SIMD.
-pub(super) fn features() -> WasmFeatures {
-    WasmFeatures::WASM2.difference(WasmFeatures::GC_TYPES)
-}
 
 pub(super) fn start(config: &WasmConfig) -> Result<Engine, WasmError> {
     let pooled = base().and_then(|mut base| {

@@ -72,14 +72,14 @@ pub(super) fn canonicalise(module: &[u8], features: WasmFeatures) -> Result<Vec<
 
 const CODE_SECTION: u8 = 10;
 
-fn section(module: &mut Vec<u8>, id: u8, content: &[u8]) {
+pub(super) fn section(module: &mut Vec<u8>, id: u8, content: &[u8]) {
     module.push(id);
     leb(module, content.len());
     module.extend_from_slice(content);
 }
 
 /// An unsigned number in LEB128.
-fn leb(bytes: &mut Vec<u8>, mut number: usize) {
+pub(super) fn leb(bytes: &mut Vec<u8>, mut number: usize) {
     while number >= 0x80 {
         bytes.push(number as u8 | 0x80);
         number >>= 7;

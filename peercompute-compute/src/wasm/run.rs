@@ -11,8 +11,8 @@ use wasmtime::{
 };
 
 use super::{
-    Shared,
     config::{MAX_OUTPUT, MAX_STACK, MAX_TABLE_ELEMENTS},
+    native::Shared,
 };
 use crate::{
     ABI_VERSION, Control, Program, TaskError, TaskInput,

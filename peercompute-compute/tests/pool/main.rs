@@ -4,6 +4,8 @@ mod cooperative;
 #[cfg(not(target_arch = "wasm32"))]
 mod fairness;
 #[cfg(not(target_arch = "wasm32"))]
+mod isolates;
+#[cfg(not(target_arch = "wasm32"))]
 mod stress;
 mod support;
 #[cfg(not(target_arch = "wasm32"))]

@@ -169,7 +169,7 @@ impl Workshop {
 
     /// Compiles, which may take long.
     async fn build(&self, spec: Arc<TaskSpec>) -> Result<Arc<dyn Program>, Unsupported> {
-        if self.cooperative {
+        if self.crewing.is_cooperative() {
             return self.executors.prepare(&spec);
         }
         let mut outcome = self.executors.prepare_apart(spec.clone()).await;

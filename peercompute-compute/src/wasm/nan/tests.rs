@@ -6,7 +6,7 @@ use proptest::{collection::vec, prelude::*};
 use wasmtime::{Config, Engine, Instance, Module, Store, Val};
 
 use super::*;
-use crate::wasm::engine::features;
+use crate::wasm::features;
 
 /// One that makes NaNs canonical after each operation, and one that does not.
 static ENGINES: LazyLock<[Engine; 2]> = LazyLock::new(|| [true, false].map(engine));
