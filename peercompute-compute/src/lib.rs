@@ -40,9 +40,9 @@ pub use peercompute_gpu::{
     helper::{HelperProgram, SandboxConfig, SandboxError},
 };
 pub use pool::{
-    Bound, CLIENT_BYTES, CLIENT_TASKS, Completion, Completions, Full, Isolate, Isolates, MAX_WORKERS, Pool,
-    PoolClient, PoolConfig, PoolStats, Priority, QUEUE_BYTES, QUEUE_TASKS, Room, SpawnError,
-    SubmitError, Throttle, ThrottleError, Work, worker_limit,
+    Bound, CLIENT_BYTES, CLIENT_TASKS, Completion, Completions, Full, Isolate, Isolates,
+    MAX_WORKERS, Pool, PoolClient, PoolConfig, PoolStats, Priority, QUEUE_BYTES, QUEUE_TASKS, Room,
+    SpawnError, SubmitError, Throttle, ThrottleError, Work, worker_limit,
 };
 #[cfg(not(target_arch = "wasm32"))]
 pub use profile::{GpuProfile, Profile, SCORE_TIME, Scores};

@@ -5,7 +5,9 @@ use std::{fmt, str::FromStr};
 use bytes::Bytes;
 use peercompute_proto::v1;
 
-use crate::{Control, Portable, Program, TaskError, TaskInput, Unsupported, executor::kind, text::quote};
+use crate::{
+    Control, Portable, Program, TaskError, TaskInput, Unsupported, executor::kind, text::quote,
+};
 
 /// A built-in operation over a range of bytes: what every worker can run.
 ///

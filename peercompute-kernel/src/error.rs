@@ -12,7 +12,7 @@ pub enum BuildError {
     #[error(transparent)]
     Scope(#[from] ScopeError),
     /// The engine for WebAssembly modules does not start.
-    #[cfg(all(feature = "wasm", not(target_arch = "wasm32")))]
+    #[cfg(feature = "wasm")]
     #[error(transparent)]
     Wasm(#[from] peercompute_compute::WasmError),
     /// The helper process for shaders cannot be started.

@@ -69,7 +69,10 @@ pub(crate) struct Meter {
 impl Meter {
     /// Reads it there. A browser does not count what modules do.
     #[cfg(feature = "wasm")]
-    #[cfg_attr(target_arch = "wasm32", expect(unused_variables, reason = "nothing is counted"))]
+    #[cfg_attr(
+        target_arch = "wasm32",
+        expect(unused_variables, reason = "nothing is counted")
+    )]
     pub(crate) fn set_modules(&mut self, modules: &peercompute_compute::WasmExecutor) {
         #[cfg(not(target_arch = "wasm32"))]
         {

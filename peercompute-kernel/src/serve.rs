@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
 use peercompute_compute::{
-    Executors, Isolates, Limits, Pool, PoolConfig, PoolStats, Priority, Program, SpawnError, TaskError,
-    TaskInput, Throttle, Work,
+    Executors, Isolates, Limits, Pool, PoolConfig, PoolStats, Priority, Program, SpawnError,
+    TaskError, TaskInput, Throttle, Work,
 };
 use peercompute_proto::v1::{Capabilities, StreamBinding};
 use peercompute_rt::Runtime;

@@ -1,5 +1,4 @@
-//! Health, metrics and the clients' configuration over HTTP/1.1. Every connection answers one request and is bounded in size and time; at most
-//! [`MAX_HTTP_CONNECTIONS`] are open, later ones wait in the system's queue.
+//! Health, metrics and the clients' configuration over HTTP/1.1.
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -29,7 +28,7 @@ pub const MAX_HTTP_CONNECTIONS: usize = 64;
 /// How long a client may take to send the head of its request.
 pub const HTTP_HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long an HTTP connection lasts at most, from its first byte to its last.
+/// How long one of the relay's HTTP connections lasts at most, from its first byte to its last.
 pub const HTTP_CONNECTION_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The largest head of a request, in bytes. No request here has a body that would be read.
@@ -64,23 +63,29 @@ pub(crate) trait Status: Send + Sync + 'static {
     fn handle_answered(&self, status: StatusCode);
 }
 
-/// A running server; dropping it closes the listener and every connection.
+/// A running HTTP/1.1 server; dropping it closes the listener and every connection. Each connection answers one request and is bounded in size and time; at most [`MAX_HTTP_CONNECTIONS`] are open,
+/// later ones wait in the system's queue.
 #[derive(Debug)]
-pub(crate) struct HttpServer {
+pub struct HttpServer {
     address: SocketAddr,
     _accepting: Task<()>,
 }
 
 impl HttpServer {
-    /// Listens at `address` and serves until it is dropped.
-    pub(crate) async fn start(
+    /// Listens at `address` and serves until it is dropped. No connection lasts longer than `limit`.
+    ///
+    /// # Errors
+    ///
+    /// What the system says, for one when the port is taken.
+    pub async fn start(
         runtime: &Runtime,
         address: SocketAddr,
-        status: Arc<dyn Status>,
+        router: Router,
+        limit: Duration,
     ) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        let accepting = runtime.spawn(accept(listener, router(status)));
+        let accepting = runtime.spawn(accept(listener, router, limit));
         Ok(Self {
             address,
             _accepting: accepting,
@@ -88,18 +93,18 @@ impl HttpServer {
     }
 
     /// The address, with the port that was chosen.
-    pub(crate) fn address(&self) -> SocketAddr {
+    pub fn address(&self) -> SocketAddr {
         self.address
     }
 }
 
-async fn accept(listener: TcpListener, router: Router) {
+async fn accept(listener: TcpListener, router: Router, limit: Duration) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept(), if connections.len() < MAX_HTTP_CONNECTIONS => match accepted {
                 Ok((stream, _from)) => {
-                    connections.spawn(serve(stream, router.clone()));
+                    connections.spawn(serve(stream, router.clone(), limit));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept an HTTP connection");
@@ -111,7 +116,7 @@ async fn accept(listener: TcpListener, router: Router) {
     }
 }
 
-async fn serve(stream: TcpStream, router: Router) {
+async fn serve(stream: TcpStream, router: Router, limit: Duration) {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HTTP_HEAD_TIMEOUT)
@@ -119,14 +124,14 @@ async fn serve(stream: TcpStream, router: Router) {
         .max_headers(MAX_HEADERS)
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    match tokio::time::timeout(HTTP_CONNECTION_TIMEOUT, connection).await {
+    match tokio::time::timeout(limit, connection).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "HTTP connection failed"),
         Err(_elapsed) => tracing::debug!("HTTP connection took too long"),
     }
 }
 
-fn router(status: Arc<dyn Status>) -> Router {
+pub(crate) fn router(status: Arc<dyn Status>) -> Router {
     Router::new()
         .route("/healthz", get(health))
         .route("/metrics", get(metrics))
@@ -221,7 +226,9 @@ mod tests {
     async fn server() -> (HttpServer, Arc<Fixed>) {
         let status = Arc::new(Fixed::default());
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let server = HttpServer::start(&Runtime::tokio(), address, status.clone())
+        let limit = HTTP_CONNECTION_TIMEOUT;
+        let router = router(status.clone());
+        let server = HttpServer::start(&Runtime::tokio(), address, router, limit)
             .await
             .unwrap();
         (server, status)

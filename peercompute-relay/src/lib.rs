@@ -19,6 +19,8 @@ pub use config::{
     default_identity_file,
 };
 pub use error::{RunError, StartError};
-pub use http::{HTTP_CONNECTION_TIMEOUT, HTTP_HEAD_TIMEOUT, MAX_HTTP_CONNECTIONS, MAX_HTTP_HEAD};
+pub use http::{
+    HTTP_CONNECTION_TIMEOUT, HTTP_HEAD_TIMEOUT, HttpServer, MAX_HTTP_CONNECTIONS, MAX_HTTP_HEAD,
+};
 pub use relay::{Relay, RelayFigures};
 pub use run::run;

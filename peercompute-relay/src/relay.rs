@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 use crate::{
     StartError, certificate,
     config::RelayOptions,
-    http::{HttpServer, Status},
+    http::{self, HTTP_CONNECTION_TIMEOUT, HttpServer, Status},
     identity,
     metrics::Metrics,
     published,
@@ -118,11 +118,12 @@ impl Relay {
             metrics: Metrics::new(registry, figures),
         };
         let http = match core.options.http {
-            Some(address) => Some(
-                HttpServer::start(runtime, address, Arc::new(endpoints))
-                    .await
-                    .map_err(|source| StartError::Http { address, source })?,
-            ),
+            Some(address) => {
+                let router = http::router(Arc::new(endpoints));
+                let server = HttpServer::start(runtime, address, router, HTTP_CONNECTION_TIMEOUT);
+                let started = server.await;
+                Some(started.map_err(|source| StartError::Http { address, source })?)
+            }
             None => None,
         };
         if let Some(file) = &core.options.config_file {

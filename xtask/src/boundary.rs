@@ -93,7 +93,10 @@ const LIBRARIES: &[Room] = &[
         "peercompute-coordinator",
         &[RT, PROTO, SCHED, SWARM, STATE, GPU, COMPUTE, NET, KERNEL],
     ),
-    Room::of("peercompute-web", &[RT, KERNEL]),
+    Room::of(
+        "peercompute-web",
+        &[RT, PROTO, SCHED, SWARM, STATE, GPU, COMPUTE, NET, KERNEL],
+    ),
 ];
 
 /// The rest of the table. A crate that is in neither part fails the check.

@@ -21,6 +21,7 @@ mod suite;
 mod summary;
 mod tools;
 mod wasm;
+mod web;
 
 use std::process::ExitCode;
 
@@ -54,6 +55,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Build the WebAssembly modules of `examples/guests` into `guests/` of the target folder.
     Guests,
+    /// Build the npm package for pages into `web/` of the target folder.
+    Web(web::WebArgs),
     /// Write the generated types of the wire schema anew.
     Codegen,
     /// Run the benchmarks; what follows is passed to `cargo bench`.
@@ -99,6 +102,7 @@ fn dispatch(context: &Context, command: Command) -> Result<ExitCode> {
             tools::Tool::Clang.ensure(context)?;
             guests::build(context)?;
         }
+        Command::Web(arguments) => web::web(context, &arguments)?,
         Command::Codegen => checks::codegen(context)?,
         Command::Bench { arguments } => run(&mut checks::bench_command(context, &arguments))?,
         Command::BenchOracle(arguments) => return oracle::bench(context, &arguments),

@@ -14,7 +14,7 @@ use crate::{
     guests, package,
     summary::{Outcome, Verdict, clock, count, table},
     tools::{NeedsHand, Tool},
-    wasm,
+    wasm, web,
 };
 
 /// One check.
@@ -145,6 +145,13 @@ const STEPS: &[Step] = &[
         &[Tool::WasmTarget, Tool::WasmRunner],
         wasm::test,
     ),
+    Step::dear(
+        "web-test",
+        "the package for pages, in a browser with native nodes",
+        &[Tool::WasmTarget, Tool::WasmRunner, Tool::Chromium],
+        web::test,
+    )
+    .after("build"),
     Step::dear(
         "deny",
         "licences, sources and banned crates",

@@ -19,6 +19,12 @@ use crate::{
 /// The version of buf, which lints the schema and compares it with the released one.
 const BUF: &str = "1.75.0";
 
+/// The version of the library by which the tests drive a browser.
+const PLAYWRIGHT: &str = "1.65.1";
+
+/// The names under which systems have the browser.
+const CHROMIUM: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
+
 /// The oldest Node.js that the wasm tests run in.
 const NODE_MAJOR: u32 = 18;
 
@@ -87,12 +93,14 @@ pub(crate) enum Tool {
     WasmTarget,
     /// The runner that fits the locked `wasm-bindgen`, and Node.js for it.
     WasmRunner,
+    /// The browser, and the library that drives it.
+    Chromium,
     /// Mesa's lavapipe, which is a Vulkan device in software, and the loader for it.
     Lavapipe,
 }
 
 impl Tool {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Linker,
         Self::Rustfmt,
         Self::Clippy,
@@ -103,6 +111,7 @@ impl Tool {
         Self::Clang,
         Self::Deny,
         Self::Lavapipe,
+        Self::Chromium,
     ];
 
     /// Installs the tool unless it is there.
@@ -136,6 +145,7 @@ impl Tool {
             Self::WasmTarget => wasm::ensure_toolchain(context).map(drop),
             Self::WasmRunner => wasm_runner(context).map(drop),
             Self::Lavapipe => lavapipe(context),
+            Self::Chromium => browser(context).map(drop),
         }
     }
 }
@@ -159,19 +169,8 @@ pub(crate) fn buf(context: &Context) -> Result<PathBuf> {
         return Ok(program);
     }
     node(context)?;
-    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let mut npm = context.command("npm");
-    // The program comes in a package for the platform; no package's script needs to run for it.
-    npm.args([
-        "install",
-        "--no-audit",
-        "--no-fund",
-        "--ignore-scripts",
-        "--prefix",
-    ])
-    .arg(&folder)
-    .arg(format!("@bufbuild/buf@{BUF}"));
-    run_within(&mut npm, FETCH_LIMIT)?;
+    // The program comes in a package for the platform.
+    from_npm(context, &folder, &format!("@bufbuild/buf@{BUF}"))?;
     if works() {
         Ok(program)
     } else {
@@ -179,9 +178,69 @@ pub(crate) fn buf(context: &Context) -> Result<PathBuf> {
     }
 }
 
+/// What drives pages: the program of the browser, and the folder with the library for Node.js.
+#[derive(Debug)]
+pub(crate) struct Browser {
+    pub(crate) program: PathBuf,
+    pub(crate) node_modules: PathBuf,
+}
+
+/// The browser and what drives it.
+pub(crate) fn browser(context: &Context) -> Result<Browser> {
+    node(context)?;
+    let find = || {
+        let mut found = CHROMIUM.iter().map(PathBuf::from);
+        found.find(|program| succeeds(context.command(program).arg("--version")))
+    };
+    let found = match find() {
+        Some(found) => Some(found),
+        None => {
+            from_debian(context, &["chromium"])?;
+            find()
+        }
+    };
+    let name = found.context("chromium is installed, but does not start")?;
+    let path = output_of(context.command("which").arg(&name))?;
+    let folder = context.tools().join(format!("playwright-{PLAYWRIGHT}"));
+    let node_modules = folder.join("node_modules");
+    if !node_modules.join("playwright-core/package.json").is_file() {
+        from_npm(context, &folder, &format!("playwright-core@{PLAYWRIGHT}"))?;
+    }
+    Ok(Browser {
+        program: path.trim().into(),
+        node_modules,
+    })
+}
+
+/// Installs a package of npm's into a folder. No package's script runs for it.
+fn from_npm(context: &Context, folder: &Path, package: &str) -> Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let mut npm = context.command("npm");
+    npm.args([
+        "install",
+        "--no-audit",
+        "--no-fund",
+        "--ignore-scripts",
+        "--prefix",
+    ])
+    .arg(folder)
+    .arg(package);
+    run_within(&mut npm, FETCH_LIMIT)
+}
+
 /// The path of the runner for tests in wasm.
 pub(crate) fn wasm_runner(context: &Context) -> Result<PathBuf> {
     node(context)?;
+    of_wasm_bindgen(context, "wasm-bindgen-test-runner")
+}
+
+/// The path of the program that writes the JavaScript around a module.
+pub(crate) fn wasm_bindgen(context: &Context) -> Result<PathBuf> {
+    of_wasm_bindgen(context, "wasm-bindgen")
+}
+
+/// The path of a program of wasm-bindgen's, of exactly the version that the modules are built with.
+fn of_wasm_bindgen(context: &Context, program: &str) -> Result<PathBuf> {
     let lock =
         fs::read_to_string(context.root.join("Cargo.lock")).context("cannot read Cargo.lock")?;
     let version = locked_version(&lock, "wasm-bindgen")?;
@@ -189,7 +248,7 @@ pub(crate) fn wasm_runner(context: &Context) -> Result<PathBuf> {
         context,
         &Crate {
             package: "wasm-bindgen-cli",
-            program: "wasm-bindgen-test-runner",
+            program,
             version,
             exact: true,
         },

@@ -28,6 +28,7 @@ const BUILT: &[&str] = &[
     "peercompute-compute",
     "peercompute-net",
     "peercompute-kernel",
+    "peercompute-web",
 ];
 
 /// The crates whose whole suite runs in wasm too.
@@ -71,10 +72,16 @@ impl Toolchain {
     /// `cargo` with this toolchain. Another compiler has a target folder of its own, so that neither throws away the other's work.
     pub(crate) fn cargo(self, context: &Context) -> Command {
         let mut command = context.cargo(self.choice());
-        if self == Self::Debian {
-            command.env("CARGO_TARGET_DIR", context.target.join(DEBIAN));
-        }
+        command.env("CARGO_TARGET_DIR", self.target(context));
         command
+    }
+
+    /// Where what it builds goes.
+    pub(crate) fn target(self, context: &Context) -> PathBuf {
+        match self {
+            Self::Own => context.target.clone(),
+            Self::Debian => context.target.join(DEBIAN),
+        }
     }
 }
 

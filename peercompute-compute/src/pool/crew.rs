@@ -1,3 +1,5 @@
+#[cfg(not(target_arch = "wasm32"))]
+use std::thread::JoinHandle;
 use std::{
     future::poll_fn,
     sync::{
@@ -7,8 +9,6 @@ use std::{
     task::{Poll, Waker},
     thread::Thread,
 };
-#[cfg(not(target_arch = "wasm32"))]
-use std::thread::JoinHandle;
 
 use peercompute_rt::Runtime;
 
@@ -17,8 +17,8 @@ use super::{
     bell::Bell,
     client::Client,
     cooperative::Pump,
-    isolates::Isolates,
     fair::{Excess, FairQueue, FlowKey},
+    isolates::Isolates,
     outbox::deliver,
     plan::Plan,
     seat::{Seat, TaskName},

@@ -162,7 +162,6 @@ impl Apart {
         let ended = clock.now();
         (begun.answer(result, ended - start), ended)
     }
-
 }
 
 /// Rests for `rest`, shorter if the orders change, and tells how long it was.

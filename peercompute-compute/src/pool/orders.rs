@@ -68,7 +68,9 @@ impl Worker {
         }
         if state.paused {
             state.queue.put_back(self.seat.clear(), self.now);
-            state.queue.settle(self.index, std::mem::take(&mut self.tally));
+            state
+                .queue
+                .settle(self.index, std::mem::take(&mut self.tally));
             state.idle.push(self.index);
             return Orders::Wait;
         }

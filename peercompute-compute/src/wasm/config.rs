@@ -84,8 +84,16 @@ pub struct WasmConfig {
     pub(super) compiled_bytes: u64,
     pub(super) compile_time: Duration,
     pub(super) instances: usize,
+    #[cfg_attr(
+        target_arch = "wasm32",
+        expect(dead_code, reason = "a browser has its own cache")
+    )]
     pub(super) cache: Option<PathBuf>,
     /// Whether an executor that cannot use it does without.
+    #[cfg_attr(
+        target_arch = "wasm32",
+        expect(dead_code, reason = "a browser has its own cache")
+    )]
     pub(super) cache_is_optional: bool,
 }
 

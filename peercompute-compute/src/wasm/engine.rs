@@ -5,8 +5,8 @@ use wasmtime::{
     Strategy, WasmFeatures,
 };
 
-use super::features;
 use super::config::{MAX_STACK, MAX_TABLE_ELEMENTS, MAX_TABLES, WasmConfig, WasmError};
+use super::features;
 
 /// What is kept of an instance's memory for the next one, zeroed instead of given back: most small tasks then cost no page fault. In bytes, for each place of an instance.
 const KEEP_RESIDENT: usize = 2 << 20;

@@ -27,6 +27,7 @@ use super::check::{at_most, invalid};
 use crate::ModuleError;
 
 /// Names what the rewriting makes of a module: to be changed with it, since machine code on disk is what was made of it.
+#[cfg(not(target_arch = "wasm32"))]
 pub(super) const REVISION: u32 = 2;
 
 /// Bytes of a module with its NaNs made canonical, whose code can be several times as long.

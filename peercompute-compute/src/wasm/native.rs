@@ -6,13 +6,8 @@ use peercompute_proto::v1;
 use wasmtime::Engine;
 
 use super::{
-    Asked, WasmConfig, WasmError,
-    compile::Compiler,
-    engine,
-    meter::Meter,
-    places::Places,
-    run::WasmProgram,
-    ticker::Ticker,
+    Asked, WasmConfig, WasmError, compile::Compiler, engine, meter::Meter, places::Places,
+    run::WasmProgram, ticker::Ticker,
 };
 use crate::{Executor, ModuleError, Program, ProgramStore, Unsupported, WorkDone};
 

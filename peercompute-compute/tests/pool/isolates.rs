@@ -231,7 +231,10 @@ fn a_task_that_is_cancelled_is_ended_at_once() {
 fn a_result_that_is_too_long_is_refused() {
     let scene = Scene::new(2, 100);
     let (client, mut completions) = scene.pool.client();
-    submit(&client, [long(0).with_limits(Limits::none().with_max_output(7))]);
+    submit(
+        &client,
+        [long(0).with_limits(Limits::none().with_max_output(7))],
+    );
     let (done, _) = scene.collect(&mut completions, 1);
     let error = TaskError::OutputTooLarge { size: 8, limit: 7 };
     assert_eq!(done[0].result, Err(error));

@@ -1,0 +1,173 @@
+/** Bytes, or text as UTF-8. */
+export type Data = Uint8Array | ArrayBuffer | ArrayBufferView | string;
+
+/** Rates and policies of the live room. Rates are in hertz, from 1 to 120; 0 is on demand. */
+export interface SchedulerOptions {
+  /** Default: `action`. */
+  profile?: "action" | "coop" | "turn_based" | "sandbox";
+  snapshotHz?: number;
+  /** As slow as snapshots may get on a bad link. */
+  leastSnapshotHz?: number;
+  commandHz?: number;
+  eventHz?: number;
+}
+
+export interface NodeOptions {
+  /** Only nodes of the same game and room meet. Default: `default`. */
+  gameId?: string;
+  /** Default: `default`. */
+  roomId?: string;
+  /** The game's private room of that password, instead of one with a name. */
+  password?: string;
+  /** Full multiaddresses of nodes to connect to, such as `/ip4/127.0.0.1/tcp/4001/ws/p2p/12D3…`. */
+  bootstrapPeers?: string[];
+  /** Full multiaddresses of relays to meet others at, and to be reachable through. */
+  relays?: string[];
+  /** What others are told this device is called. */
+  name?: string;
+  /** Default: what the browser says. */
+  cores?: number;
+  /** The share of the machine that it lends, in percent. Default: 100. */
+  throttle?: number;
+  /** Whether it runs tasks of others. Default: true. */
+  serves?: boolean;
+  scheduler?: SchedulerOptions;
+  /** The private key that it is known by. Default: the one that this device has kept, or a new one. */
+  identity?: Uint8Array;
+  /** Whether the key is kept for the next time, where the browser lets it. Default: true. */
+  keepIdentity?: boolean;
+  /** Under which name. Tabs that run at the same time are different devices, and each is the same after a reload. Default: `device`. */
+  identityName?: string;
+}
+
+/** When a state is asked for. */
+export interface Moment {
+  /** The room's time in milliseconds. */
+  timeMs: number;
+  tick: number;
+}
+
+export interface SnapshotEvent {
+  type: "snapshot";
+  from: string;
+  provider: string;
+  version: number;
+  tick: number;
+  timeMs: number;
+  payload: Uint8Array;
+}
+
+export interface RoomEvent {
+  type: "event";
+  from: string;
+  eventType: string;
+  payload: Uint8Array;
+}
+
+export interface CommandEvent {
+  type: "command";
+  from: string;
+  sequence: number;
+  tick: number;
+  provider: string;
+  payload: Uint8Array;
+}
+
+export type StatusEvent =
+  | { type: "joined" | "left" | "restarted" | "peerJoined" | "peerLeft"; peer: string }
+  | { type: "pathChanged"; peer: string; path: LinkPath }
+  | { type: "relayUp"; relay: string }
+  | { type: "relayLost" | "reservationFailed"; relay: string; reason: string }
+  | { type: "unreachable"; address: string; reason: string }
+  | { type: "providerFailed"; provider: string; message: string }
+  | { type: "lagged"; missed: number };
+
+export type LinkPath = "direct" | "relayed";
+
+export interface EventOptions {
+  /** Sent again until it is acknowledged. Default: as the profile has it for the type. */
+  reliable?: boolean;
+  /** Reliable, and in the order in which this node sends them. */
+  ordered?: boolean;
+  /** A peer id. Default: everybody who takes part. */
+  to?: string;
+}
+
+export type Outcome = "acked" | "unknown" | "notSent";
+
+export interface QueuedEvent {
+  id: number;
+  /** What became of a reliable event at each peer. */
+  settled: Promise<Record<string, Outcome>>;
+}
+
+/** What a task runs: one of the two. */
+export interface TaskProgram {
+  /** A built-in operation: `crc32c`, `fnv64`, `counteq:B`, `xor:B`, `add:B`, `noop`, `matmul`. */
+  operation?: string;
+  /** A WebAssembly module that keeps to the task ABI. */
+  module?: Data;
+  maxOutputBytes?: number;
+  deadlineMs?: number;
+  memoryBytes?: number;
+  fuel?: number;
+}
+
+export interface TaskResult {
+  /** Which input. */
+  index: number;
+  output?: Uint8Array;
+  /** Why there is none. */
+  reason?: string;
+  message?: string;
+  /** Who ran it: a peer id, or `local`. */
+  host?: string;
+  runMs: number;
+}
+
+export interface NodeStatus {
+  peerId?: string;
+  addresses: string[];
+  uptimeMs: number;
+  peers: { peerId: string; path?: LinkPath; workers: number; name?: string }[];
+  tasks: { queued: number; running: number; done: number; failed: number };
+  workers: number;
+  throttle: number;
+  paused: boolean;
+  jobs: number;
+  identityIsKept: boolean;
+}
+
+/** A node in a page. Errors are `Error`s with a `code`. */
+export class NodeKernel {
+  private constructor();
+  /** A node that does nothing until it is started. */
+  static create(options?: NodeOptions): Promise<NodeKernel>;
+  readonly peerId: string;
+  /** Whether it will be the same after a reload. */
+  readonly identityIsKept: boolean;
+  /** Meets the others of the room, and serves and submits from now on. */
+  start(): Promise<void>;
+  /** Waits until every relay and peer that it was given has answered or failed. */
+  ready(): Promise<void>;
+  /** Ends everything in good order. */
+  stop(): Promise<void>;
+  status(): NodeStatus;
+  configureScheduler(scheduler: SchedulerOptions): void;
+  /** Shows a state to the others: `state` is asked for bytes, or for nothing if it is as it was. Gives a function that ends it. */
+  registerStateProvider(name: string, state: (moment: Moment) => Data | null | undefined): () => void;
+  addSnapshotHandler(handler: (event: SnapshotEvent) => void): () => void;
+  addEventHandler(handler: (event: RoomEvent) => void): () => void;
+  addCommandHandler(handler: (event: CommandEvent) => void): () => void;
+  addStatusHandler(handler: (event: StatusEvent) => void): () => void;
+  queueEvent(eventType: string, payload: Data, options?: EventOptions): QueuedEvent;
+  /** Runs one task wherever there is room, and gives its output. */
+  submitTask(task: TaskProgram & { input?: Data; data?: Data }): Promise<Uint8Array>;
+  /** Runs a task for each input. Gives what came of each, in their order. */
+  submitTasks(task: TaskProgram & { inputs: Iterable<Data> }, onResult?: (result: TaskResult) => void): Promise<TaskResult[]>;
+  /** Starts no more tasks until `resume`; what runs goes on to its end. */
+  pause(): void;
+  resume(): void;
+  /** Changes the share of the machine that it lends, in percent. */
+  setThrottle(percent: number): void;
+}

@@ -1,0 +1,286 @@
+// PeerCompute in a page: the node of the Rust crates, with the page's own around it.
+
+import init, { Node, isIdentity } from "./peercompute_web.js";
+import { Isolate } from "./isolate.js";
+import { claimName, keepIdentity, loadIdentity } from "./identity.js";
+
+const WASM = new URL("./peercompute_web_bg.wasm", import.meta.url);
+
+/** The compiled module, fetched once for the page; its workers share it. */
+let nodeModule = null;
+
+async function load() {
+  nodeModule ??= compile().catch((error) => {
+    nodeModule = null;
+    throw error;
+  });
+  const module = await nodeModule;
+  await init({ module_or_path: module });
+  return module;
+}
+
+async function compile() {
+  const response = await fetch(WASM);
+  if (!response.ok) {
+    throw failure("NOT_LOADED", `${WASM} cannot be fetched: ${response.status} ${response.statusText}`);
+  }
+  try {
+    return await WebAssembly.compileStreaming(response.clone());
+  } catch {
+    // Servers that do not say application/wasm.
+    return WebAssembly.compile(await response.arrayBuffer());
+  }
+}
+
+function failure(code, message) {
+  const error = new Error(message);
+  error.name = error.code = code;
+  return error;
+}
+
+function toBytes(data) {
+  if (data instanceof Uint8Array) {
+    return data;
+  }
+  if (data instanceof ArrayBuffer) {
+    return new Uint8Array(data);
+  }
+  if (ArrayBuffer.isView(data)) {
+    return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+  }
+  if (typeof data === "string") {
+    return new TextEncoder().encode(data);
+  }
+  if (data === undefined || data === null) {
+    return new Uint8Array();
+  }
+  throw failure("INVALID_ARGUMENT", "data is neither bytes nor a string");
+}
+
+export class NodeKernel {
+  #node;
+  #identityIsKept;
+  #release;
+  #isStopped = false;
+  #handlers = { snapshot: new Set(), event: new Set(), command: new Set(), status: new Set() };
+  /** Who takes part in the live room. */
+  #inRoom = new Set();
+  /** Reliable events of which it is not known yet what became of them, by their number. */
+  #settling = new Map();
+
+  constructor(node, identityIsKept, release) {
+    this.#node = node;
+    this.#identityIsKept = identityIsKept;
+    this.#release = release;
+  }
+
+  /** A node that does nothing until it is started. */
+  static async create(options = {}) {
+    const module = await load();
+    const keeps = options.identity === undefined && options.keepIdentity !== false;
+    const { name, release } = keeps ? await claimName(options.identityName ?? "device") : { name: null, release: () => {} };
+    const kept = keeps ? await loadIdentity(name) : null;
+    const identity = options.identity ?? (kept !== null && isIdentity(kept) ? kept : undefined);
+    try {
+      const cores = navigator.hardwareConcurrency || 1;
+      const node = new Node({ cores, ...options, identity, openIsolate: () => new Isolate(module) });
+      const isKept = keeps && (await keepIdentity(name, node.identity()));
+      return new NodeKernel(node, isKept, release);
+    } catch (error) {
+      release();
+      throw error;
+    }
+  }
+
+  /** Who this node is. */
+  get peerId() {
+    return this.#node.peerId;
+  }
+
+  /** Whether it will be the same after a reload. */
+  get identityIsKept() {
+    return this.#identityIsKept;
+  }
+
+  /** Meets the others of the room, and serves and submits from now on. */
+  async start() {
+    await this.#node.start();
+    this.#follow(() => this.#node.nextLiveEvent(), (event) => this.#live(event));
+    this.#follow(() => this.#node.nextNetworkEvent(), (event) => this.#tell("status", event));
+  }
+
+  /** Waits until every relay and peer that it was given has answered or failed. */
+  ready() {
+    return this.#node.ready();
+  }
+
+  /** Ends everything in good order: tasks of others go back to them, the others are told goodbye. */
+  async stop() {
+    if (!this.#isStopped) {
+      this.#isStopped = true;
+      await this.#node.stop();
+      this.#release();
+    }
+  }
+
+  /** What it is doing now. */
+  status() {
+    return { ...this.#node.status(), identityIsKept: this.#identityIsKept };
+  }
+
+  /** Changes rates and policies of the live room from now on. */
+  configureScheduler(scheduler) {
+    this.#node.configureScheduler(scheduler);
+  }
+
+  /** Shows a state to the others: `state` is asked for bytes, or for nothing if it is as it was. Gives a function that ends it. */
+  registerStateProvider(name, state) {
+    this.#node.registerStateProvider(name, (moment) => {
+      try {
+        const given = state(moment);
+        return given === undefined || given === null ? null : toBytes(given);
+      } catch (error) {
+        reportError(error);
+        return null;
+      }
+    });
+    return () => this.#node.removeProvider(name);
+  }
+
+  /** Hears of the states of others. Gives a function that ends it. */
+  addSnapshotHandler(handler) {
+    return this.#add("snapshot", handler);
+  }
+
+  /** Hears of events. Gives a function that ends it. */
+  addEventHandler(handler) {
+    return this.#add("event", handler);
+  }
+
+  /** Hears of commands. Gives a function that ends it. */
+  addCommandHandler(handler) {
+    return this.#add("command", handler);
+  }
+
+  /** Hears who comes and goes, of paths, relays and failures. Gives a function that ends it. */
+  addStatusHandler(handler) {
+    return this.#add("status", handler);
+  }
+
+  /**
+   * Queues an event. With `{ reliable: true }` or `{ ordered: true }`, `settled` of what this gives is kept, when it is known,
+   * with what became of it at each peer: `acked`, `unknown` or `notSent`.
+   */
+  queueEvent(eventType, payload, options = {}) {
+    const peers = options.to === undefined ? this.#inRoom : [options.to];
+    const id = this.#node.queueEvent(eventType, toBytes(payload), options);
+    const isReliable = options.reliable === true || options.ordered === true;
+    if (!isReliable) {
+      return { id, settled: Promise.resolve({}) };
+    }
+    const settled = new Promise((resolve) => {
+      const waiting = new Set(peers);
+      if (waiting.size === 0) {
+        resolve({});
+      } else {
+        this.#settling.set(id, { waiting, outcomes: {}, resolve });
+      }
+    });
+    return { id, settled };
+  }
+
+  /** Runs one task wherever there is room, and gives its output. */
+  async submitTask(task) {
+    const [result] = await this.submitTasks({ ...task, inputs: [task.input ?? task.data] });
+    if (result.output === undefined) {
+      throw failure(result.reason ?? "FAILED", result.message ?? "the task failed");
+    }
+    return result.output;
+  }
+
+  /** Runs a task for each of `task.inputs`. Gives what came of each, in their order; `onResult` hears of each as it comes. */
+  async submitTasks(task, onResult = undefined) {
+    const { inputs, ...program } = task;
+    if (program.module !== undefined) {
+      program.module = toBytes(program.module);
+    }
+    const results = [];
+    await this.#node.runJob(program, Array.from(inputs, toBytes), (result) => {
+      results.push(result);
+      onResult?.(result);
+    });
+    return results.sort((one, other) => one.index - other.index);
+  }
+
+  /** Starts no more tasks until `resume`; what runs goes on to its end. */
+  pause() {
+    this.#node.pause();
+  }
+
+  resume() {
+    this.#node.resume();
+  }
+
+  /** Changes the share of the machine that it lends, in percent. */
+  setThrottle(percent) {
+    this.#node.setThrottle(percent);
+  }
+
+  #add(kind, handler) {
+    this.#handlers[kind].add(handler);
+    return () => this.#handlers[kind].delete(handler);
+  }
+
+  #live(event) {
+    switch (event.type) {
+      case "joined":
+        this.#inRoom.add(event.peer);
+        return this.#tell("status", event);
+      case "left":
+        this.#inRoom.delete(event.peer);
+        return this.#tell("status", event);
+      case "settled":
+        return this.#settle(event);
+      case "snapshot":
+      case "event":
+      case "command":
+        return this.#tell(event.type, event);
+      default:
+        return this.#tell("status", event);
+    }
+  }
+
+  #settle({ event, peer, outcome }) {
+    const settling = this.#settling.get(event);
+    if (settling === undefined) {
+      return;
+    }
+    settling.outcomes[peer] = outcome;
+    settling.waiting.delete(peer);
+    if (settling.waiting.size === 0) {
+      this.#settling.delete(event);
+      settling.resolve(settling.outcomes);
+    }
+  }
+
+  #tell(kind, event) {
+    for (const handler of this.#handlers[kind]) {
+      try {
+        handler(event);
+      } catch (error) {
+        // One handler's fault is not the others'.
+        reportError(error);
+      }
+    }
+  }
+
+  async #follow(next, take) {
+    for (;;) {
+      const event = await next();
+      if (event === undefined) {
+        return;
+      }
+      take(event);
+    }
+  }
+}

@@ -1,0 +1,72 @@
+// A Web Worker in which one task at a time runs, and which is ended whatever the task does.
+
+const WORKER = new URL("./worker.js", import.meta.url);
+
+/** How long a worker may take to start, in milliseconds, before it counts as lost. */
+const START_LIMIT = 30_000;
+
+export class Isolate {
+  #nodeModule;
+  #worker = null;
+  #waiting = null;
+
+  /** @param {WebAssembly.Module} nodeModule The compiled module of the node, which workers share. */
+  constructor(nodeModule) {
+    this.#nodeModule = nodeModule;
+  }
+
+  /**
+   * Runs a task: `{ program, state, input }` for an operation, `{ module, memory, input }` for a WebAssembly module.
+   * The promise is kept with the worker's answer, and broken if the worker itself fails.
+   */
+  run(request) {
+    if (this.#waiting !== null) {
+      throw new Error("an isolate runs one task at a time");
+    }
+    return new Promise((resolve, reject) => {
+      this.#waiting = { resolve, reject };
+      try {
+        this.#worker ??= this.#start();
+        this.#worker.postMessage(request, [request.input.buffer]);
+      } catch (error) {
+        this.#fail(error);
+      }
+    });
+  }
+
+  /** Ends what runs. The next task has a new worker. */
+  end() {
+    this.#worker?.terminate();
+    this.#worker = null;
+    this.#waiting = null;
+  }
+
+  #start() {
+    const worker = new Worker(WORKER, { type: "module", name: "peercompute" });
+    // A worker whose script cannot be loaded says nothing but this.
+    const timer = setTimeout(() => this.#fail(new Error(`${WORKER} did not start within ${START_LIMIT / 1000} s`)), START_LIMIT);
+    worker.onmessage = ({ data }) => {
+      if (data === "ready") {
+        clearTimeout(timer);
+        return;
+      }
+      const waiting = this.#waiting;
+      this.#waiting = null;
+      waiting?.resolve(data);
+    };
+    worker.onerror = (event) => {
+      clearTimeout(timer);
+      event.preventDefault();
+      this.#fail(new Error(event.message || `${WORKER} cannot be loaded`));
+    };
+    worker.onmessageerror = () => this.#fail(new Error("the worker's answer cannot be read"));
+    worker.postMessage(this.#nodeModule);
+    return worker;
+  }
+
+  #fail(error) {
+    const waiting = this.#waiting;
+    this.end();
+    waiting?.reject(error);
+  }
+}

@@ -1,0 +1,244 @@
+//! Web Workers, as the pool's isolates.
+
+use std::{
+    cell::RefCell,
+    collections::{HashMap, VecDeque},
+    rc::Rc,
+};
+
+use bytes::Bytes;
+use js_sys::{Function, Uint8Array, WebAssembly};
+use peercompute_compute::{
+    Isolate, Isolates, Portable, PortableModule, ProgramHash, Returned, TaskError, TaskInput,
+};
+use peercompute_rt::BoxFuture;
+use prost::Message as _;
+use wasm_bindgen::{JsValue, prelude::wasm_bindgen};
+use wasm_bindgen_futures::JsFuture;
+
+use crate::object::{Given, bytes, error, object, optional};
+
+#[wasm_bindgen]
+extern "C" {
+    /// A worker of the page, see `isolate.js`.
+    type PageIsolate;
+
+    /// Has it run a task. The promise is kept with what it answers; it is never kept after `end`.
+    #[wasm_bindgen(method, catch)]
+    async fn run(this: &PageIsolate, request: JsValue) -> Result<JsValue, JsValue>;
+
+    /// Ends what runs. The next task has a new worker.
+    #[wasm_bindgen(method)]
+    fn end(this: &PageIsolate);
+}
+
+/// Modules that the browser has compiled, at most.
+const MAX_COMPILED: usize = 64;
+
+/// Opens workers by a function of the page.
+pub(crate) struct PageIsolates {
+    open: Function,
+    compiled: Rc<RefCell<Compiled>>,
+}
+
+impl PageIsolates {
+    pub(crate) fn new(open: Function) -> Self {
+        Self {
+            open,
+            compiled: Rc::default(),
+        }
+    }
+}
+
+impl Isolates for PageIsolates {
+    fn open(&self) -> Box<dyn Isolate> {
+        let isolate = self.open.call0(&JsValue::NULL).ok();
+        Box::new(WebIsolate {
+            isolate: isolate.map(JsValue::into),
+            compiled: self.compiled.clone(),
+        })
+    }
+}
+
+/// Compiled modules, and which came first.
+#[derive(Default)]
+struct Compiled {
+    modules: HashMap<Key, JsValue>,
+    order: VecDeque<Key>,
+}
+
+/// A module's hash, and its memory.
+type Key = (ProgramHash, u64);
+
+struct WebIsolate {
+    isolate: Option<PageIsolate>,
+    compiled: Rc<RefCell<Compiled>>,
+}
+
+impl Isolate for WebIsolate {
+    fn run(
+        &mut self,
+        program: Portable,
+        input: TaskInput,
+    ) -> BoxFuture<'_, Result<Bytes, TaskError>> {
+        Box::pin(async move {
+            let Some(isolate) = &self.isolate else {
+                return Err(TaskError::Refused {
+                    program: "the task".to_owned(),
+                    reason: "the browser starts no worker; allow workers from this page's origin"
+                        .to_owned(),
+                });
+            };
+            let request = match program {
+                Portable::Builtin(program) => object([
+                    ("program", bytes(&program.encode_to_vec())),
+                    ("state", optional(input.state)),
+                    ("input", bytes(&input.bytes)),
+                ]),
+                Portable::Module(module) => {
+                    if input.state.is_some() {
+                        return Err(TaskError::InvalidInput {
+                            program: "a WebAssembly module".to_owned(),
+                            reason: "it takes no starting state; leave the state out".to_owned(),
+                        });
+                    }
+                    let memory = module.memory as f64;
+                    object([
+                        ("module", self.compile(module).await?),
+                        ("memory", memory.into()),
+                        ("input", bytes(&input.bytes)),
+                    ])
+                }
+                other => {
+                    return Err(TaskError::Refused {
+                        program: format!("{other:?}"),
+                        reason: "this version does not run it in a worker; update it".to_owned(),
+                    });
+                }
+            };
+            let mut running = Running(Some(isolate));
+            let answer = isolate.run(request).await;
+            running.0 = None;
+            answer
+                .map_err(|thrown| lost(&thrown))
+                .and_then(|it| read(&it))
+        })
+    }
+}
+
+impl WebIsolate {
+    /// The module as the browser has compiled it, apart from the page's thread.
+    async fn compile(&self, module: PortableModule) -> Result<JsValue, TaskError> {
+        let key = (module.hash, module.memory);
+        if let Some(module) = self.compiled.borrow().modules.get(&key) {
+            return Ok(module.clone());
+        }
+        let promise = WebAssembly::compile(&Uint8Array::from(&module.bytes[..]).into());
+        let compiled = JsFuture::from(promise)
+            .await
+            .map_err(|thrown| TaskError::Refused {
+                program: "the module".to_owned(),
+                reason: format!("this browser does not compile it: {}", message(&thrown)),
+            })?;
+        let mut kept = self.compiled.borrow_mut();
+        if kept.modules.insert(key, compiled.clone()).is_none() {
+            kept.order.push_back(key);
+        }
+        if kept.order.len() > MAX_COMPILED
+            && let Some(oldest) = kept.order.pop_front()
+        {
+            kept.modules.remove(&oldest);
+        }
+        Ok(compiled)
+    }
+}
+
+/// Ends what runs when it is dropped.
+struct Running<'a>(Option<&'a PageIsolate>);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        if let Some(isolate) = self.0 {
+            isolate.end();
+        }
+    }
+}
+
+/// A worker's answer: `output`, what a module's `run` has `returned` with the bytes that it means, or what `failed`.
+fn read(answer: &JsValue) -> Result<Bytes, TaskError> {
+    let given = Given(answer);
+    let output = || given.bytes("output").ok().flatten();
+    let text = |name| given.text(name).ok().flatten().unwrap_or_default();
+    let number = |name| given.number(name).ok().flatten().unwrap_or(0.0);
+    match text("kind").as_str() {
+        "output" => output().map(Bytes::from).ok_or_else(|| {
+            let reason = "the worker answered without an output".to_owned();
+            TaskError::Trapped { reason }
+        }),
+        // The worker hands over only what lies inside the memory.
+        "returned" => {
+            let output = output().unwrap_or_default();
+            let returned = Returned {
+                pointer: 0,
+                length: output.len() as u32,
+                gave_up: given.flag("gaveUp").ok().flatten().unwrap_or(false),
+            };
+            returned.read(&output, u64::MAX)
+        }
+        "abi" => Err(TaskError::AbiViolated {
+            reason: text("message"),
+        }),
+        "memory" => Err(TaskError::OutOfMemory {
+            limit: number("limit") as u64,
+            reason: text("message"),
+        }),
+        "stack" => Err(TaskError::Trapped {
+            reason: format!(
+                "its calls went deeper than the browser's stack: {}",
+                text("message")
+            ),
+        }),
+        "invalid" => Err(TaskError::InvalidInput {
+            program: text("program"),
+            reason: text("message"),
+        }),
+        _ => Err(TaskError::Trapped {
+            reason: text("message"),
+        }),
+    }
+}
+
+/// What an operation says in a worker, as [`read`] understands it.
+pub(crate) fn failure(failure: &TaskError) -> JsValue {
+    match failure {
+        TaskError::InvalidInput { program, reason } => object([
+            ("kind", "invalid".into()),
+            ("program", program.into()),
+            ("message", reason.into()),
+        ]),
+        other => object([
+            ("kind", "trap".into()),
+            ("message", other.to_string().into()),
+        ]),
+    }
+}
+
+/// The worker itself has failed.
+fn lost(thrown: &JsValue) -> TaskError {
+    TaskError::Panicked {
+        message: format!("its worker failed: {}", message(thrown)),
+    }
+}
+
+pub(crate) fn message(thrown: &JsValue) -> String {
+    let message = Given(thrown).text("message").ok().flatten();
+    message.unwrap_or_else(|| format!("{thrown:?}"))
+}
+
+/// What the page is told where it gives nothing to open workers with.
+pub(crate) fn no_workers() -> JsValue {
+    error(
+        "NO_WORKERS",
+        "openIsolate is not a function; use the package's NodeKernel.create",
+    )
+}

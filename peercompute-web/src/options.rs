@@ -1,0 +1,106 @@
+//! What the page says a node is to be.
+
+use std::sync::Arc;
+
+use js_sys::Function;
+use peercompute_compute::{PoolConfig, Throttle, WasmConfig};
+use peercompute_kernel::{LocalFallback, NodeBuilder, NodeKernel, sched::Profile};
+use peercompute_net::{Identity, Libp2pConfig, Libp2pTransport, Multiaddr};
+use peercompute_rt::Runtime;
+use wasm_bindgen::{JsCast as _, JsValue};
+
+use crate::{
+    isolates::{PageIsolates, no_workers},
+    live,
+    object::{Given, invalid},
+};
+
+/// The node that `options` describe, and what it is known by.
+pub(crate) fn build(
+    options: &JsValue,
+    runtime: &Runtime,
+) -> Result<(NodeKernel, Identity), JsValue> {
+    let given = Given(options);
+    let identity = match given.bytes("identity")? {
+        Some(bytes) => Identity::from_bytes(&bytes).map_err(invalid)?,
+        None => Identity::generate(runtime),
+    };
+    let config = Libp2pConfig::new(identity.clone());
+    let transport = Libp2pTransport::start(config, runtime).map_err(invalid)?;
+    let mut builder = NodeKernel::builder()
+        .transport(Arc::new(transport))
+        .wasm(WasmConfig::new())
+        .pool(pool(given)?)
+        .isolates(isolates(given)?)
+        .serves(given.flag("serves")?.unwrap_or(true))
+        .local_fallback(LocalFallback::default())
+        .realtime(profile(given)?);
+    builder = room(builder, given)?;
+    for address in addresses(given, "bootstrapPeers")? {
+        builder = builder.peer(address);
+    }
+    for address in addresses(given, "relays")? {
+        builder = builder.relay(address);
+    }
+    if let Some(name) = given.text("name")? {
+        builder = builder.metadata("name", name);
+    }
+    let kernel = builder.build(runtime.clone()).map_err(invalid)?;
+    Ok((kernel, identity))
+}
+
+fn room(builder: NodeBuilder, given: Given<'_>) -> Result<NodeBuilder, JsValue> {
+    let game = given
+        .text("gameId")?
+        .unwrap_or_else(|| "default".to_owned());
+    let room = given.text("roomId")?;
+    match (given.text("password")?, room) {
+        (Some(_), Some(_)) => Err(invalid(
+            "a password names a private room by itself; leave out roomId",
+        )),
+        (Some(password), None) => Ok(builder.private_room(game, password)),
+        (None, room) => Ok(builder.room(game, room.unwrap_or_else(|| "default".to_owned()))),
+    }
+}
+
+fn pool(given: Given<'_>) -> Result<PoolConfig, JsValue> {
+    let mut pool = PoolConfig::new();
+    if let Some(cores) = given.count("cores")? {
+        pool = pool.with_cores(usize::try_from(cores).map_err(invalid)?);
+    }
+    if let Some(percent) = given.number("throttle")? {
+        pool = pool.with_throttle(throttle(percent)?);
+    }
+    Ok(pool)
+}
+
+/// A share of the machine, in percent.
+pub(crate) fn throttle(percent: f64) -> Result<Throttle, JsValue> {
+    let whole = percent.round();
+    if !(0.0..=100.0).contains(&whole) {
+        return Err(invalid("throttle is not from 0 to 100"));
+    }
+    Throttle::percent(whole as u8).map_err(invalid)
+}
+
+fn isolates(given: Given<'_>) -> Result<Arc<PageIsolates>, JsValue> {
+    let open = given.get("openIsolate").ok_or_else(no_workers)?;
+    let open: Function = open.dyn_into().map_err(|_| no_workers())?;
+    #[expect(clippy::arc_with_non_send_sync, reason = "a page has one thread")]
+    Ok(Arc::new(PageIsolates::new(open)))
+}
+
+fn profile(given: Given<'_>) -> Result<Profile, JsValue> {
+    match given.get("scheduler") {
+        Some(scheduler) => live::profile(Given(&scheduler)),
+        None => Ok(Profile::action()),
+    }
+}
+
+fn addresses(given: Given<'_>, name: &str) -> Result<Vec<Multiaddr>, JsValue> {
+    let read = |text: String| {
+        text.parse()
+            .map_err(|error| invalid(format!("{name}: {text:?} is no multiaddress: {error}")))
+    };
+    given.texts(name)?.into_iter().map(read).collect()
+}

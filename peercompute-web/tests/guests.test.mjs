@@ -1,0 +1,73 @@
+import assert from "node:assert/strict";
+import { afterEach, beforeEach, test } from "node:test";
+
+import * as guests from "./guests.mjs";
+import { Scene } from "./harness.mjs";
+
+let scene;
+let tab;
+beforeEach(async () => {
+  scene = new Scene();
+  tab = await scene.tab(await scene.serve());
+  await tab.evaluate(() => window.begin({ roomId: "alone" }));
+});
+afterEach(async () => {
+  const faults = tab.faults;
+  await scene.end();
+  assert.deepEqual(faults, []);
+});
+
+/** What comes of a task, as `{ text }` or `{ code, message }`. */
+function submit(module, task = {}) {
+  return tab.evaluate(
+    async ([module, task]) => {
+      try {
+        const output = await window.node.submitTask({ module: Uint8Array.from(module), input: "what it gets", ...task });
+        return { text: new TextDecoder().decode(output) };
+      } catch (error) {
+        return { code: error.code, message: error.message };
+      }
+    },
+    [Array.from(module), task],
+  );
+}
+
+test("a module runs in a worker", async () => {
+  assert.deepEqual(await submit(guests.echo), { text: "what it gets" });
+});
+
+test("a guest that hangs is ended at its deadline, and the page goes on meanwhile", async () => {
+  await tab.evaluate(() => {
+    window.frames = 0;
+    const count = () => {
+      window.frames += 1;
+      requestAnimationFrame(count);
+    };
+    count();
+  });
+  const { code, message } = await submit(guests.hangs, { deadlineMs: 1000 });
+  assert.equal(code, "Deadline", message);
+  assert.ok((await tab.evaluate(() => window.frames)) > 10);
+  assert.deepEqual(await submit(guests.echo), { text: "what it gets" });
+});
+
+test("a memory bomb gets no more than its job grants", async () => {
+  const { code, message } = await submit(guests.bomb, { memoryBytes: 4 << 20 });
+  assert.equal(code, "Memory", message);
+  assert.match(message, /4194304 bytes/);
+});
+
+test("a guest that wants something of the host is refused", async () => {
+  const { code, message } = await submit(guests.wants);
+  assert.equal(code, "JOB_ENDED", message);
+  assert.match(message, /imports "env" "clock"/);
+});
+
+test("a guest that breaks off, gives up or lies about its answer fails its task alone", async () => {
+  assert.equal((await submit(guests.traps)).code, "Trap");
+  const { code, message } = await submit(guests.givesUp);
+  assert.equal(code, "GaveUp");
+  assert.match(message, /what it gets/);
+  assert.match((await submit(guests.outside)).message, /not inside its memory/);
+  assert.deepEqual(await submit(guests.echo), { text: "what it gets" });
+});

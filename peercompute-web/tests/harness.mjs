@@ -1,0 +1,175 @@
+// Real processes, real browsers, real pages: what the tests of the package stand on.
+//
+// PEERCOMPUTE_PROGRAM, PEERCOMPUTE_WEB and PEERCOMPUTE_CHROMIUM name the program, the folder with the package and the browser.
+
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { readFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import { createRequire } from "node:module";
+import { dirname, extname, join, normalize } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+
+const need = (name) => {
+  const value = process.env[name];
+  if (value === undefined) {
+    throw new Error(`${name} is not set; run these tests with \`cargo xtask test --only web-test\``);
+  }
+  return value;
+};
+
+/** Anything that takes so long in milliseconds has failed. */
+export const PATIENCE = 60_000;
+
+const HERE = dirname(fileURLToPath(import.meta.url));
+const TYPES = { ".html": "text/html", ".js": "text/javascript", ".mjs": "text/javascript", ".json": "application/json", ".wasm": "application/wasm" };
+
+/** What is ended after a test, last first. */
+export class Scene {
+  #ends = [];
+
+  keep(end) {
+    this.#ends.push(end);
+  }
+
+  async end() {
+    for (const end of this.#ends.reverse()) {
+      await end();
+    }
+    this.#ends = [];
+  }
+
+  /** Serves the package under /peercompute and the pages of the tests beside it. Gives the address. */
+  async serve() {
+    const server = createServer(async (request, response) => {
+      const path = normalize(new URL(request.url, "http://localhost").pathname);
+      const [, first, ...rest] = path.split("/");
+      const file = first === "peercompute" ? join(need("PEERCOMPUTE_WEB"), ...rest) : join(HERE, "pages", path);
+      try {
+        const bytes = await readFile(file);
+        response.writeHead(200, { "content-type": TYPES[extname(file)] ?? "application/octet-stream" });
+        response.end(bytes);
+      } catch {
+        response.writeHead(404).end();
+      }
+    });
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    this.keep(() => new Promise((resolve) => {
+      server.close(resolve);
+      server.closeAllConnections();
+    }));
+    return `http://localhost:${server.address().port}`;
+  }
+
+  /** A program that prints a JSON object a line. */
+  async run(name, args) {
+    const program = new Program(name, args);
+    this.keep(() => program.end());
+    return program;
+  }
+
+  /** A native node that browsers can reach, once it listens. */
+  async node(room, ...args) {
+    const listen = ["--listen", "/ip4/127.0.0.1/tcp/0/ws", "--listen", "/ip4/127.0.0.1/tcp/0"];
+    const node = await this.run("node", ["node", "--json", "--game", "test", "--room", room, ...listen, ...args]);
+    const listening = await node.line((line) => line.event === "listening");
+    node.peerId = listening.peer_id;
+    node.addresses = listening.addresses;
+    node.ws = listening.addresses.find((address) => address.includes("/ws"));
+    node.tcp = listening.addresses.find((address) => address.includes("/tcp/") && !address.includes("/ws"));
+    return node;
+  }
+
+  /** A browser of its own process with one page. */
+  async tab(address, options = {}) {
+    const { chromium } = createRequire(join(need("PEERCOMPUTE_NODE_MODULES"), "x.js"))("playwright-core");
+    const browser = await chromium.launch({
+      executablePath: need("PEERCOMPUTE_CHROMIUM"),
+      args: ["--headless", "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", ...(options.args ?? [])],
+      timeout: PATIENCE,
+    });
+    this.keep(() => browser.close());
+    const page = await browser.newPage();
+    page.setDefaultTimeout(PATIENCE);
+    page.faults = [];
+    page.on("pageerror", (error) => page.faults.push(String(error)));
+    page.on("console", (message) => {
+      if (message.type() === "error") {
+        page.faults.push(message.text());
+      }
+    });
+    await page.goto(`${address}/tab.html`);
+    await page.waitForFunction(() => window.isReady === true);
+    return Object.assign(page, { browser });
+  }
+}
+
+class Program {
+  #lines = [];
+  #waiting = [];
+  #child;
+  #errors = "";
+
+  constructor(name, args) {
+    this.name = name;
+    this.#child = spawn(need("PEERCOMPUTE_PROGRAM"), args, { stdio: ["ignore", "pipe", "pipe"] });
+    this.exited = once(this.#child, "exit").then(([code]) => code);
+    this.#child.stderr.on("data", (data) => {
+      this.#errors += data;
+    });
+    createInterface({ input: this.#child.stdout }).on("line", (text) => {
+      const line = JSON.parse(text);
+      this.#lines.push(line);
+      this.#waiting = this.#waiting.filter(({ wanted, resolve }) => {
+        const fits = wanted(line);
+        if (fits) {
+          resolve(line);
+        }
+        return !fits;
+      });
+    });
+  }
+
+  /** The first line, printed already or to come, that `wanted` picks. */
+  async line(wanted) {
+    const printed = this.#lines.find(wanted);
+    if (printed !== undefined) {
+      return printed;
+    }
+    const coming = new Promise((resolve) => this.#waiting.push({ wanted, resolve }));
+    return within(Promise.race([coming, this.exited.then((code) => {
+      throw new Error(`${this.name} ended with ${code}: ${this.#errors}`);
+    })]), `${this.name} does not print what is waited for: ${this.#errors}`);
+  }
+
+  get lines() {
+    return this.#lines;
+  }
+
+  kill(signal = "SIGKILL") {
+    this.#child.kill(signal);
+    return this.exited;
+  }
+
+  async end() {
+    if (this.#child.exitCode === null && this.#child.signalCode === null) {
+      this.#child.kill("SIGTERM");
+      await within(this.exited, `${this.name} does not end`).catch(() => this.kill());
+    }
+  }
+}
+
+/** Waits for a promise, but not for ever. */
+export async function within(promise, message, limit = PATIENCE) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(message)), limit);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

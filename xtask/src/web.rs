@@ -1,0 +1,156 @@
+//! `cargo xtask web`: the npm package for pages.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+
+use crate::{
+    context::Context,
+    process::{run, run_within},
+    tools::{browser, wasm_bindgen},
+    wasm,
+};
+
+/// The crate, and the module that it becomes.
+const PACKAGE: &str = "peercompute-web";
+const MODULE: &str = "peercompute_web";
+
+/// What the package may weigh, in bytes, as `gzip -9` makes it.
+const MAX_GZIPPED: u64 = 1_200_000;
+
+/// How long the tests in the browser may take.
+const TEST_LIMIT: Duration = Duration::from_secs(10 * 60);
+
+#[derive(Debug, Args)]
+pub(crate) struct WebArgs {
+    /// Where the package goes, instead of `web/` in the target folder.
+    #[arg(long, value_name = "FOLDER")]
+    out: Option<PathBuf>,
+}
+
+/// Builds the package and says what it weighs.
+pub(crate) fn web(context: &Context, arguments: &WebArgs) -> Result<()> {
+    let folder = match &arguments.out {
+        Some(folder) => folder.clone(),
+        None => context.target.join("web"),
+    };
+    build(context, &folder)?;
+    println!("the package is in {}", folder.display());
+    Ok(())
+}
+
+/// Builds the package, and tests it in a browser against the program as it was built for the other tests.
+pub(crate) fn test(context: &Context) -> Result<()> {
+    let folder = context.target.join("web");
+    build(context, &folder)?;
+    let browser = browser(context)?;
+    let program = context.target.join("debug/peercompute");
+    let mut node = context.command("node");
+    node.args(["--test", "--test-concurrency=1", "--test-reporter=spec"])
+        .args(tests(context)?)
+        .env("PEERCOMPUTE_PROGRAM", program)
+        .env("PEERCOMPUTE_WEB", folder)
+        .env("PEERCOMPUTE_CHROMIUM", browser.program)
+        .env("PEERCOMPUTE_NODE_MODULES", browser.node_modules);
+    run_within(&mut node, TEST_LIMIT)
+}
+
+/// The files with tests.
+fn tests(context: &Context) -> Result<Vec<PathBuf>> {
+    let folder = context.root.join(PACKAGE).join("tests");
+    let files =
+        fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let mut tests = Vec::new();
+    for file in files {
+        let path = file?.path();
+        if path.to_string_lossy().ends_with(".test.mjs") {
+            tests.push(path);
+        }
+    }
+    tests.sort();
+    Ok(tests)
+}
+
+/// Builds the package into `folder`, whose files of the same names it replaces.
+pub(crate) fn build(context: &Context, folder: &Path) -> Result<()> {
+    let toolchain = wasm::ensure_toolchain(context)?;
+    let mut cargo = toolchain.cargo(context);
+    cargo.args([
+        "build",
+        "--locked",
+        "--profile",
+        "web",
+        "--package",
+        PACKAGE,
+    ]);
+    cargo.args(["--target", wasm::TARGET]);
+    run(&mut cargo)?;
+    let module = toolchain
+        .target(context)
+        .join(wasm::TARGET)
+        .join("web")
+        .join(MODULE)
+        .with_extension("wasm");
+    let mut bindgen = context.command(wasm_bindgen(context)?);
+    bindgen
+        .args(["--target", "web", "--no-typescript", "--out-dir"])
+        .arg(folder)
+        .arg(&module);
+    run(&mut bindgen)?;
+    let sources = context.root.join(PACKAGE);
+    for part in ["js", "pages"] {
+        let part = sources.join(part);
+        let files =
+            fs::read_dir(&part).with_context(|| format!("cannot read {}", part.display()))?;
+        for file in files {
+            let path = file?.path();
+            let name = path.file_name().context("a file has a name")?;
+            copy(&path, &folder.join(name))?;
+        }
+    }
+    copy(&sources.join("README.md"), &folder.join("README.md"))?;
+    weigh(context, folder)
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::copy(from, to)
+        .map(drop)
+        .with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))
+}
+
+fn weigh(context: &Context, folder: &Path) -> Result<()> {
+    let (mut whole, mut gzipped) = (0, 0);
+    let entries =
+        fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    for entry in entries {
+        let path = entry?.path();
+        let is_sent = path
+            .extension()
+            .is_some_and(|it| it == "js" || it == "wasm");
+        if is_sent {
+            whole += fs::metadata(&path)?.len();
+            gzipped += gzip(context, &path)?;
+        }
+    }
+    println!("    {whole} bytes, {gzipped} with gzip -9");
+    if gzipped > MAX_GZIPPED {
+        bail!("the package weighs {gzipped} bytes with gzip -9; {MAX_GZIPPED} is the most");
+    }
+    Ok(())
+}
+
+/// Lays the file, as `gzip -9` makes it, beside it for those who serve it, and gives how long that is.
+fn gzip(context: &Context, path: &Path) -> Result<u64> {
+    let mut gzip = context.command("gzip");
+    gzip.args(["-9", "--keep", "--force", "--no-name"])
+        .arg(path);
+    run(&mut gzip)?;
+    let mut name = path.as_os_str().to_owned();
+    name.push(".gz");
+    Ok(fs::metadata(&name)?.len())
+}
