@@ -14,7 +14,8 @@ use serde::Serialize;
 pub(crate) use self::status::JsonStatus;
 use self::troubles::Troubles;
 use crate::{
-    cli::NodeArgs, control::ControlSocket, failure::Failure, meet, output, probe, stop::StopSignal,
+    cli::NodeArgs, control::ControlSocket, failure::Failure, meet, output, password, probe,
+    stop::StopSignal,
 };
 
 /// How often a running node prints how it stands, with `--json`.
@@ -145,7 +146,11 @@ async fn run(
             _ = status.tick(), if json => printer.status(&node.status()),
             () = sleep_until(deadline), if alone => {
                 let wait = humantime::format_duration(args.wait.unwrap_or_default());
-                return Err(Failure::run(format!("no peer came within {wait}")));
+                let private = match password::is_wanted(&args.meet) {
+                    true => format!("; {}", password::LOOKS_THE_SAME),
+                    false => String::new(),
+                };
+                return Err(Failure::run(format!("no peer came within {wait}{private}")));
             }
         }
     }
