@@ -209,6 +209,12 @@ pub(crate) struct NodeArgs {
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = units::some_time)]
     pub(crate) max_deadline: Duration,
 
+    /// Say this often how the peers are heard [10s if none is given].
+    ///
+    /// From 1s to 24h. It is a line with the number of peers, when something came last, rates, round trips, jitter and lost heartbeats; with --json an event with each peer's. `status` shows the same at any time.
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, default_missing_value = "10s", value_parser = units::interval)]
+    pub(crate) health: Option<Duration>,
+
     /// Give up if no peer comes within this time [60s if none is given].
     ///
     /// It says so then and exits with status 1. Without the option a node stays until Ctrl-C.
