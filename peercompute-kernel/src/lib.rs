@@ -27,11 +27,11 @@ pub use realtime::{
     AtHealing, Authority, AuthorityConfig, AuthorityEvent, AuthorityMode, AuthorityStats,
     ClockMode, ClockModeError, CommandError, CommandProvider, Divergence, EntityProvider,
     HandOverError, HashError, HostRule, Hybrid, HybridConfig, HybridEvent, HybridStats, InputDelay,
-    Lockstep, LockstepConfig, LockstepEvent, LockstepSetupError, LockstepStats, LockstepStep,
-    Moment, Ownership, Prediction, ProviderFailure, Realtime, RealtimeConfig, RealtimeError,
-    RealtimeEvent, Recipients, Recorder, Replay, ReplayError, Rollback, RollbackConfig,
-    RollbackStats, Runner, SealedTick, SessionSetup, SharedSimulation, Simulation, SnapshotError,
-    StateProvider, Step, StepError, SyncPoints, TickRate, limits,
+    LaneTraffic, Lockstep, LockstepConfig, LockstepEvent, LockstepSetupError, LockstepStats,
+    LockstepStep, Moment, Ownership, Prediction, ProviderFailure, Realtime, RealtimeConfig,
+    RealtimeError, RealtimeEvent, RealtimeStats, Recipients, Recorder, Replay, ReplayError,
+    Rollback, RollbackConfig, RollbackStats, Runner, SealedTick, SessionSetup, SharedSimulation,
+    Simulation, SnapshotError, StateProvider, Step, StepError, SyncPoints, TickRate, limits,
 };
 pub use status::{
     Leader, LinkReason, MeshChoice, MeshFlow, MeshJob, MeshNeighbour, MeshStatus, NodeStatus,

@@ -331,6 +331,7 @@ impl NodeKernel {
                 .as_ref()
                 .map(|transport| transport.local_peer()),
             addresses: net.as_ref().map(|net| net.addresses()).unwrap_or_default(),
+            health: net.as_ref().map(|net| net.health()),
             uptime: started.map_or(Duration::ZERO, |started| now - started),
             peers: net
                 .map(|net| net.peers())

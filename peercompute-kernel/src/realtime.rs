@@ -19,6 +19,7 @@ mod runner;
 mod shared;
 mod shows;
 mod state;
+mod stats;
 mod step;
 mod sync_points;
 mod ticks;
@@ -41,6 +42,7 @@ pub use record::{Divergence, Recorder, Replay, ReplayError, SessionSetup};
 pub use regime::ClockModeError;
 pub use rollback::{Prediction, Rollback, RollbackConfig, RollbackStats, Simulation};
 pub use runner::{Runner, SharedSimulation, StepError};
+pub use stats::{LaneTraffic, RealtimeStats};
 pub use step::Step;
 pub use sync_points::SyncPoints;
 

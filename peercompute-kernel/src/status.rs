@@ -8,7 +8,7 @@ use std::{
 
 use futures::Stream;
 use peercompute_compute::Throttle;
-use peercompute_net::{Multiaddr, Path, PeerId};
+use peercompute_net::{Health, Multiaddr, Path, PeerId};
 use peercompute_rt::BoxStream;
 
 use crate::{Machine, Role, Topology};
@@ -45,6 +45,8 @@ pub struct NodeStatus {
     pub topology: Topology,
     /// Its part in the work that moves hop by hop; absent in a node without a network.
     pub mesh: Option<MeshStatus>,
+    /// How its peers are heard; absent in a node without a network.
+    pub health: Option<Health>,
 }
 
 /// A node's part in the work that moves hop by hop. Rates are in bytes or in bundles a second, values and prices in completed bundles.

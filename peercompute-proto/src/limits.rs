@@ -50,7 +50,7 @@ pub const MAX_LOCKSTEP_FRAME: usize = 256 * 1024;
 pub const MAX_LOCKSTEP_RECORD: usize = 512 * 1024;
 /// Bytes of one [`LockstepCommand`](crate::v1::LockstepCommand)'s payload.
 pub const MAX_LOCKSTEP_COMMAND: usize = 16 * 1024;
-/// Bytes of data in one [`LockstepSnapshot`](crate::v1::LockstepSnapshot).
+/// Bytes of data in one [`LockstepSnapshot`](crate::v1::LockstepSnapshot), and of a state in one [`LockstepRecord`](crate::v1::LockstepRecord).
 pub const MAX_LOCKSTEP_CHUNK: usize = 64 * 1024;
 /// Bytes of a [`SyncFrame`](crate::v1::SyncFrame): the most commands, and a chunk of a state with its marks.
 pub const MAX_SYNC_FRAME: usize = 256 * 1024;

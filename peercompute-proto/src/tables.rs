@@ -113,10 +113,16 @@ rules! {
     LOCKSTEP_HASHES: LockstepHashes {
         hashes = 2 Numbers(MAX_LOCKSTEP_NAMESPACES),
     }
+    LOCKSTEP_TAKEOVER: LockstepTakeover {
+        roster = 2 Many(MAX_LOCKSTEP_ROSTER, &LOCKSTEP_SEAT),
+        sizes = 3 Numbers(MAX_LOCKSTEP_NAMESPACES),
+    }
     LOCKSTEP_RECORD: LockstepRecord {
         setup = 1 One(&LOCKSTEP_SETUP),
         tick = 2 One(&LOCKSTEP_TICK),
         hashes = 3 One(&LOCKSTEP_HASHES),
+        takeover = 4 One(&LOCKSTEP_TAKEOVER),
+        state = 5 Length(MAX_LOCKSTEP_CHUNK),
     }
     SYNC_POINT: SyncPoint {
         hashes = 3 Numbers(MAX_LOCKSTEP_NAMESPACES),

@@ -135,6 +135,9 @@ pub(crate) struct ProbeArgs {
     pub(crate) again: bool,
 }
 
+/// The game and the room of nodes that name none.
+pub(crate) const DEFAULT_NAME: &str = "default";
+
 /// How to meet others.
 #[derive(Debug, Args)]
 pub(crate) struct MeetArgs {
@@ -151,12 +154,19 @@ pub(crate) struct MeetArgs {
     pub(crate) peer: Vec<Multiaddr>,
 
     /// Only nodes of the same game meet.
-    #[arg(long, value_name = "NAME", default_value = "default")]
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_NAME)]
     pub(crate) game: String,
 
     /// Only nodes of the same room meet.
-    #[arg(long, value_name = "NAME", default_value = "default")]
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_NAME)]
     pub(crate) room: String,
+
+    /// Meet in the private room of the password that this file begins with.
+    ///
+    /// The password is the file's first line, without its end, of 1 to 256 bytes. Only nodes with the same one and the same --game meet, and all that they say is sealed; whoever has another one finds nobody. Without the
+    /// option the environment variable PEERCOMPUTE_PASSWORD says it. No argument does: lists of processes show those.
+    #[arg(long, value_name = "FILE", conflicts_with = "room")]
+    pub(crate) password_file: Option<PathBuf>,
 
     /// Look for nodes on the local network (mDNS).
     ///
@@ -198,6 +208,12 @@ pub(crate) struct NodeArgs {
     /// A job that asks for more with --deadline is not run here.
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = units::some_time)]
     pub(crate) max_deadline: Duration,
+
+    /// Say this often how the peers are heard [10s if none is given].
+    ///
+    /// From 1s to 24h. It is a line with the number of peers, when something came last, rates, round trips, jitter and lost heartbeats; with --json an event with each peer's. `status` shows the same at any time.
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, default_missing_value = "10s", value_parser = units::interval)]
+    pub(crate) health: Option<Duration>,
 
     /// Give up if no peer comes within this time [60s if none is given].
     ///

@@ -9,6 +9,7 @@ mod failure;
 mod meet;
 mod node;
 mod output;
+mod password;
 mod probe;
 mod run;
 mod sim;

@@ -8,7 +8,7 @@ use peercompute_compute::{
 use peercompute_kernel::{BuildError, LocalFallback, NodeBuilder, NodeKernel, StartError};
 use peercompute_net::{
     Identity, IdentityFileError, Libp2pConfig, Libp2pTransport, ListenError, Multiaddr,
-    NetworkStartError, PeerId, multiaddr::Protocol,
+    NetworkStartError, PeerId, PrivateRoomError, multiaddr::Protocol,
 };
 use peercompute_rt::Runtime;
 
@@ -16,6 +16,7 @@ use crate::{
     address, cache,
     cli::{MeetArgs, NodeArgs, RunArgs},
     failure::Failure,
+    password,
 };
 
 /// What `--listen` says when nothing is to be listened at.
@@ -74,7 +75,8 @@ pub(crate) fn submitter(args: &RunArgs) -> Result<NodeKernel, Failure> {
     let meet = &args.meet;
     let is_alone = meet.relay.is_empty() && meet.peer.is_empty() && !meet.lan;
     let mut builder = if is_alone {
-        // Nobody to meet: the node is alone from the start.
+        // Nobody to meet: the node is alone from the start, whatever room it is in. What is wrong with the password is wrong all the same.
+        password::of(meet)?;
         NodeKernel::builder().room(&meet.game, &meet.room)
     } else {
         builder(meet, Identity::generate(&Runtime::tokio()))?
@@ -114,12 +116,15 @@ fn modules() -> WasmConfig {
 }
 
 fn builder(args: &MeetArgs, identity: Identity) -> Result<NodeBuilder, Failure> {
+    let room = NodeKernel::builder();
+    let room = match password::of(args)? {
+        Some(password) => room.private_room(&args.game, password),
+        None => room.room(&args.game, &args.room),
+    };
     let mut config = Libp2pConfig::new(identity);
     config.mdns = args.lan;
     let transport = Libp2pTransport::start(config, &Runtime::tokio()).map_err(Failure::run)?;
-    let mut builder = NodeKernel::builder()
-        .room(&args.game, &args.room)
-        .transport(Arc::new(transport));
+    let mut builder = room.transport(Arc::new(transport));
     for address in &args.relay {
         builder = builder.relay(address.clone());
     }
@@ -134,6 +139,9 @@ fn build(builder: NodeBuilder) -> Result<NodeKernel, Failure> {
         .build(Runtime::tokio())
         .map_err(|error| match error {
             BuildError::Scope(error) => Failure::usage(format!("--game, --room: {error}")),
+            // Of what there was no memory for, a later attempt may have it.
+            BuildError::PrivateRoom(error @ PrivateRoomError::OutOfMemory) => Failure::run(error),
+            BuildError::PrivateRoom(error) => Failure::usage(format!("--game: {error}")),
             other => Failure::usage(other),
         })
 }

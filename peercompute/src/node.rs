@@ -1,6 +1,7 @@
 //! `peercompute node`: lends this machine.
 
 mod cell;
+mod health;
 mod status;
 mod troubles;
 
@@ -12,9 +13,10 @@ use peercompute_net::{Multiaddr, NetworkEvent, NetworkManager, Path};
 use serde::Serialize;
 
 pub(crate) use self::status::JsonStatus;
-use self::troubles::Troubles;
+use self::{health::JsonHealth, troubles::Troubles};
 use crate::{
-    cli::NodeArgs, control::ControlSocket, failure::Failure, meet, output, probe, stop::StopSignal,
+    cli::NodeArgs, control::ControlSocket, failure::Failure, meet, output, password, probe,
+    stop::StopSignal,
 };
 
 /// How often a running node prints how it stands, with `--json`.
@@ -62,6 +64,7 @@ enum NodeLine {
         reason: String,
     },
     Status(Box<JsonStatus>),
+    Health(Box<JsonHealth>),
     Stopped {
         tasks_done: u64,
     },
@@ -135,6 +138,12 @@ async fn run(
     let mut alone = true;
     let mut status = tokio::time::interval(STATUS_INTERVAL);
     status.reset();
+    let mut health = args.health.map(tokio::time::interval);
+    if let Some(health) = &mut health {
+        health.reset();
+        // Whoever was held up has nothing to make up for.
+        health.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    }
     loop {
         tokio::select! {
             event = events.next() => {
@@ -143,9 +152,14 @@ async fn run(
                 printer.event(&event);
             }
             _ = status.tick(), if json => printer.status(&node.status()),
+            () = tick(&mut health) => printer.health(JsonHealth::new(&network.health())),
             () = sleep_until(deadline), if alone => {
                 let wait = humantime::format_duration(args.wait.unwrap_or_default());
-                return Err(Failure::run(format!("no peer came within {wait}")));
+                let private = match password::is_wanted(&args.meet) {
+                    true => format!("; {}", password::LOOKS_THE_SAME),
+                    false => String::new(),
+                };
+                return Err(Failure::run(format!("no peer came within {wait}{private}")));
             }
         }
     }
@@ -168,6 +182,15 @@ async fn first_reservation(node: &NodeKernel, network: &NetworkManager) {
 async fn sleep_until(deadline: Option<tokio::time::Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn tick(interval: &mut Option<tokio::time::Interval>) {
+    match interval {
+        Some(interval) => {
+            interval.tick().await;
+        }
         None => std::future::pending().await,
     }
 }
@@ -246,12 +269,22 @@ impl Printer {
                     "{address} cannot be reached, trying again: {reason}"
                 ));
             }
-            NodeLine::Listening { .. } | NodeLine::Status(_) | NodeLine::Stopped { .. } => {}
+            NodeLine::Listening { .. }
+            | NodeLine::Status(_)
+            | NodeLine::Health(_)
+            | NodeLine::Stopped { .. } => {}
         }
     }
 
     fn status(&mut self, status: &NodeStatus) {
         print_line(&NodeLine::Status(Box::new(JsonStatus::new(status))));
+    }
+
+    fn health(&mut self, health: JsonHealth) {
+        match self.json {
+            true => print_line(&NodeLine::Health(Box::new(health))),
+            false => output::note(&health.to_text()),
+        }
     }
 }
 

@@ -131,6 +131,15 @@ pub(crate) fn some_time(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Parses how often something is told that is known anew each second: from a second to a day.
+pub(crate) fn interval(text: &str) -> Result<Duration, String> {
+    let (shortest, longest) = (Duration::from_secs(1), Duration::from_secs(24 * 60 * 60));
+    match duration(text)? {
+        time if (shortest..=longest).contains(&time) => Ok(time),
+        _ => Err(format!("`{text}` is not in 1s to 24h")),
+    }
+}
+
 /// Workgroups in one dimension at most: what every device takes.
 const MAX_GROUPS: u32 = 65_535;
 

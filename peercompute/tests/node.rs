@@ -140,6 +140,50 @@ fn a_node_tells_who_comes_and_who_leaves() {
 }
 
 #[test]
+fn a_node_says_how_its_peers_are_heard() {
+    let mut one = Running::node(&["--health", "1s"]);
+    let two = Running::node(&["--peer", one.address()]);
+    let health = loop {
+        let health = one.wait_for("health");
+        if health["peers"][0]["link"].is_object() {
+            break health;
+        }
+    };
+    let peer = &health["peers"][0];
+    assert_eq!(peer["peer_id"], two.peer);
+    assert!(peer["link"]["rtt_us"].as_u64().unwrap() > 0, "{peer}");
+    assert_eq!(peer["link"]["loss"], 0.0);
+    for of in [peer, &health] {
+        for key in ["received_bytes", "sent_bytes"] {
+            assert!(of[key].as_u64().unwrap() > 0, "{key}: {of}");
+        }
+        for key in ["last_received_s", "last_sent_s"] {
+            assert!(of[key].as_f64().unwrap() < 60.0, "{key}: {of}");
+        }
+    }
+    let control = ["status", "--control", one.control()];
+    let status = run(&[&control[..], &["--json"]].concat()).expect(0).json();
+    assert_eq!(status["health"]["peers"][0]["peer_id"], two.peer);
+    let text = run(&control).expect(0);
+    let text = text.text();
+    assert_eq!(text.matches("round trip ").count(), 2, "{text}");
+    assert!(text.contains("health    1 peer, heard "), "{text}");
+}
+
+#[test]
+fn people_are_told_how_peers_are_heard() {
+    let args = ["node", "--listen", "/ip4/127.0.0.1/tcp/0", "--health", "1s"];
+    let mut node = spawn(&args);
+    let mut lines = BufReader::new(node.stderr.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().starts_with("0 peers, nothing heard yet")));
+    interrupt(&node);
+    assert!(lines.all(|line| line.is_ok()));
+    finish(node).expect(0);
+    let refused = run(&["node", "--health", "10ms"]).expect(2);
+    assert!(refused.stderr.contains("1s to 24h"), "{}", refused.stderr);
+}
+
+#[test]
 fn a_node_keeps_its_identity_in_a_file() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("key");

@@ -1,23 +1,7 @@
 //! What is measured: times as histograms of a fixed size, and bytes by what they are for.
 
-use std::{
-    collections::BTreeMap,
-    io,
-    pin::Pin,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{ops::Sub, time::Duration};
 
-use futures::{AsyncRead, AsyncWrite, StreamExt as _};
-use peercompute_net::{
-    Acceptor, Broadcast, DialError, Events, Incoming, Libp2pTransport, ListenError, Multiaddr,
-    OpenError, Path, PeerId, ProtocolTaken, Stream, Transport,
-};
-use peercompute_rt::{BoxFuture, Runtime};
 use serde::{Deserialize, Serialize};
 
 /// A step of a histogram, and how many there are: 0.1 ms, up to 2 s. What is beyond counts as the last.
@@ -75,166 +59,21 @@ impl Times {
     }
 }
 
-/// Bytes on the streams of one protocol, both ways.
+/// Bytes on streams, both ways. What encryption and packets add is not in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Bytes {
     pub(crate) up: u64,
     pub(crate) down: u64,
 }
 
-#[derive(Debug, Default)]
-struct Counter {
-    up: AtomicU64,
-    down: AtomicU64,
-}
+impl Sub for Bytes {
+    type Output = Self;
 
-/// A transport that counts what a node writes to its streams and reads from them. What encryption and packets add is not in it.
-pub(crate) struct Counting {
-    inner: Libp2pTransport,
-    runtime: Runtime,
-    acceptor: Acceptor,
-    counters: Mutex<BTreeMap<&'static str, Arc<Counter>>>,
-}
-
-impl Counting {
-    pub(crate) fn new(inner: Libp2pTransport, runtime: Runtime) -> Self {
+    fn sub(self, before: Self) -> Self {
         Self {
-            inner,
-            runtime,
-            acceptor: Acceptor::new(),
-            counters: Mutex::default(),
+            up: self.up - before.up,
+            down: self.down - before.down,
         }
-    }
-
-    /// So far, by protocol.
-    pub(crate) fn bytes(&self) -> BTreeMap<String, Bytes> {
-        let counters = self.counters.lock();
-        let counters = counters.unwrap_or_else(PoisonError::into_inner);
-        let all = counters.iter().map(|(protocol, counter)| {
-            let bytes = Bytes {
-                up: counter.up.load(Ordering::Relaxed),
-                down: counter.down.load(Ordering::Relaxed),
-            };
-            ((*protocol).to_owned(), bytes)
-        });
-        all.collect()
-    }
-
-    fn counter(&self, protocol: &'static str) -> Arc<Counter> {
-        let counters = self.counters.lock();
-        let mut counters = counters.unwrap_or_else(PoisonError::into_inner);
-        counters.entry(protocol).or_default().clone()
-    }
-}
-
-impl Transport for Counting {
-    fn local_peer(&self) -> PeerId {
-        self.inner.local_peer()
-    }
-
-    fn listen(&self, address: Multiaddr) -> BoxFuture<'_, Result<Multiaddr, ListenError>> {
-        Box::pin(self.inner.listen(address))
-    }
-
-    fn listen_addresses(&self) -> Vec<Multiaddr> {
-        self.inner.listen_addresses()
-    }
-
-    fn dial(&self, address: Multiaddr) -> BoxFuture<'_, Result<PeerId, DialError>> {
-        Box::pin(self.inner.dial(address))
-    }
-
-    fn open(
-        &self,
-        peer: PeerId,
-        protocol: &'static str,
-    ) -> BoxFuture<'_, Result<Stream, OpenError>> {
-        let counter = self.counter(protocol);
-        Box::pin(async move {
-            let inner = self.inner.open(peer, protocol).await?;
-            Ok(Box::new(Counted { inner, counter }) as Stream)
-        })
-    }
-
-    fn accept(&self, protocol: &'static str) -> Result<Incoming, ProtocolTaken> {
-        let mut inner = self.inner.accept(protocol)?;
-        let incoming = self.acceptor.register(protocol)?;
-        let (acceptor, counter) = (self.acceptor.clone(), self.counter(protocol));
-        let feed = self.runtime.spawn(async move {
-            while let Some((peer, inner)) = inner.next().await {
-                let counter = counter.clone();
-                let stream = Box::new(Counted { inner, counter });
-                // One too many is dropped, which the other end sees.
-                let _ = acceptor.deliver(protocol, peer, stream);
-            }
-        });
-        Ok(incoming.keep(feed))
-    }
-
-    fn events(&self) -> Events {
-        self.inner.events()
-    }
-
-    fn connections(&self) -> Vec<(PeerId, Path)> {
-        self.inner.connections()
-    }
-
-    fn disconnect(&self, peer: PeerId) {
-        self.inner.disconnect(peer);
-    }
-
-    fn keep(&self, peer: PeerId, keep: bool) {
-        self.inner.keep(peer, keep);
-    }
-
-    fn broadcast(&self) -> Option<Arc<dyn Broadcast>> {
-        self.inner.broadcast()
-    }
-
-    fn close(&self) -> BoxFuture<'_, ()> {
-        self.acceptor.close();
-        Box::pin(self.inner.close())
-    }
-}
-
-struct Counted {
-    inner: Stream,
-    counter: Arc<Counter>,
-}
-
-impl AsyncRead for Counted {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
-        let read = Pin::new(&mut self.inner).poll_read(context, buffer);
-        if let Poll::Ready(Ok(bytes)) = read {
-            self.counter.down.fetch_add(bytes as u64, Ordering::Relaxed);
-        }
-        read
-    }
-}
-
-impl AsyncWrite for Counted {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.inner).poll_write(context, buffer);
-        if let Poll::Ready(Ok(bytes)) = written {
-            self.counter.up.fetch_add(bytes as u64, Ordering::Relaxed);
-        }
-        written
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(context)
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_close(context)
     }
 }
 

@@ -23,7 +23,6 @@ use crate::{
     failure::Failure,
     game::{Arena, HERTZ},
     independent::Independent,
-    meter::Counting,
     record::Record,
     table::{Frame, Mode, Seen, Table},
     ticked::{self, Ticked},
@@ -58,10 +57,9 @@ async fn take_part(args: &Args, number: usize) -> Result<(), Failure> {
     // Who is told to use a relay stays there.
     config.direct_upgrade = !args.relay;
     let transport = Libp2pTransport::start(config, &runtime).map_err(Failure::run)?;
-    let transport = Arc::new(Counting::new(transport, runtime.clone()));
     let mut builder = NodeKernel::builder()
         .room(ticked::GAME, "arena")
-        .transport(transport.clone())
+        .transport(Arc::new(transport))
         .serves(false)
         .metadata("player", number.to_string())
         .realtime(realtime(args, number));
@@ -72,7 +70,7 @@ async fn take_part(args: &Args, number: usize) -> Result<(), Failure> {
     };
     let node = builder.build(runtime).map_err(Failure::run)?;
     node.start().await.map_err(Failure::run)?;
-    let outcome = sit_down(args, number, &node, transport, &mut orders).await;
+    let outcome = sit_down(args, number, &node, &mut orders).await;
     node.stop().await;
     outcome
 }
@@ -96,11 +94,11 @@ async fn sit_down(
     args: &Args,
     number: usize,
     node: &NodeKernel,
-    transport: Arc<Counting>,
     orders: &mut mpsc::Receiver<Order>,
 ) -> Result<(), Failure> {
     let live = node.realtime().expect("it was built with it").clone();
     let me = node.status().peer.expect("it has a transport");
+    let network = node.network().expect("it runs and has a transport");
     if number == 0 {
         live.found();
     }
@@ -112,7 +110,7 @@ async fn sit_down(
     };
     let screen = args.watch.then(|| watch::Terminal::new(args.mode));
     let sink = screen.map(|screen| Box::new(screen) as Box<dyn RenderSink<Frame>>);
-    let mut table = Table::new((number, args.players), me, live, transport, seen, sink);
+    let mut table = Table::new((number, args.players), me, live, network, seen, sink);
     let mut mode: Box<dyn Mode> = match args.mode {
         PlayMode::Kernel | PlayMode::Hybrid => {
             let record = args.record.as_deref().map(|path| {

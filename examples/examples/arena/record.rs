@@ -8,10 +8,11 @@ use std::{
     rc::Rc,
 };
 
+use bytes::Bytes;
 use peercompute_kernel::{
-    Divergence, Recorder, Replay, ReplayError, SharedSimulation as _, Simulation as _,
+    Divergence, Recorder, Replay, ReplayError, SharedSimulation as _, Simulation as _, Step,
 };
-use peercompute_proto::v1::LockstepTick;
+use peercompute_proto::v1::{LockstepSeat, LockstepTick};
 use serde::Serialize;
 
 use crate::{
@@ -36,7 +37,6 @@ pub(crate) struct Record {
     recorder: Recorder<Write>,
     sink: Rc<RefCell<Sink>>,
     path: PathBuf,
-    broken_off: Option<String>,
 }
 
 impl Record {
@@ -57,38 +57,30 @@ impl Record {
             recorder: Recorder::new(Box::new(write), &lockstep(seed), 0, Vec::new()),
             sink,
             path: path.to_owned(),
-            broken_off: None,
         })
     }
 
     pub(crate) fn tick(&mut self, tick: &LockstepTick) {
-        if self.broken_off.is_none() {
-            self.recorder.tick(tick);
-        }
+        self.recorder.tick(tick);
     }
 
     pub(crate) fn hashes(&mut self, tick: u64, hashes: &[u64]) {
-        if self.broken_off.is_none() {
-            self.recorder.hashes(tick, hashes);
-        }
+        self.recorder.hashes(tick, hashes);
     }
 
-    /// What comes now goes on from another state than the record has.
-    pub(crate) fn break_off(&mut self, tick: u64) {
-        self.broken_off.get_or_insert_with(|| {
-            format!("the record ends early: the state after tick {tick} was taken over from the host, and is not in it")
-        });
+    /// The host's state was taken over.
+    pub(crate) fn restore(&mut self, tick: u64, roster: Vec<LockstepSeat>, states: &[Bytes]) {
+        self.recorder.restore(tick, roster, states);
     }
 
     /// Says why the record is not whole, if it is not.
     pub(crate) fn finish(self) -> Option<String> {
         let mut sink = self.sink.borrow_mut();
         let failed = sink.failed.take().or_else(|| sink.file.flush().err());
-        let failed = failed.map(|error| {
+        failed.map(|error| {
             let path = self.path.display();
             format!("{path}: the record cannot be written: {error}; give another place")
-        });
-        failed.or(self.broken_off)
+        })
     }
 }
 
@@ -111,6 +103,8 @@ pub(crate) enum ReplayFailure {
         tick: u64,
         source: ReplayError,
     },
+    #[error("{path}: the state that was taken over after tick {tick} cannot be read; replay it with the program that recorded it", path = path.display())]
+    Unreadable { path: PathBuf, tick: u64 },
     #[error("{path}: its end is torn off after tick {tick}, as when the player was killed. What was played until there is above; all else is lost", path = path.display())]
     Torn { path: PathBuf, tick: u64 },
     #[error("{path}: {divergence}. The program is another than the one that recorded it, or it is not deterministic", path = path.display())]
@@ -129,7 +123,10 @@ impl ReplayFailure {
             | Self::TooLarge { .. }
             | Self::NoRecord { .. }
             | Self::OtherGame { .. } => true,
-            Self::Damaged { .. } | Self::Torn { .. } | Self::Diverged { .. } => false,
+            Self::Damaged { .. }
+            | Self::Unreadable { .. }
+            | Self::Torn { .. }
+            | Self::Diverged { .. } => false,
         }
     }
 }
@@ -162,8 +159,8 @@ fn play_again(path: &Path, replayed: &mut Replayed) -> Result<(), ReplayFailure>
     let mut hashes = Vec::new();
     let mut divergence = None;
     let end = loop {
-        let tick = match replay.next_tick() {
-            Ok(Some(tick)) => tick,
+        let step = match replay.next_step() {
+            Ok(Some(step)) => step,
             Ok(None) if replay.is_torn() => {
                 let tick = replayed.ticks;
                 break Err(ReplayFailure::Torn { path, tick });
@@ -174,13 +171,23 @@ fn play_again(path: &Path, replayed: &mut Replayed) -> Result<(), ReplayFailure>
                 break Err(ReplayFailure::Damaged { path, tick, source });
             }
         };
-        replayed.ticks = tick.tick;
-        replayed.commands += tick
-            .inputs
-            .iter()
-            .map(|(_, it)| it.len() as u64)
-            .sum::<u64>();
-        arena.advance(&tick);
+        match step {
+            Step::Advance(tick) => {
+                replayed.ticks = tick.tick;
+                let commands = tick.inputs.iter().map(|(_, it)| it.len() as u64);
+                replayed.commands += commands.sum::<u64>();
+                arena.advance(&tick);
+            }
+            Step::Restore { tick, states } => {
+                replayed.ticks = tick;
+                let Some(state) = Arena::read(&states) else {
+                    break Err(ReplayFailure::Unreadable { path, tick });
+                };
+                arena.load(&state);
+            }
+            // A record has no others.
+            _ => continue,
+        }
         hashes.clear();
         Arena::hash(&arena.state, &mut hashes);
         let named: Vec<_> = NAMESPACES.into_iter().zip(hashes.iter().copied()).collect();

@@ -11,13 +11,13 @@ use bytes::Bytes;
 use peercompute_kernel::{
     InputSource, Moment, Realtime, RealtimeEvent, Recipients, RenderSink, Step,
 };
-use peercompute_net::PeerId;
+use peercompute_net::{NetworkManager, PeerId};
 
 use crate::{
     bot::Bot,
     failure::Failure,
     game::{Command, State},
-    meter::{self, Counting, Times},
+    meter::{self, Times},
     words::{ModeReport, Report, Second},
 };
 
@@ -31,9 +31,9 @@ pub(crate) struct Table {
     pub(crate) age: Times,
     sink: Option<Box<dyn RenderSink<Frame>>>,
     event: Times,
-    transport: Arc<Counting>,
-    /// Since when it is measured, and the bytes until then.
-    since: Option<(Instant, BTreeMap<String, meter::Bytes>)>,
+    network: Arc<NetworkManager>,
+    /// Since when it is measured, and the bytes until then: all, and those of the live room by protocol.
+    since: Option<(Instant, meter::Bytes, BTreeMap<String, meter::Bytes>)>,
     last: meter::Bytes,
 }
 
@@ -107,7 +107,7 @@ impl Table {
         (number, players): (usize, usize),
         me: PeerId,
         live: Realtime,
-        transport: Arc<Counting>,
+        network: Arc<NetworkManager>,
         seen: Seen,
         sink: Option<Box<dyn RenderSink<Frame>>>,
     ) -> Self {
@@ -120,7 +120,7 @@ impl Table {
             age: Times::default(),
             sink,
             event: Times::default(),
-            transport,
+            network,
             since: None,
             last: meter::Bytes::default(),
         }
@@ -183,19 +183,41 @@ impl Table {
     }
 
     pub(crate) fn begin_measuring(&mut self) {
-        self.since = Some((Instant::now(), self.transport.bytes()));
+        self.since = Some((Instant::now(), self.bytes(), self.lanes()));
+    }
+
+    /// What the node has written to its streams and read from them.
+    fn bytes(&self) -> meter::Bytes {
+        let traffic = self.network.health().traffic;
+        meter::Bytes {
+            up: traffic.sent,
+            down: traffic.received,
+        }
+    }
+
+    /// Of these, what the streams of the live room have, by protocol.
+    fn lanes(&self) -> BTreeMap<String, meter::Bytes> {
+        let stats = self.live.stats();
+        let lanes = stats.lanes().map(|(protocol, lane)| {
+            let bytes = meter::Bytes {
+                up: lane.bytes_sent,
+                down: lane.bytes_received,
+            };
+            (protocol.to_owned(), bytes)
+        });
+        lanes.collect()
     }
 
     /// How it does; bytes since the last time.
     pub(crate) fn second(&mut self, mode: &mut dyn Mode) -> Second {
-        let bytes = sum(&self.transport.bytes());
-        let before = std::mem::replace(&mut self.last, bytes);
+        let bytes = self.bytes();
+        let passed = bytes - std::mem::replace(&mut self.last, bytes);
         let mut second = Second {
             host: self.live.host().map(|host| host.to_string()),
             peers: self.live.peers().len(),
             input_delay: self.live.input_delay(),
-            up: bytes.up - before.up,
-            down: bytes.down - before.down,
+            up: passed.up,
+            down: passed.down,
             ..Second::default()
         };
         mode.second(&mut second);
@@ -203,18 +225,16 @@ impl Table {
     }
 
     pub(crate) fn report(&self, mode: &mut dyn Mode) -> Report {
-        let (seconds, before) = match &self.since {
-            Some((since, before)) => (since.elapsed().as_secs_f64(), before.clone()),
-            None => (0.0, BTreeMap::new()),
+        let (seconds, before, lanes_before) = match &self.since {
+            Some((since, before, lanes)) => (since.elapsed().as_secs_f64(), *before, lanes.clone()),
+            None => (0.0, meter::Bytes::default(), BTreeMap::new()),
         };
-        let mut streams = self.transport.bytes();
+        let all = self.bytes() - before;
+        let mut streams = self.lanes();
         for (protocol, bytes) in &mut streams {
-            let before = before.get(protocol).copied().unwrap_or_default();
-            bytes.up -= before.up;
-            bytes.down -= before.down;
+            *bytes = *bytes - lanes_before.get(protocol).copied().unwrap_or_default();
         }
         streams.retain(|_, bytes| bytes.up + bytes.down > 0);
-        let all = sum(&streams);
         let rate = |bytes: u64| match seconds {
             0.0 => 0.0,
             seconds => bytes as f64 / 1e3 / seconds,
@@ -241,13 +261,4 @@ impl Table {
         report.mode = mode;
         report
     }
-}
-
-fn sum(streams: &BTreeMap<String, meter::Bytes>) -> meter::Bytes {
-    streams
-        .values()
-        .fold(meter::Bytes::default(), |sum, bytes| meter::Bytes {
-            up: sum.up + bytes.up,
-            down: sum.down + bytes.down,
-        })
 }

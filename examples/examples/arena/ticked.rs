@@ -218,10 +218,17 @@ impl Mode for Ticked {
         if let Step::Advance(sealed) = step {
             return self.advance(table, sealed);
         }
-        if let (Step::Restore { tick, .. }, Some(record)) = (&step, &mut self.record) {
-            record.break_off(*tick);
-        }
+        let restored = match (&step, &mut self.record) {
+            (Step::Restore { tick, states }, Some(record)) => {
+                record.restore(*tick, table.live.roster(), states);
+                Some(*tick)
+            }
+            _ => None,
+        };
         carried(self.runner.carry_out(&table.live, step))?;
+        if let (Some(tick), Some(record)) = (restored, &mut self.record) {
+            record.hashes(tick, self.runner.hashes());
+        }
         self.keep_hashes(table);
         Ok(())
     }

@@ -72,7 +72,7 @@ pub(crate) struct Report {
     pub(crate) seconds: f64,
     pub(crate) up_kb_per_s: f64,
     pub(crate) down_kb_per_s: f64,
-    /// Bytes by protocol.
+    /// Bytes of the live room, by protocol.
     pub(crate) streams: BTreeMap<String, Bytes>,
     /// How old what comes is: states in the mode independent, the others' commands in the modes with ticks.
     pub(crate) age: Quantiles,

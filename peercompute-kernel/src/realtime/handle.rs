@@ -6,13 +6,13 @@ use peercompute_proto::v1::StreamBinding;
 use peercompute_rt::Runtime;
 use peercompute_sched::{
     Delivery, EventId, PeerStats, Profile, ProviderError, RoomClock, Scheduler, SchedulerConfig,
-    SendError, Traffic, codec::View,
+    SendError, codec::View,
 };
 use thiserror::Error;
 
 use super::{
-    ClockModeError, CommandError, RealtimeConfig, RealtimeEvent, regime::Regime, shared::Shared,
-    state::State,
+    ClockModeError, CommandError, RealtimeConfig, RealtimeEvent, RealtimeStats, regime::Regime,
+    shared::Shared, state::State,
 };
 use crate::clock::now;
 
@@ -195,8 +195,11 @@ impl Realtime {
     }
 
     /// What went to and came from all peers.
-    pub fn stats(&self) -> Traffic {
-        self.0.lock().scheduler.stats()
+    pub fn stats(&self) -> RealtimeStats {
+        RealtimeStats {
+            scheduler: self.0.lock().scheduler.stats(),
+            lanes: self.0.counted(),
+        }
     }
 }
 

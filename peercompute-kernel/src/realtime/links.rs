@@ -29,7 +29,7 @@ pub(super) async fn carry<F: LaneFrame>(
     stream: Stream,
 ) -> Result<(), LinkError> {
     let (mut reader, mut writer) = frames::<F, F>(stream);
-    let greeting = greet(shared, &mut reader, &mut writer);
+    let greeting = greet(shared, lane, &mut reader, &mut writer);
     let greeted = shared.runtime.timeout(PATIENCE, greeting).await;
     greeted.map_err(|_| LinkError::Ended)??;
     let (sender, queue) = mpsc::channel(lane.places());
@@ -43,7 +43,7 @@ pub(super) async fn carry<F: LaneFrame>(
     };
     let peer = peer.ok_or(LinkError::Ended)?;
     let end = {
-        let read = Box::pin(read(shared, (id, peer), &mut reader));
+        let read = Box::pin(read(shared, (id, peer), lane, &mut reader));
         let write = Box::pin(write(shared, (id, peer), lane, queue, &mut writer));
         match select(read, write).await {
             // Whatever this end has still said is to arrive: the other end reads to the last of it, then ends its own direction.
@@ -63,12 +63,17 @@ pub(super) async fn carry<F: LaneFrame>(
 /// The first frame in each direction names the room.
 async fn greet<F: LaneFrame>(
     shared: &Shared,
+    lane: Lane,
     reader: &mut FrameReader<F>,
     writer: &mut FrameWriter<F>,
 ) -> Result<(), LinkError> {
-    writer.feed(&F::greeting(shared.binding.clone()));
+    let greeting = F::greeting(shared.binding.clone());
+    shared.count(lane, |traffic| traffic.sent(greeting.encoded_len()));
+    writer.feed(&greeting);
     writer.flush().await?;
-    let first = reader.next().await?.ok_or(LinkError::Ended)?;
+    let first = reader.next_original().await?.ok_or(LinkError::Ended)?;
+    let (first, bytes) = first.into_parts();
+    shared.count(lane, |traffic| traffic.received(bytes.len()));
     let ours = Scope::try_from(shared.binding.scope.as_ref()).map_err(|_| LinkError::Ended)?;
     let theirs = first.binding().ok_or(LinkError::Ended)?;
     Ok(theirs.verify(ours)?)
@@ -77,10 +82,12 @@ async fn greet<F: LaneFrame>(
 async fn read<F: LaneFrame>(
     shared: &Shared,
     (id, peer): (PeerId, Peer),
+    lane: Lane,
     reader: &mut FrameReader<F>,
 ) -> Result<(), LinkError> {
     while let Some(original) = reader.next_original().await? {
         let (frame, bytes) = original.into_parts();
+        shared.count(lane, |traffic| traffic.received(bytes.len()));
         if !frame.take(shared, id, peer, bytes.len()) {
             return Err(LinkError::Malformed);
         }
@@ -96,9 +103,11 @@ async fn write<F: LaneFrame>(
     writer: &mut FrameWriter<F>,
 ) -> Result<(), LinkError> {
     while let Some(frame) = queue.recv().await {
-        writer.feed_encoded(frame);
-        while let Ok(frame) = queue.try_recv() {
+        let mut next = Some(frame);
+        while let Some(frame) = next {
+            shared.count(lane, |traffic| traffic.sent(frame.len()));
             writer.feed_encoded(frame);
+            next = queue.try_recv().ok();
         }
         writer.flush().await?;
         shared.flushed(id, peer, lane);

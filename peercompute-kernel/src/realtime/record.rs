@@ -1,7 +1,8 @@
 mod replay;
 
+use bytes::Bytes;
 use peercompute_proto::{
-    limits::{MAX_LOCKSTEP_NAMESPACES, MAX_NAME},
+    limits::{MAX_LOCKSTEP_CHUNK, MAX_LOCKSTEP_NAMESPACES, MAX_NAME},
     v1::{self, lockstep_record::Record},
 };
 use prost::Message as _;
@@ -30,6 +31,8 @@ pub struct SessionSetup {
 }
 
 /// Writes a session down, tick by tick, into whatever takes bytes in order: `pcrecrd1`, then records as `lockstep.proto` has them. What a crash tears off at the end is the only thing lost.
+///
+/// A state that this peer took over in between is written down, too, with [`restore`](Self::restore), and the session goes on from it when it is replayed.
 ///
 /// Keeps nothing but the sink: what the sink cannot take is the sink's affair.
 #[derive(Debug)]
@@ -69,7 +72,22 @@ impl<W: FnMut(&[u8])> Recorder<W> {
         self.append(Record::Tick(tick.clone()));
     }
 
-    /// Appends the hashes after that tick, in the order of the namespaces.
+    /// Appends a state that was taken over instead of advancing ([`Step::Restore`](crate::Step::Restore)), and who took part after its tick. The ticks that come next go on from it.
+    pub fn restore(&mut self, tick: u64, roster: Vec<v1::LockstepSeat>, states: &[Bytes]) {
+        self.append(Record::Takeover(v1::LockstepTakeover {
+            tick,
+            roster,
+            sizes: states.iter().map(|state| state.len() as u64).collect(),
+        }));
+        for state in states {
+            for start in (0..state.len()).step_by(MAX_LOCKSTEP_CHUNK) {
+                let end = state.len().min(start + MAX_LOCKSTEP_CHUNK);
+                self.append(Record::State(state.slice(start..end)));
+            }
+        }
+    }
+
+    /// Appends the hashes after that tick, or after that state, in the order of the namespaces.
     pub fn hashes(&mut self, tick: u64, hashes: &[u64]) {
         let hashes = hashes
             .iter()

@@ -13,7 +13,8 @@ use peercompute_sched::Peer;
 use tokio::sync::{Notify, mpsc};
 
 use super::{
-    lane::{Lane, Linked},
+    LaneTraffic,
+    lane::{LANES, Lane, Linked},
     state::State,
 };
 use crate::clock::now;
@@ -22,6 +23,7 @@ pub(super) struct Shared {
     pub(super) runtime: Runtime,
     pub(super) binding: StreamBinding,
     state: Mutex<State>,
+    counted: Mutex<[LaneTraffic; LANES]>,
     /// There is an earlier time to wake up at.
     pub(super) stirred: Notify,
     /// There are events for the application.
@@ -40,6 +42,7 @@ impl Shared {
             runtime,
             binding,
             state: Mutex::new(state),
+            counted: Mutex::default(),
             stirred: Notify::new(),
             arrived: Notify::new(),
             stepped: Notify::new(),
@@ -50,6 +53,17 @@ impl Shared {
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What has gone over each lane.
+    pub(super) fn counted(&self) -> [LaneTraffic; LANES] {
+        *self.counted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts what goes over a lane.
+    pub(super) fn count(&self, lane: Lane, count: impl FnOnce(&mut LaneTraffic)) {
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        count(&mut counted[lane as usize]);
     }
 
     /// One step, and everything that follows from it.

@@ -1,6 +1,7 @@
 //! Live rooms over the network in memory.
 
 mod ticks;
+mod traffic;
 
 use std::{cell::Cell, future::poll_fn, pin::pin, time::Duration};
 

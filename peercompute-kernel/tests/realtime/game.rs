@@ -82,7 +82,7 @@ impl Game {
         bytes.into()
     }
 
-    fn load(bytes: &[u8]) -> Self {
+    pub(crate) fn load(bytes: &[u8]) -> Self {
         let mut at = 0;
         let mut take = |count: usize| {
             at += count;
@@ -506,8 +506,13 @@ impl Player {
                 LockstepStep::Restore { tick, state } => {
                     self.game = Game::load(&state);
                     assert_eq!(self.game.tick, tick);
+                    let hashes = self.game.hashes();
                     self.hashes.clear();
-                    self.hashes.insert(tick, self.game.hashes());
+                    self.hashes.insert(tick, hashes);
+                    if let Some(record) = &mut self.record {
+                        record.restore(tick, self.lockstep.roster(), &[state]);
+                        record.hashes(tick, &hashes.map(|(_, hash)| hash));
+                    }
                     self.steps.clear();
                 }
                 _ => unreachable!(),

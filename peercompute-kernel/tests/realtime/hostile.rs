@@ -340,6 +340,47 @@ proptest! {
 }
 
 #[test]
+fn a_command_that_is_stamped_further_ahead_than_any_can_be_holds_back_none() {
+    let ids = ids();
+    let (mut host, mut other) = (lockstep(ids[0]), lockstep(ids[1]));
+    host.become_host(SECOND, 1);
+    other.follow(SECOND, ids[0], 1);
+    let mut now = SECOND;
+    let mut first_stamp = None;
+    for round in 0..200 {
+        now += SECOND / 50;
+        for peer in [&mut host, &mut other] {
+            peer.handle_timeout(now);
+            while let Some(step) = peer.poll_step() {
+                let LockstepStep::Advance(tick) = step else {
+                    panic!("nobody has a snapshot to give");
+                };
+                let hashes = [("one", 1), ("other", tick.tick)];
+                peer.handle_hashes(tick.tick, &hashes).unwrap();
+            }
+        }
+        // Once it takes part.
+        if round == 100 {
+            other.command(Bytes::from_static(b"first")).unwrap();
+            other.command(Bytes::from_static(b"second")).unwrap();
+        }
+        while let Some((_, frame)) = host.poll_transmit(now) {
+            other.handle_frame(now, ids[0], frame);
+        }
+        while let Some((_, mut frame)) = other.poll_transmit(now) {
+            let commands = frame.input.iter_mut().flat_map(|it| &mut it.commands);
+            for command in commands.filter(|command| command.number == 1) {
+                first_stamp.get_or_insert(command.tick);
+                command.tick = u64::MAX;
+            }
+            host.handle_frame(now, ids[1], frame);
+        }
+    }
+    assert!(first_stamp.is_some_and(|stamp| stamp < other.sealed()));
+    assert_eq!(other.unsealed(), 0, "both are sealed");
+}
+
+#[test]
 fn a_crowd_of_strangers_leaves_room_for_those_who_come_after_them() {
     let mut random = Random(9);
     let me = peer_id(&mut random);

@@ -1397,7 +1397,7 @@ pub struct LockstepSnapshot {
 /// them (4 bytes, little endian). What a crash has torn off at the end is left out by readers.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct LockstepRecord {
-    #[prost(oneof = "lockstep_record::Record", tags = "1, 2, 3")]
+    #[prost(oneof = "lockstep_record::Record", tags = "1, 2, 3, 4, 5")]
     pub record: ::core::option::Option<lockstep_record::Record>,
 }
 /// Nested message and enum types in `LockstepRecord`.
@@ -1407,12 +1407,18 @@ pub mod lockstep_record {
         /// As the first.
         #[prost(message, tag = "1")]
         Setup(super::LockstepSetup),
-        /// By rising number, without gaps.
+        /// By rising number, without gaps, but for a state that is taken over in between.
         #[prost(message, tag = "2")]
         Tick(super::LockstepTick),
-        /// After its tick.
+        /// After its tick, or after the state that was taken over.
         #[prost(message, tag = "3")]
         Hashes(super::LockstepHashes),
+        /// The state is another one from here on.
+        #[prost(message, tag = "4")]
+        Takeover(super::LockstepTakeover),
+        /// What comes next of that state: right after it, as often as it takes. At most 64 KiB.
+        #[prost(bytes = "bytes", tag = "5")]
+        State(::prost::bytes::Bytes),
     }
 }
 /// How a session was set up.
@@ -1434,6 +1440,19 @@ pub struct LockstepSetup {
     /// Who took part after that tick (at most 512).
     #[prost(message, repeated, tag = "6")]
     pub roster: ::prost::alloc::vec::Vec<LockstepSeat>,
+}
+/// Another state than the one that the ticks before lead to: that of a newcomer, of one who had strayed, or of one side of a split. The tick that follows is the next one after it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct LockstepTakeover {
+    /// The tick that it is the state after; not always a higher one than that before.
+    #[prost(uint64, tag = "1")]
+    pub tick: u64,
+    /// Who took part after that tick (at most 512).
+    #[prost(message, repeated, tag = "2")]
+    pub roster: ::prost::alloc::vec::Vec<LockstepSeat>,
+    /// The bytes of each of its pieces (at most 64, and 64 MiB together), which follow one after the other.
+    #[prost(uint64, repeated, tag = "3")]
+    pub sizes: ::prost::alloc::vec::Vec<u64>,
 }
 /// The hashes of the state after one tick.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -14,7 +14,7 @@ use tokio::{
     process::{ChildStdout, Command},
 };
 
-use crate::{failure::Failure, output};
+use crate::{failure::Failure, output, password};
 
 /// How long a process may take to listen, or to end.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -113,6 +113,8 @@ impl Process {
             .map_err(|error| failed(format!("this program cannot be found: {error}")))?;
         let child = Command::new(program)
             .args(arguments)
+            // Both ends of a benchmark are in the same room, which is not the user's private one.
+            .env_remove(password::VARIABLE)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use peercompute_kernel::{Machine, NodeStatus};
 use serde::{Deserialize, Serialize};
 
-use super::{cell::JsonCell, path_name};
+use super::{cell::JsonCell, health::JsonHealth, path_name};
 use crate::output;
 
 /// A node's status as the program prints it.
@@ -34,6 +34,9 @@ pub(crate) struct JsonStatus {
     /// Its part in the work that moves hop by hop.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cell: Option<JsonCell>,
+    /// How they are heard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    health: Option<JsonHealth>,
     /// Who is not, though a relay or another node lists them, or did until it was lost.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     unreached: Vec<String>,
@@ -127,6 +130,7 @@ impl JsonStatus {
                 .collect(),
             topology: status.topology.to_string(),
             cell: status.mesh.as_ref().map(JsonCell::new),
+            health: status.health.as_ref().map(JsonHealth::new),
             unreached: unreached
                 .into_iter()
                 .map(|peer| peer.peer.to_string())
@@ -194,12 +198,20 @@ impl JsonStatus {
             let path = peer.path.as_deref().unwrap_or_default();
             let workers = output::count(u64::from(peer.workers), "worker");
             let machine = peer.machine.to_text();
+            let health = self.health.as_ref();
+            let health = health.map(|health| health.of_peer(&peer.peer_id));
+            let known = [machine, health.unwrap_or_default()];
+            let known: Vec<_> = known.into_iter().filter(|it| !it.is_empty()).collect();
             let line = format!(
-                "  {}  {path:<7}  {workers:<10} {machine}",
-                short(&peer.peer_id)
+                "  {}  {path:<7}  {workers:<10} {}",
+                short(&peer.peer_id),
+                known.join(", ")
             );
             line.trim_end().to_owned()
         }));
+        if let Some(health) = &self.health {
+            lines.push(format!("health    {}", health.to_text()));
+        }
         if let Some(cell) = &self.cell {
             lines.push(format!("topology  {}", self.topology));
             cell.add_text(&mut lines);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use peercompute_net::{Multiaddr, NetworkEvent, PeerInfo, RendezvousError};
 
-use crate::{cli::MeetArgs, output};
+use crate::{cli::MeetArgs, output, password};
 
 /// Peers that are named one by one; further ones are counted.
 const NAMED: usize = 5;
@@ -13,6 +13,8 @@ const NAMED: usize = 5;
 #[derive(Debug)]
 pub(super) struct Search {
     room: String,
+    /// What to check where nobody is in it.
+    check: &'static str,
     patience: Duration,
     lan: bool,
     sources: Vec<(Multiaddr, Standing)>,
@@ -30,8 +32,13 @@ enum Standing {
 impl Search {
     pub(super) fn new(meet: &MeetArgs, patience: Duration) -> Self {
         let sources = meet.relay.iter().chain(&meet.peer);
+        let (room, check) = match password::is_wanted(meet) {
+            true => ("the private room".to_owned(), password::LOOKS_THE_SAME),
+            false => (format!("room `{}`", meet.room), "check --room and --game"),
+        };
         Self {
-            room: format!("room `{}` of game `{}`", meet.room, meet.game),
+            room: format!("{room} of game `{}`", meet.game),
+            check,
             patience,
             lan: meet.lan,
             sources: sources
@@ -52,7 +59,7 @@ impl Search {
                 ..
             }
             | NetworkEvent::BootstrapFailed { address, error, .. } => {
-                (address, Standing::Lost(lost(address, error)))
+                (address, Standing::Lost(lost(address, error, self.check)))
             }
             _ => return None,
         };
@@ -67,10 +74,11 @@ impl Search {
 
     /// Takes note of how all of them stand: these are lost, the others have given their lists.
     pub(super) fn settle(&mut self, lost_now: &[(Multiaddr, RendezvousError)]) {
+        let check = self.check;
         for (source, standing) in &mut self.sources {
             let error = lost_now.iter().find(|(address, _)| address == source);
             *standing = error.map_or(Standing::Listed, |(_, error)| {
-                Standing::Lost(lost(source, error))
+                Standing::Lost(lost(source, error, check))
             });
         }
     }
@@ -131,8 +139,8 @@ impl Search {
         }
         if heard && reached == 0 && idle == 0 && unreached.is_empty() {
             reasons.push(format!(
-                "nobody lends a machine in {}; check --room and --game, and that a node runs there",
-                self.room
+                "nobody lends a machine in {}; {}, and that a node runs there",
+                self.room, self.check
             ));
         }
         if reached > 0 {
@@ -158,12 +166,16 @@ fn lends(peer: &PeerInfo) -> bool {
     peer.presence.capabilities.workers > 0
 }
 
-fn lost(address: &Multiaddr, error: &RendezvousError) -> String {
+fn lost(address: &Multiaddr, error: &RendezvousError, check: &str) -> String {
     match error {
         // It names the address itself.
         RendezvousError::Dial(error) => error.to_string(),
         RendezvousError::Refused { message, .. } => {
-            format!("{address} does not let this node in: {message}; check --room and --game")
+            format!("{address} does not let this node in: {message}; {check}")
+        }
+        // So it does, if it is in a private room, to whoever has another password or none.
+        RendezvousError::Ended => {
+            format!("{address}: {error}, which may be in a private room; {check}")
         }
         other => format!("{address}: {other}"),
     }

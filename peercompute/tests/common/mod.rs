@@ -20,6 +20,7 @@ pub(crate) fn command(args: &[&str]) -> Command {
         .args(args)
         .stdin(Stdio::null())
         .env_remove("PEERCOMPUTE_LOG")
+        .env_remove("PEERCOMPUTE_PASSWORD")
         .env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"))
         .env("PEERCOMPUTE_SOFTWARE_GPU", "1")
         .env("NO_COLOR", "1");

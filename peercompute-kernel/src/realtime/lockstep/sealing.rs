@@ -213,7 +213,7 @@ impl Lockstep {
     fn take_own(&mut self, tick: u64, sealed: u64, room: &mut usize) -> Vec<v1::LockstepCommand> {
         let mut taken = Vec::new();
         for command in self.own.iter().filter(|command| command.number > sealed) {
-            if command.tick > tick || command.payload.len() > *room {
+            if is_early(command.tick, tick) || command.payload.len() > *room {
                 break;
             }
             *room -= command.payload.len();
@@ -241,9 +241,7 @@ impl Lockstep {
         link.forget_through(sealed);
         let mut taken = Vec::new();
         while let Some(command) = link.queue.front() {
-            // Nobody is that far ahead, so the rest of the queue does not wait for it.
-            let meant_for = command.tick.min(tick + u64::from(MAX_INPUT_DELAY));
-            if meant_for > tick || command.payload.len() > *room {
+            if is_early(command.tick, tick) || command.payload.len() > *room {
                 break;
             }
             *room -= command.payload.len();
@@ -281,6 +279,13 @@ impl Lockstep {
             self.tell(LockstepEvent::Delay { ticks });
         }
     }
+}
+
+/// Whether a command with this stamp waits for a later tick. One that is stamped further ahead than any can be was not stamped for these ticks, as on the other side of a split that went on faster: it waits for none,
+/// and nor do the later ones of its giver behind it.
+fn is_early(stamp: u64, tick: u64) -> bool {
+    let ahead = stamp.saturating_sub(tick);
+    (1..=u64::from(MAX_INPUT_DELAY)).contains(&ahead)
 }
 
 /// Whether a tick is kept open for somebody.

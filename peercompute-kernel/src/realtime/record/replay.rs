@@ -6,7 +6,7 @@ use peercompute_proto::{
 };
 
 use super::{MAGIC, SessionSetup, fnv32};
-use crate::realtime::lockstep::{SealedTick, roster::Roster};
+use crate::{Step, limits::MAX_SNAPSHOT, realtime::lockstep::roster::Roster};
 
 /// Why a file of a session cannot be replayed.
 #[derive(Debug, thiserror::Error)]
@@ -64,16 +64,16 @@ pub struct Divergence {
     pub namespace: String,
 }
 
-/// A recorded session, read from a stranger's bytes: tick by tick, with the hashes that the states had.
+/// A recorded session, read from a stranger's bytes: step by step, with the hashes that the states had.
 ///
-/// It keeps the bytes and who takes part, nothing more, and reads one record at a time. Give each state's hashes to [`check`](Self::check); it names the first that differs.
+/// It keeps the bytes and who takes part, nothing more, and reads one record at a time, but for a state that was taken over. Give each state's hashes to [`check`](Self::check); it names the first that differs.
 #[derive(Debug)]
 pub struct Replay {
     bytes: Bytes,
     at: usize,
     setup: SessionSetup,
     roster: Roster,
-    /// The tick that was read last.
+    /// The tick that was read last, or that the state was after which was.
     tick: u64,
     /// What the record says of its state.
     hashes: Option<Vec<u64>>,
@@ -125,12 +125,12 @@ impl Replay {
         &self.setup
     }
 
-    /// The next tick; `None` at the end, or where a crash has torn it off.
+    /// What comes next, [`Step::Advance`] or [`Step::Restore`]; `None` at the end, or where a crash has torn it off.
     ///
     /// # Errors
     ///
     /// [`ReplayError`] where the file is damaged. Nothing after that can be read.
-    pub fn next_tick(&mut self) -> Result<Option<SealedTick>, ReplayError> {
+    pub fn next_step(&mut self) -> Result<Option<Step>, ReplayError> {
         self.hashes = None;
         loop {
             let at = self.at as u64;
@@ -143,16 +143,62 @@ impl Replay {
                         .ok_or(ReplayError::Misplaced { at })?;
                     self.tick = tick.tick;
                     self.look_for_hashes()?;
-                    return Ok(Some(sealed));
+                    return Ok(Some(Step::Advance(sealed)));
+                }
+                Some(Record::Takeover(takeover)) => {
+                    let roster = Roster::read(&takeover.roster);
+                    let roster = roster.filter(|_| takeover.tick < u64::MAX / 2);
+                    self.roster = roster.ok_or(ReplayError::Misplaced { at })?;
+                    let tick = takeover.tick;
+                    let Some(states) = self.read_states(at, &takeover.sizes)? else {
+                        return Ok(None);
+                    };
+                    self.tick = tick;
+                    self.look_for_hashes()?;
+                    return Ok(Some(Step::Restore { tick, states }));
                 }
                 // Of a tick that the record does not have, or a second time.
                 Some(Record::Hashes(_)) => {}
-                Some(Record::Setup(_)) => return Err(ReplayError::Misplaced { at }),
+                Some(Record::Setup(_) | Record::State(_)) => {
+                    return Err(ReplayError::Misplaced { at });
+                }
             }
         }
     }
 
-    /// Compares the hashes of the state after the tick that was read last. What the record does not have is not compared.
+    /// The pieces of a state, as long as they should be; `None` where they are torn off. Memory is taken for what is there, not for what is said to be.
+    fn read_states(&mut self, at: u64, sizes: &[u64]) -> Result<Option<Vec<Bytes>>, ReplayError> {
+        let misplaced = ReplayError::Misplaced { at };
+        let whole = sizes
+            .iter()
+            .try_fold(0_u64, |sum, size| sum.checked_add(*size));
+        if whole.is_none_or(|whole| whole > MAX_SNAPSHOT as u64) {
+            return Err(misplaced);
+        }
+        let mut states = Vec::with_capacity(sizes.len());
+        for size in sizes {
+            let mut state = Vec::new();
+            while (state.len() as u64) < *size {
+                match self.read()? {
+                    Some(Record::State(piece)) if !piece.is_empty() => {
+                        state.extend_from_slice(&piece);
+                    }
+                    Some(_) => return Err(misplaced),
+                    None => {
+                        self.is_torn = true;
+                        return Ok(None);
+                    }
+                }
+            }
+            if state.len() as u64 > *size {
+                return Err(misplaced);
+            }
+            states.push(Bytes::from(state));
+        }
+        Ok(Some(states))
+    }
+
+    /// Compares the hashes of the state after the step that was read last. What the record does not have is not compared.
     ///
     /// # Errors
     ///

@@ -76,6 +76,16 @@ pub(super) fn lockstep(visitor: &mut impl Visitor) {
         "LockstepRecord.hashes" v1::LockstepRecord {
             record: Some(v1::lockstep_record::Record::Hashes(v1::LockstepHashes { tick: 3600, hashes: vec![1, u64::MAX] })),
         };
+        "LockstepRecord.takeover" v1::LockstepRecord {
+            record: Some(v1::lockstep_record::Record::Takeover(v1::LockstepTakeover {
+                tick: 3600,
+                roster: vec![lockstep_seat(), v1::LockstepSeat::default()],
+                sizes: vec![5, 0],
+            })),
+        };
+        "LockstepRecord.state" v1::LockstepRecord {
+            record: Some(v1::lockstep_record::Record::State(Bytes::from_static(b"world"))),
+        };
     }
 }
 

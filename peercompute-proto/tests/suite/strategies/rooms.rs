@@ -184,7 +184,25 @@ pub(crate) fn lockstep_record() -> impl Strategy<Value = v1::LockstepRecord> {
         );
     let hashes = (any::<u64>(), vec(any::<u64>(), 0..=64))
         .prop_map(|(tick, hashes)| Record::Hashes(v1::LockstepHashes { tick, hashes }));
-    let record = prop_oneof![setup, lockstep_tick().prop_map(Record::Tick), hashes];
+    let takeover = (
+        any::<u64>(),
+        vec(lockstep_seat(), 0..4),
+        vec(any::<u64>(), 0..=64),
+    )
+        .prop_map(|(tick, roster, sizes)| {
+            Record::Takeover(v1::LockstepTakeover {
+                tick,
+                roster,
+                sizes,
+            })
+        });
+    let record = prop_oneof![
+        setup,
+        lockstep_tick().prop_map(Record::Tick),
+        hashes,
+        takeover,
+        bytes(200).prop_map(Record::State),
+    ];
     of(record).prop_map(|record| v1::LockstepRecord { record })
 }
 
