@@ -23,8 +23,8 @@ const PEERS: u32 = 1_000;
 const HERTZ: u32 = 20;
 /// How long it takes until a snapshot is acknowledged, in turns.
 const DELAY: usize = 2;
-/// Turns before anything is measured, and turns that are.
-const WARM: u32 = 80;
+/// Turns before anything is measured, which fill the world's memory of its past, and turns that are.
+const WARM: u32 = 260;
 const MEASURED: u32 = 100;
 /// How far peers see, and the edge of the square that they are in: about 100 see each other.
 const RADIUS: f32 = 32.0;

@@ -33,7 +33,7 @@ impl Coder for RangeEncoder<'_> {
         value
     }
 
-    #[inline]
+    #[inline(always)]
     fn symbol<const N: usize>(&mut self, model: &mut Symbols<N>, value: usize) -> usize {
         let (start, size) = model.span(value);
         self.encode(start, size);

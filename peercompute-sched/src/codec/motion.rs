@@ -69,12 +69,25 @@ impl Motion {
         let round = 1 << (FRACTION - 1);
         let last = i64::from(newest) - i64::from(older);
         let before = i64::from(older) - i64::from(oldest);
-        let whole = |by: i64| ((by + round) >> FRACTION).clamp(-FARTHEST, FARTHEST) as i32;
+        let whole = |by: i64| (by + round) >> FRACTION;
+        let (straight, curve, pull) = (
+            whole(last * self.straight),
+            whole(last * self.curve[0] - before * self.curve[1]),
+            whole(i64::from(pull) * self.pull),
+        );
+        let is_near = |way: i64| (way + FARTHEST) as u64 <= 2 * FARTHEST as u64;
+        // Hardly anything goes so far that it has to be cut.
+        let cut = |way: i64| way.clamp(-FARTHEST, FARTHEST) as i32;
+        let [straight, curve, pull] = if is_near(straight) & is_near(curve) & is_near(pull) {
+            [straight as i32, curve as i32, pull as i32]
+        } else {
+            [cut(straight), cut(curve), cut(pull)]
+        };
         Column {
             newest,
-            straight: whole(last * self.straight),
-            curve: whole(last * self.curve[0] - before * self.curve[1]),
-            pull: whole(i64::from(pull) * self.pull),
+            straight,
+            curve,
+            pull,
         }
     }
 
