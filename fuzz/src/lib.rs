@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod entities;
 mod wasm;
 
 use std::fmt::Debug;
@@ -99,6 +100,8 @@ targets! {
         flow_stream = stream::<v1::FlowFrame>,
         /// Reads a relay configuration in JSON.
         relay_config_json = relay_config_text,
+        /// Decodes snapshots of entities, one after another. The first byte of the input names a schema, each snapshot follows an [`entities::HEADER`].
+        snapshot_codec = entities::snapshots,
         /// Prepares a WebAssembly module, and runs a task of it if it can.
         wasm_module = wasm::module,
         /// Reads what a WebAssembly module returned: the first eight bytes of the input, little endian, from the rest, which is its memory.

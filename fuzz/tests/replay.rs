@@ -6,7 +6,8 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use peercompute_fuzz::{TARGETS, Target};
+use peercompute_fuzz::{TARGETS, Target, entities};
+use peercompute_sched::codec::{EntityId, Interest, Tick};
 
 /// Rounds for each target; `PEERCOMPUTE_FUZZ_ROUNDS` sets another number.
 const ROUNDS: u64 = 1500;
@@ -200,6 +201,9 @@ fn golden(target: Target) -> Vec<(String, Vec<u8>)> {
     if target.name == "wasm_module" {
         return hostile_modules();
     }
+    if target.name == "snapshot_codec" {
+        return snapshots_of_entities();
+    }
     for entry in index {
         let path = entry["bytes"].as_str().unwrap();
         let message = entry["message"]
@@ -261,9 +265,76 @@ fn hostile_modules() -> Vec<(String, Vec<u8>)> {
     modules
 }
 
+/// What an encoder writes for each schema while entities come, move, rest and go, where every third snapshot is lost.
+fn snapshots_of_entities() -> Vec<(String, Vec<u8>)> {
+    let mut streams = Vec::new();
+    for schema in 0..entities::SCHEMAS {
+        let codec = entities::codec(schema);
+        let (mut world, mut encoder) = (codec.world(), codec.encoder());
+        let mut stream = vec![schema];
+        let mut tick_before = 0;
+        for tick in 1..=12u32 {
+            let ids: Vec<EntityId> = (tick / 4..8 + tick / 3).map(EntityId).collect();
+            for id in &ids {
+                let moved = (tick * (id.0 % 3)) as i32;
+                // Small numbers suit all columns but those of flags.
+                let rows = [4, 2].map(|most| {
+                    let mut row = codec.schema().row();
+                    for (column, value) in row.iter_mut().enumerate() {
+                        *value = (*value + moved + column as i32) % most;
+                    }
+                    row
+                });
+                let row = rows.iter().find(|row| codec.schema().check(row).is_ok());
+                let row = row.unwrap();
+                world.set(*id, row).unwrap();
+            }
+            world.commit(Tick(tick)).unwrap();
+            let interest = Interest {
+                entities: &ids,
+                ..Interest::default()
+            };
+            let mut bytes = Vec::new();
+            let budget = (tick % 5 == 0).then_some(12);
+            let report = encoder
+                .encode(&world, interest, budget, &mut bytes)
+                .unwrap();
+            if tick % 3 == 0 {
+                continue;
+            }
+            encoder.acknowledge(Tick(tick));
+            let back = report.baseline.map_or(0, |baseline| tick - baseline.0);
+            let size = u16::try_from(bytes.len()).unwrap().to_le_bytes();
+            stream.extend([(tick - tick_before) as u8, back as u8]);
+            stream.extend(size);
+            stream.extend(bytes);
+            tick_before = tick;
+        }
+        streams.push((format!("schema-{schema}.bin"), stream));
+    }
+    streams
+}
+
 /// A stream that is read seven bytes at a time.
 fn with_step(stream: &[u8]) -> Vec<u8> {
     [&[7], stream].concat()
+}
+
+#[test]
+fn snapshots_of_the_corpus_are_taken() {
+    for (name, stream) in snapshots_of_entities() {
+        let mut decoder = entities::codec(stream[0]).decoder();
+        let (mut rest, mut tick) = (&stream[1..], 0);
+        while let Some((header, after)) = rest.split_first_chunk::<{ entities::HEADER }>() {
+            let size = usize::from(u16::from_le_bytes([header[2], header[3]]));
+            tick += u32::from(header[0]);
+            let baseline = (header[1] > 0).then(|| Tick(tick - u32::from(header[1])));
+            let view = decoder.decode(Tick(tick), baseline, &after[..size]);
+            assert!(view.is_ok_and(|view| !view.is_empty()), "{name}: {tick}");
+            rest = &after[size..];
+        }
+        assert_eq!(tick, 11);
+    }
 }
 
 #[test]

@@ -191,14 +191,14 @@ mod tests {
             .collect();
         arrivals.sort_unstable();
         let mut shown = Vec::new();
-        for now in (0..200 * interval).step_by(10) {
-            while arrivals.first().is_some_and(|(at, _)| *at <= now) {
+        for at in (0..200 * interval).step_by(10) {
+            while arrivals.first().is_some_and(|(arrival, _)| *arrival <= at) {
                 let (_, time) = arrivals.remove(0);
-                interpolator.push(now as u32 * MS, time as u32 * MS, time as f64 / 1e3);
+                interpolator.push(at as u32 * MS, time as u32 * MS, time as f64 / 1e3);
             }
-            if let Some(between) = interpolator.look(now as u32 * MS) {
+            if let Some(between) = interpolator.look(at as u32 * MS) {
                 let place = between.from + (between.to - between.from) * between.part;
-                shown.push((now as f64 / 1e3, place));
+                shown.push((at as f64 / 1e3, place));
             }
         }
         shown

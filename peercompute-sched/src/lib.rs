@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod adapt;
+mod buffer;
 mod clock;
 pub mod codec;
 mod config;

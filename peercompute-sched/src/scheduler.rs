@@ -5,10 +5,11 @@ mod providers;
 mod receive;
 mod transmit;
 mod turns;
+mod wakes;
 mod worlds;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -28,6 +29,7 @@ use commands::Commands;
 use peer::PeerState;
 use providers::Provider;
 pub use providers::{ProviderError, ProviderKind};
+use wakes::Wakes;
 pub use worlds::EntityConfig;
 
 /// Snapshots, events and commands between this peer and any number of others, over whatever carries frames between them.
@@ -68,8 +70,7 @@ pub struct Scheduler {
     happened: VecDeque<Happened>,
     /// Peers to whom there may be something to send.
     ready: VecDeque<Peer>,
-    /// When each peer is to be looked at.
-    wakes: BTreeSet<(Duration, Peer)>,
+    wakes: Wakes,
     /// What peers that were removed have sent and got.
     gone: Traffic,
     /// Kept between calls for its memory.
@@ -135,7 +136,7 @@ impl Scheduler {
             wanted: VecDeque::new(),
             happened: VecDeque::new(),
             ready: VecDeque::new(),
-            wakes: BTreeSet::new(),
+            wakes: Wakes::default(),
             gone: Traffic::default(),
             settled: Vec::new(),
             scratch: Vec::new(),
@@ -170,9 +171,7 @@ impl Scheduler {
         if self.anchor == Some(peer) {
             self.anchor = None;
         }
-        if let Some(wake) = state.wake {
-            self.wakes.remove(&(wake, peer));
-        }
+        self.wakes.tidy(&self.peers);
         state.outbox.abandon(&mut self.settled);
         tell_settled(
             &mut self.settled,
@@ -334,11 +333,10 @@ impl Scheduler {
         self.command_turns.set_rate(profile.commands, now);
         self.config.profile = profile;
         let rate = self.config.profile.snapshots;
-        for state in self.peers.values_mut() {
+        for (peer, state) in &mut self.peers {
             state.reset_rate(now, rate);
+            state.mark_ready(*peer, &mut self.ready);
         }
-        let peers: Vec<Peer> = self.peers.keys().copied().collect();
-        peers.into_iter().for_each(|peer| self.mark_ready(peer));
     }
 
     /// How a peer's link does.
@@ -356,11 +354,8 @@ impl Scheduler {
     }
 
     fn mark_ready(&mut self, peer: Peer) {
-        if let Some(state) = self.peers.get_mut(&peer)
-            && !state.is_queued
-        {
-            state.is_queued = true;
-            self.ready.push_back(peer);
+        if let Some(state) = self.peers.get_mut(&peer) {
+            state.mark_ready(peer, &mut self.ready);
         }
     }
 

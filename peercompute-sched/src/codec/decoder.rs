@@ -5,10 +5,9 @@ use super::MAX_VIEWS;
 use super::entity::{Past, Status, code_entering, code_entity, memory, status_context};
 use super::message::{Neighbours, code_aid, code_entering_id, code_status};
 use super::models::Plan;
-use super::motion::Motion;
 use super::quantise::ValueError;
 use super::range::RangeDecoder;
-use super::view::{Beside, Entry, Knowledge, Sample, oldest, remember, samples, spans};
+use super::view::{Beside, Entry, Knowledge, Sample, Trail, oldest, remember};
 use super::world::{EntityId, Tick};
 
 /// How many views are kept: those that the sender may name, and some more for snapshots that overtook others.
@@ -223,7 +222,7 @@ impl SnapshotDecoder {
             self.find(baseline).filter(|_| in_time).ok_or(unknown)
         };
         let base = baseline.map(known).transpose()?;
-        next.clear();
+        next.begin(base.map_or(0, |(_, base)| base.entries.len()), plan.stride);
         next.models
             .assign(base.map_or(&plan.priors, |(_, base)| &base.models));
         let models = &mut next.models;
@@ -240,7 +239,7 @@ impl SnapshotDecoder {
 
         let mut beside = Beside::new(aid);
         let mut neighbours = Neighbours::default();
-        let mut motion = Motion::default();
+        let mut trail = Trail::new(now, oldest);
         for (index, entry) in base
             .map_or(&[][..], |base| &base.entries)
             .iter()
@@ -276,7 +275,7 @@ impl SnapshotDecoder {
                 }
                 Status::Changed => {
                     let aided = aid.and_then(|aid| beside.find(entry.id).map(|found| (aid, found)));
-                    let found = samples(entry, aided.map(|(_, (_, entry))| entry), oldest);
+                    trail.follow(entry, aided.map(|(_, (_, entry))| entry));
                     let row_of = |sample: Sample| match aided {
                         Some((aid, (at, _))) if sample.aid => {
                             let start = (at * 2 + sample.index) * columns;
@@ -284,12 +283,11 @@ impl SnapshotDecoder {
                         }
                         _ => &rows_before[sample.index * columns..(sample.index + 1) * columns],
                     };
-                    let older = found[0].map_or(row_before, row_of);
-                    motion.update(spans(now, entry, found));
+                    let older = trail.found[0].map_or(row_before, row_of);
                     let past = Past {
                         plan,
-                        motion: &motion,
-                        rows: [row_before, older, found[1].map_or(older, row_of)],
+                        motion: &trail.motion,
+                        rows: [row_before, older, trail.found[1].map_or(older, row_of)],
                     };
                     let entry = entry.at(now);
                     let memory =

@@ -4,9 +4,8 @@ use super::MAX_VIEWS;
 use super::entity::{Past, Status, code_entering, code_entity, memory, status_context};
 use super::message::{Neighbours, code_aid, code_entering_id, code_status};
 use super::models::Plan;
-use super::motion::Motion;
 use super::range::RangeEncoder;
-use super::view::{Beside, Entry, Knowledge, Sample, oldest, remember, samples, spans};
+use super::view::{Beside, Entry, Knowledge, Trail, oldest, remember};
 use super::world::{Tick, World};
 
 mod budget;
@@ -194,7 +193,8 @@ impl SnapshotEncoder {
     ) -> Result<(), EncodeError> {
         let plan = &*self.plan;
         let next = &mut self.next;
-        next.clear();
+        let most = self.survey.steps.len() + self.survey.entering.len();
+        next.begin(most, plan.stride);
         *report = SnapshotReport {
             tick: report.tick,
             baseline: report.baseline,
@@ -214,7 +214,11 @@ impl SnapshotEncoder {
         let oldest = oldest(now, plan.schema.horizon());
         let mut beside = Beside::new(aid.map(|aid| &aid.view));
         let mut neighbours = Neighbours::default();
-        let mut motion = Motion::default();
+        let mut trail = Trail::new(now, oldest);
+        // All rows at the ticks that the trail leads over, and now.
+        let mut rows_before = world.rows_at(Tick(0));
+        let mut rows_found = [rows_before; 2];
+        let rows_now = world.rows_at(now);
         let base_view = base.map(|base| &base.view);
         let entries = base_view.map_or(&[][..], |view| &view.entries);
         for ((index, entry), step) in entries.iter().enumerate().zip(&self.survey.steps) {
@@ -226,8 +230,11 @@ impl SnapshotEncoder {
                 Step::Changed(index) if self.choice.included[*index as usize] => Status::Changed,
                 Step::Changed(_) => Status::Deferred,
             };
-            let row_before = world
-                .past_row(entry.ticks[0], entry.place)
+            if rows_before.tick != entry.ticks[0] {
+                rows_before = world.rows_at(entry.ticks[0]);
+            }
+            let row_before = rows_before
+                .row(entry.place)
                 .ok_or(EncodeError::OtherWorld)?;
             let context = status_context(plan, row_before, memory_before[0], neighbours.changed);
             let cost = is_ranked.then(|| coder.cost());
@@ -246,27 +253,28 @@ impl SnapshotEncoder {
                 }
                 (Status::Changed, Step::Changed(wanted)) => {
                     let aid_entry = beside.find(entry.id).map(|(_, entry)| entry);
-                    let found = samples(entry, aid_entry, oldest);
-                    let row_of = |sample: Sample| {
-                        let of = if sample.aid {
-                            aid_entry.unwrap_or(entry)
-                        } else {
-                            entry
-                        };
-                        world
-                            .past_row(sample.tick, of.place)
-                            .ok_or(EncodeError::OtherWorld)
-                    };
-                    let older = found[0].map_or(Ok(row_before), row_of)?;
-                    motion.update(spans(now, entry, found));
+                    if trail.follow(entry, aid_entry) {
+                        for (rows, found) in rows_found.iter_mut().zip(trail.found) {
+                            *rows = found.map_or(*rows, |found| world.rows_at(found.tick));
+                        }
+                    }
+                    let mut rows = [row_before; 3];
+                    for (index, found) in trail.found.iter().enumerate() {
+                        rows[index + 1] = match (found, aid_entry) {
+                            (None, _) => Some(rows[index]),
+                            (Some(found), Some(aid)) if found.aid => {
+                                rows_found[index].row(aid.place)
+                            }
+                            (Some(_), _) => rows_found[index].row(entry.place),
+                        }
+                        .ok_or(EncodeError::OtherWorld)?;
+                    }
                     let past = Past {
                         plan,
-                        motion: &motion,
-                        rows: [row_before, older, found[1].map_or(Ok(older), row_of)?],
+                        motion: &trail.motion,
+                        rows,
                     };
-                    let row_now = world
-                        .past_row(now, entry.place)
-                        .ok_or(EncodeError::OtherWorld)?;
+                    let row_now = rows_now.row(entry.place).ok_or(EncodeError::OtherWorld)?;
                     self.row.copy_from_slice(row_now);
                     let entry = entry.at(now);
                     let memory =
@@ -290,8 +298,8 @@ impl SnapshotEncoder {
                 continue;
             }
             let cost = is_ranked.then(|| coder.cost());
-            let row_now = world
-                .past_row(now, entering.place)
+            let row_now = rows_now
+                .row(entering.place)
                 .ok_or(EncodeError::OtherWorld)?;
             // Ids rise, so none is beyond the last one.
             let _ = code_entering_id(&mut coder, models, last, Some(entering.id));

@@ -33,7 +33,7 @@ impl Coder for RangeEncoder<'_> {
         value
     }
 
-    #[inline]
+    #[inline(always)]
     fn symbol<const N: usize>(&mut self, model: &mut Symbols<N>, value: usize) -> usize {
         let (start, size) = model.span(value);
         self.encode(start, size);
@@ -83,8 +83,8 @@ impl Coder for RangeDecoder<'_> {
 const SETTLED: u8 = 128;
 
 /// What part of the difference is learnt after as many symbols, as a shift: about as much as if the prior had been two symbols, and a 128th in the end.
-const SHIFTS: [u8; SETTLED as usize + 1] = {
-    let mut shifts = [0; SETTLED as usize + 1];
+const SHIFTS: [u8; 256] = {
+    let mut shifts = [0; 256];
     let mut count = 0;
     while count < shifts.len() {
         shifts[count] = match count {
@@ -103,7 +103,7 @@ const SHIFTS: [u8; SETTLED as usize + 1] = {
 /// The shift after as many symbols, which are one more now.
 #[inline]
 fn next_shift(count: &mut u8) -> u8 {
-    let shift = SHIFTS[usize::from((*count).min(SETTLED))];
+    let shift = SHIFTS[usize::from(*count)];
     *count += u8::from(*count < SETTLED);
     shift
 }
@@ -127,7 +127,7 @@ impl Bit {
 
     #[inline]
     fn split(self) -> u32 {
-        (u32::from(self.chance) >> (16 - SCALE_BITS)).clamp(1, SCALE - 1)
+        (u32::from(self.chance) >> (16 - SCALE_BITS)).max(1)
     }
 
     #[inline]
@@ -142,30 +142,28 @@ impl Bit {
 /// The least probability of a symbol, in [`SCALE`].
 const FLOOR: i32 = 6;
 
-/// The probabilities of `N` symbols, at most 16, as the upper ends of their spans; that of the last, which is known, is [`LAST`].
+/// The probabilities of `N` symbols, a power of two up to 16, as where their spans begin. The first begins at 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Symbols<const N: usize> {
-    ends: [i16; N],
+    starts: [i16; N],
     count: u8,
 }
 
-/// No end is above it.
-const LAST: i16 = (SCALE - 1) as i16;
-
 impl<const N: usize> Symbols<N> {
-    /// Where the ends were if one symbol came always, by symbol, with [`FLOOR`] left for each of the others; so ends never meet.
+    /// Where spans began if one symbol came always, by symbol, with [`FLOOR`] left for each of the others; so starts never meet.
     const TARGETS: [[i16; N]; N] = {
-        let mut targets = [[LAST; N]; N];
+        assert!(N.is_power_of_two() && N <= 16);
+        let mut targets = [[0; N]; N];
         let mut value = 0;
         while value < N {
-            let mut index = 0;
-            while index < N - 1 {
-                let above = if index >= value {
+            let mut index = 1;
+            while index < N {
+                let above = if index > value {
                     SCALE as i32 - FLOOR * N as i32
                 } else {
                     0
                 };
-                targets[value][index] = (above + FLOOR * (index as i32 + 1)) as i16;
+                targets[value][index] = (above + FLOOR * index as i32) as i16;
                 index += 1;
             }
             value += 1;
@@ -177,45 +175,48 @@ impl<const N: usize> Symbols<N> {
     pub(crate) fn weighted(weights: [f64; N]) -> Self {
         let sum: f64 = weights.iter().sum();
         let room = f64::from(SCALE as i32 - FLOOR * N as i32);
-        let mut ends = [LAST; N];
+        let mut starts = [0; N];
         let mut below = 0.0;
         for (index, weight) in weights.iter().enumerate().take(N - 1) {
             below += weight;
-            ends[index] = (below / sum * room) as i16 + (FLOOR * (index as i32 + 1)) as i16;
+            starts[index + 1] = (below / sum * room) as i16 + (FLOOR * (index as i32 + 1)) as i16;
         }
-        Self { ends, count: 0 }
+        Self { starts, count: 0 }
     }
 
-    /// How likely a symbol is; only to compare.
+    /// How likely each symbol is, in [`SCALE`]; only to compare.
     #[inline]
-    pub(crate) fn chance(&self, value: usize) -> f32 {
-        self.span(value).1 as f32
+    pub(crate) fn chances(&self) -> [i32; N] {
+        let mut chances = [0; N];
+        for (value, chance) in chances.iter_mut().enumerate() {
+            *chance = self.span(value).1 as i32;
+        }
+        chances
     }
 
+    /// Where the symbol's span begins, and its size.
     #[inline]
     fn span(&self, value: usize) -> (u32, u32) {
-        let start = if value == 0 {
-            0
-        } else {
-            self.ends[value - 1] as u32
-        };
-        let end = self.ends[value] as u32 + u32::from(value == N - 1);
-        (start, end - start)
+        let start = self.starts[value] as u32;
+        // The last one ends where the first begins: at SCALE, which is 0.
+        let end = self.starts[(value + 1) % N] as u32;
+        (start, end.wrapping_sub(start) % SCALE)
     }
 
     #[inline]
     fn find(&self, target: u32) -> usize {
         let target = target as i16;
-        let below: i16 = self.ends.iter().map(|end| i16::from(*end <= target)).sum();
-        (below as usize).min(N - 1)
+        let begun = self.starts.iter().map(|start| i16::from(*start <= target));
+        // The first always has.
+        (begun.sum::<i16>() - 1) as usize % N
     }
 
-    /// Moves each end towards where it were if this symbol came always. In 16 bits and without a branch, which processors do for many at once.
+    /// Moves each start towards where it were if this symbol came always. In 16 bits and without a branch, which processors do for many at once.
     #[inline]
     fn learn(&mut self, value: usize) {
         let shift = next_shift(&mut self.count);
-        for (end, target) in self.ends.iter_mut().zip(&Self::TARGETS[value]) {
-            *end += (target - *end) >> shift;
+        for (start, target) in self.starts.iter_mut().zip(&Self::TARGETS[value]) {
+            *start += (target - *start) >> shift;
         }
     }
 }

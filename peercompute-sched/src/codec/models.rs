@@ -11,6 +11,9 @@ pub(crate) const SPEEDS: usize = 3;
 /// Contexts of an entity's status.
 pub(crate) const STATUSES: usize = 64;
 
+/// What [`FieldPlan::clear`] is, in parts of 1.
+const CLEAR: [f32; 3] = [0.02, 0.05, 0.15];
+
 /// In [`Models::classes`], how far the aid is from the baseline.
 pub(crate) const AID: usize = 0;
 
@@ -42,6 +45,8 @@ pub(crate) struct FieldPlan {
     pub(crate) len: usize,
     /// Steps of a rotation in 1.
     pub(crate) scale: f32,
+    /// By how many steps the largest component of a rotation is to exceed the second, so that it is clear which one it is; each a context.
+    pub(crate) clear: [u32; 3],
     /// The smallest and largest value of each column; of a rotation, of all but the first.
     pub(crate) range: (i32, i32),
     /// Offsets into the parts of [`Models`].
@@ -98,6 +103,7 @@ impl Plan {
                 first: place.first,
                 len: place.len,
                 scale: 0.0,
+                clear: [0; 3],
                 range: schema.range(place.first + place.len - 1),
                 bits: models.bits.len(),
                 choices: models.choices.len(),
@@ -114,6 +120,7 @@ impl Plan {
                 }
                 FieldKind::Rotation { step } => {
                     plan.scale = (1.0 / step) as f32;
+                    plan.clear = CLEAR.map(|clear| (clear * plan.scale).ceil() as u32);
                     // Whether the largest is the one expected, by how clearly, and else whether it is the second.
                     models.bits.extend([70, 90, 98, 99].map(Bit::likely));
                     models.bits.push(Bit::likely(95));

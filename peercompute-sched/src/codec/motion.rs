@@ -8,16 +8,14 @@ pub(crate) mod choice {
     pub(crate) const HOLD: usize = 1;
     /// On with the same velocity.
     pub(crate) const STRAIGHT: usize = 2;
-    /// On with half the velocity: it slows down.
-    pub(crate) const BRAKE: usize = 3;
-    /// On with the same acceleration.
+    /// On with the same acceleration. Between the two, with half the velocity: it slows down.
     pub(crate) const CURVE: usize = 4;
     /// On with the acceleration that entities of this kind have: gravity, most often.
     pub(crate) const PULL: usize = 5;
     /// How many there are.
     pub(crate) const COUNT: usize = 6;
-    /// The next number that processors reckon with at once.
-    pub(crate) const WIDE: usize = 8;
+    /// How many of them follow from velocity, from [`STRAIGHT`] on.
+    pub(crate) const MOVING: usize = COUNT - STRAIGHT;
 }
 
 /// Fractional bits of the factors.
@@ -71,12 +69,25 @@ impl Motion {
         let round = 1 << (FRACTION - 1);
         let last = i64::from(newest) - i64::from(older);
         let before = i64::from(older) - i64::from(oldest);
-        let whole = |by: i64| ((by + round) >> FRACTION).clamp(-FARTHEST, FARTHEST) as i32;
+        let whole = |by: i64| (by + round) >> FRACTION;
+        let (straight, curve, pull) = (
+            whole(last * self.straight),
+            whole(last * self.curve[0] - before * self.curve[1]),
+            whole(i64::from(pull) * self.pull),
+        );
+        let is_near = |way: i64| (way + FARTHEST) as u64 <= 2 * FARTHEST as u64;
+        // Hardly anything goes so far that it has to be cut.
+        let cut = |way: i64| way.clamp(-FARTHEST, FARTHEST) as i32;
+        let [straight, curve, pull] = if is_near(straight) & is_near(curve) & is_near(pull) {
+            [straight as i32, curve as i32, pull as i32]
+        } else {
+            [cut(straight), cut(curve), cut(pull)]
+        };
         Column {
             newest,
-            straight: whole(last * self.straight),
-            curve: whole(last * self.curve[0] - before * self.curve[1]),
-            pull: whole(i64::from(pull) * self.pull),
+            straight,
+            curve,
+            pull,
         }
     }
 
@@ -96,19 +107,23 @@ pub(crate) struct Column {
 }
 
 impl Column {
-    /// The value by each choice, within the column's range.
+    /// The value by each choice from [`choice::STRAIGHT`] on, within the column's range.
     #[inline]
-    pub(crate) fn expect(&self, (min, max): (i32, i32)) -> [i32; choice::WIDE] {
-        let straight = self.newest + self.straight;
-        let mut expected = [self.newest; choice::WIDE];
-        expected[choice::STRAIGHT] = straight;
-        expected[choice::BRAKE] = self.newest + self.straight / 2;
-        expected[choice::CURVE] = straight + self.curve;
-        expected[choice::PULL] = straight + self.pull;
-        for value in &mut expected {
-            *value = (*value).clamp(min, max);
+    pub(crate) fn expect(&self, (min, max): (i32, i32)) -> [i32; choice::MOVING] {
+        let newest = self.newest;
+        let straight = newest + self.straight;
+        let expected = [
+            straight,
+            newest + self.straight / 2,
+            straight + self.curve,
+            straight + self.pull,
+        ];
+        // Most are far from the ends, so that one look does for all.
+        let reach = self.straight.abs() + self.curve.abs().max(self.pull.abs());
+        if newest - reach >= min && newest + reach <= max {
+            return expected;
         }
-        expected
+        expected.map(|value| value.clamp(min, max))
     }
 }
 
@@ -122,11 +137,11 @@ mod tests {
     const ANY: (i32, i32) = (-1_000_000, 1_000_000);
 
     /// Values at ticks 0, 6, 9 of a course, and where it is expected at 15.
-    fn expected(choice: usize, pull: i32, course: impl Fn(i32) -> i32) -> (i32, i32) {
+    fn expected(way: usize, pull: i32, course: impl Fn(i32) -> i32) -> (i32, i32) {
         let mut motion = Motion::default();
         motion.update([6, 3, 6]);
         let column = motion.column(course(9), course(3 + 3), course(0), pull);
-        (column.expect(ANY)[choice], course(15))
+        (column.expect(ANY)[way - choice::STRAIGHT], course(15))
     }
 
     #[test]
@@ -152,7 +167,7 @@ mod tests {
         let mut motion = Motion::default();
         motion.update([6, 0, 0]);
         let column = motion.column(5, 5, 5, 1 << 20);
-        assert_eq!(column.expect(ANY), [5; choice::WIDE]);
+        assert_eq!(column.expect(ANY), [5; choice::MOVING]);
     }
 
     #[test]
@@ -161,6 +176,9 @@ mod tests {
         motion.update([256, 1, 1]);
         let far = super::super::schema::MAX_QUANTUM;
         let column = motion.column(far, -far, far, i32::MAX);
-        assert_eq!(column.expect((-far, far))[choice::CURVE], far);
+        assert_eq!(
+            column.expect((-far, far))[choice::CURVE - choice::STRAIGHT],
+            far
+        );
     }
 }

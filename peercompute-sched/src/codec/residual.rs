@@ -102,7 +102,7 @@ fn add_geometric(weights: &mut [f64; 16], part: f64, mean: f64) {
 }
 
 /// Codes a residual and returns it. `sign` learns how often it is negative; without it both signs are taken to be alike.
-#[inline]
+#[inline(always)]
 pub(crate) fn code_residual<C: Coder>(
     coder: &mut C,
     models: &mut [Classes],

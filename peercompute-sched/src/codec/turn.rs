@@ -18,7 +18,7 @@ const WEIGHTS: [(f32, f32); TERMS] = {
     weights
 };
 
-/// The unit quaternion that four columns stand for; of columns that are no rotation's, something.
+/// The unit quaternion that four columns stand for, its largest component first and then the others in their order; of columns that are no rotation's, something.
 #[inline]
 pub(crate) fn unit(columns: &[i32; 4], step: f32) -> [f32; 4] {
     let (x, y, z) = (
@@ -26,12 +26,24 @@ pub(crate) fn unit(columns: &[i32; 4], step: f32) -> [f32; 4] {
         columns[2] as f32 * step,
         columns[3] as f32 * step,
     );
-    let w = (1.0 - x * x - y * y - z * z).max(0.0).sqrt();
-    match columns[0] {
-        0 => [w, x, y, z],
-        1 => [x, w, y, z],
-        2 => [x, y, w, z],
-        _ => [x, y, z, w],
+    [(1.0 - x * x - y * y - z * z).max(0.0).sqrt(), x, y, z]
+}
+
+/// The same components with that of index `to` first, where that of index `from` was.
+#[cold]
+pub(crate) fn reorder<T: Copy>(parts: [T; 4], from: usize, to: usize) -> [T; 4] {
+    let [x, y, z, w] = parts;
+    let [x, y, z, w] = match from {
+        0 => [x, y, z, w],
+        1 => [y, x, z, w],
+        2 => [y, z, x, w],
+        _ => [y, z, w, x],
+    };
+    match to {
+        0 => [x, y, z, w],
+        1 => [y, x, z, w],
+        2 => [z, x, y, w],
+        _ => [w, x, y, z],
     }
 }
 
@@ -72,13 +84,17 @@ fn series<const COUNT: usize>(ratio: f32, ahead: f32, below_one: f32) -> (f32, f
     (back, on)
 }
 
-/// A quaternion in steps.
+/// A quaternion in steps, that component first which `from` is the index of.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Steps([i32; 4]);
+pub(crate) struct Steps {
+    from: usize,
+    parts: [i32; 4],
+}
 
 impl Steps {
+    /// Of a quaternion whose component of index `from` comes first.
     #[inline]
-    pub(crate) fn of(quaternion: &[f32; 4], scale: f32) -> Self {
+    pub(crate) fn of(quaternion: &[f32; 4], from: usize, scale: f32) -> Self {
         // Added to numbers below 2^22, this leaves the nearest whole number in the lowest bits. `round` is a function call on many processors.
         const SHIFT: f32 = 12_582_912.0;
         let nearest = |part: f32| {
@@ -86,19 +102,18 @@ impl Steps {
                 .to_bits()
                 .wrapping_sub(SHIFT.to_bits())
         };
-        Self(quaternion.map(|part| nearest(part).cast_signed()))
+        let parts = quaternion.map(|part| nearest(part).cast_signed());
+        Self { from, parts }
     }
 
     /// The smallest three, where that at `largest` is left out, within ±`limit`.
     #[inline]
     pub(crate) fn without(&self, largest: usize, limit: i32) -> [i32; 3] {
-        let [x, y, z, w] = self.0;
-        let (left_out, mut others) = match largest {
-            0 => (x, [y, z, w]),
-            1 => (y, [x, z, w]),
-            2 => (z, [x, y, w]),
-            _ => (w, [x, y, z]),
-        };
+        let mut parts = self.parts;
+        if largest != self.from {
+            parts = reorder(parts, self.from, largest);
+        }
+        let [left_out, mut others @ ..] = parts;
         // All bits where the sign changes.
         let turn = left_out >> 31;
         for part in &mut others {
@@ -107,10 +122,22 @@ impl Steps {
         others
     }
 
-    /// The indices of the largest component and of the second, and by how much the first is larger.
+    /// The index of the largest component, and by how much it is larger than the second.
     #[inline]
+    pub(crate) fn largest(&self) -> (usize, u32) {
+        let [first, others @ ..] = self.parts.map(i32::unsigned_abs);
+        let second = others[0].max(others[1]).max(others[2]);
+        if first > second {
+            return (self.from, first - second);
+        }
+        let (first, _, gap) = self.order();
+        (first, gap)
+    }
+
+    /// The indices of the largest component and of the second, and by how much the first is larger.
+    #[cold]
     pub(crate) fn order(&self) -> (usize, usize, u32) {
-        let sizes = self.0.map(i32::unsigned_abs);
+        let sizes = reorder(self.parts, self.from, 0).map(i32::unsigned_abs);
         let (mut first, mut second) = if sizes[1] > sizes[0] { (1, 0) } else { (0, 1) };
         for index in 2..4 {
             if sizes[index] > sizes[first] {
@@ -161,23 +188,26 @@ mod tests {
         }
 
         #[test]
-        fn columns_come_back(smallest in proptest::array::uniform3(-450i32..450), largest in 0..4i32) {
+        fn columns_come_back(smallest in proptest::array::uniform3(-450i32..450), largest in 0..4usize, from in 0..4usize) {
             let [x, y, z] = smallest;
-            let quaternion = unit(&[largest, x, y, z], 0.001);
+            let quaternion = unit(&[largest as i32, x, y, z], 0.001);
             for sign in [1.0, -1.0] {
-                let steps = Steps::of(&quaternion.map(|c| c * sign), 1000.0);
-                prop_assert_eq!(steps.without(largest as usize, 707), smallest);
+                let turned = reorder(quaternion.map(|c| c * sign), largest, from);
+                let steps = Steps::of(&turned, from, 1000.0);
+                prop_assert_eq!(steps.without(largest, 707), smallest);
             }
         }
 
         #[test]
-        fn the_order_is_that_of_the_sizes(steps in proptest::array::uniform4(-1000..1000i32)) {
-            let (first, second, gap) = Steps(steps).order();
-            let mut sorted = steps.map(i32::unsigned_abs);
+        fn the_order_is_that_of_the_sizes(parts in proptest::array::uniform4(-1000..1000i32), from in 0..4usize) {
+            let steps = Steps { from, parts: reorder(parts, 0, from) };
+            let (first, second, gap) = steps.order();
+            let mut sorted = parts.map(i32::unsigned_abs);
             sorted.sort();
-            prop_assert_eq!(steps[first].unsigned_abs(), sorted[3]);
-            prop_assert_eq!(steps[second].unsigned_abs(), sorted[2]);
+            prop_assert_eq!(parts[first].unsigned_abs(), sorted[3]);
+            prop_assert_eq!(parts[second].unsigned_abs(), sorted[2]);
             prop_assert_eq!(gap, sorted[3] - sorted[2]);
+            prop_assert_eq!(steps.largest(), (first, gap));
         }
     }
 }

@@ -1,7 +1,9 @@
 //! What a receiver knows after a snapshot.
 
 use super::models::Models;
+use super::motion::Motion;
 use super::world::{EntityId, Tick};
+use crate::buffer::begin;
 
 /// An entity in a view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,9 +38,10 @@ pub(crate) struct Knowledge {
 }
 
 impl Knowledge {
-    pub(crate) fn clear(&mut self) {
-        self.entries.clear();
-        self.memory.clear();
+    /// Empties it, with room for so many entities without their rows.
+    pub(crate) fn begin(&mut self, count: usize, stride: usize) {
+        begin(&mut self.entries, count);
+        begin(&mut self.memory, count * stride);
         self.rows.clear();
     }
 
@@ -56,7 +59,7 @@ impl Knowledge {
         {
             return true;
         }
-        spare.clear();
+        spare.begin(self.entries.len(), stride);
         let width = self.rows.len() / self.entries.len();
         let (mut left, mut right) = (0, kept);
         while left < kept || right < self.entries.len() {
@@ -137,7 +140,7 @@ pub(crate) struct Sample {
 
 /// The two values before the newest one that tell most about where an entity goes: the youngest that both ends remember. Both ends choose by ticks alone.
 #[inline]
-pub(crate) fn samples(base: &Entry, aid: Option<&Entry>, oldest: Tick) -> [Option<Sample>; 2] {
+fn samples(base: &Entry, aid: Option<&Entry>, oldest: Tick) -> [Option<Sample>; 2] {
     let newest = base.ticks[0];
     let mut found = [None::<Sample>; 2];
     let mut offer = |tick: Tick, aid: bool, index: usize| {
@@ -164,13 +167,52 @@ pub(crate) fn samples(base: &Entry, aid: Option<&Entry>, oldest: Tick) -> [Optio
 
 /// The distances in time between now and the values that are known.
 #[inline]
-pub(crate) fn spans(now: Tick, entry: &Entry, found: [Option<Sample>; 2]) -> [u32; 3] {
+fn spans(now: Tick, entry: &Entry, found: [Option<Sample>; 2]) -> [u32; 3] {
     let newest = entry.ticks[0];
     let Some(older) = found[0] else {
         return [now.0 - newest.0, 0, 0];
     };
     let before = found[1].map_or(0, |oldest| older.tick.0 - oldest.tick.0);
     [now.0 - newest.0, newest.0 - older.tick.0, before]
+}
+
+/// Finds the values that tell about entities of one snapshot, and what their distances in time make of them. Most entities have the same ticks as the one before.
+#[derive(Debug)]
+pub(crate) struct Trail {
+    now: Tick,
+    oldest: Tick,
+    ticks: Option<[Tick; 4]>,
+    pub(crate) found: [Option<Sample>; 2],
+    pub(crate) motion: Motion,
+}
+
+impl Trail {
+    /// For a snapshot of that tick, where nothing is remembered from before `oldest`.
+    pub(crate) fn new(now: Tick, oldest: Tick) -> Self {
+        Self {
+            now,
+            oldest,
+            ticks: None,
+            found: [None; 2],
+            motion: Motion::default(),
+        }
+    }
+
+    /// Goes on to an entity, and says whether anything is another than for the one before.
+    #[inline]
+    pub(crate) fn follow(&mut self, entry: &Entry, aid: Option<&Entry>) -> bool {
+        let [newest, older] = entry.ticks;
+        // As late as these they tell nothing, no more than where there is no aid.
+        let [newer, before] = aid.map_or([Tick(u32::MAX); 2], |aid| aid.ticks);
+        let ticks = Some([newest, older, newer, before]);
+        if self.ticks == ticks {
+            return false;
+        }
+        self.ticks = ticks;
+        self.found = samples(entry, aid, self.oldest);
+        self.motion.update(spans(self.now, entry, self.found));
+        true
+    }
 }
 
 /// The first tick that is remembered at `now`.

@@ -215,14 +215,16 @@ impl World {
         self.committed.get(at) == Some(&Some(id)) && self.born[at] <= since
     }
 
-    /// The row in a place at a tick that is remembered.
+    /// The rows at a tick; none where it is not remembered.
     #[inline]
-    pub(crate) fn past_row(&self, tick: Tick, place: u32) -> Option<&[i32]> {
+    pub(crate) fn rows_at(&self, tick: Tick) -> Rows<'_> {
         let state = &self.states[tick.0 as usize & (self.states.len() - 1)];
-        let columns = self.schema.columns();
-        let start = place as usize * columns;
-        let row = state.rows.get(start..start + columns)?;
-        (state.tick == Some(tick)).then_some(row)
+        let is_remembered = state.tick == Some(tick);
+        Rows {
+            tick,
+            rows: if is_remembered { &state.rows } else { &[] },
+            columns: self.schema.columns(),
+        }
     }
 
     /// Whether the row in a place is another one at the last commit than at a tick that is remembered.
@@ -231,8 +233,8 @@ impl World {
         if self.changed[place as usize] <= since {
             return false;
         }
-        let now = self.tick.and_then(|tick| self.past_row(tick, place));
-        now != self.past_row(since, place)
+        let now = self.tick.map(|tick| self.rows_at(tick));
+        now.and_then(|now| now.row(place)) != self.rows_at(since).row(place)
     }
 
     fn settle(&mut self, id: EntityId) -> Result<u32, WorldError> {
@@ -268,6 +270,23 @@ impl World {
         if let Some(order) = self.order.take() {
             self.spare = order;
         }
+    }
+}
+
+/// All rows of a world at one tick.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rows<'a> {
+    pub(crate) tick: Tick,
+    rows: &'a [i32],
+    columns: usize,
+}
+
+impl<'a> Rows<'a> {
+    /// The row in a place.
+    #[inline]
+    pub(crate) fn row(&self, place: u32) -> Option<&'a [i32]> {
+        let start = place as usize * self.columns;
+        self.rows.get(start..start + self.columns)
     }
 }
 

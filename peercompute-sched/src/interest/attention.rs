@@ -1,5 +1,8 @@
-use super::Grid;
-use crate::codec::{self, EntityId};
+use super::{Grid, grid::distance};
+use crate::{
+    buffer::begin,
+    codec::{self, EntityId},
+};
 
 /// An entity that is known stays so until it is further away than the radius by this factor, so that one at the edge does not come and go.
 const HYSTERESIS: f32 = 1.1;
@@ -36,7 +39,8 @@ pub struct Attention {
     /// By rising id.
     known: Vec<Known>,
     next: Vec<Known>,
-    near: Vec<(u32, f32)>,
+    /// A bit for each entity of the grid: those that are near, in the order of their ids without being sorted.
+    near: Vec<u64>,
     entities: Vec<EntityId>,
     urgency: Vec<u32>,
     held: Vec<bool>,
@@ -60,40 +64,31 @@ impl Attention {
     /// came into view is all that is sent of it.
     pub fn choose(&mut self, grid: &Grid, sight: Sight, mut weight: impl FnMut(EntityId) -> f32) {
         let all = grid.entities();
-        self.near.clear();
-        let near_radius = match sight {
-            Sight::Everything => {
-                self.near
-                    .extend((0..all.len() as u32).map(|index| (index, 0.0)));
-                f32::INFINITY
-            }
-            Sight::Around {
-                center,
-                radius,
-                near,
-            } => {
-                let reach = radius * HYSTERESIS;
-                grid.near(center, reach, |index, distance| {
-                    self.near.push((index, distance));
+        let count = match sight {
+            Sight::Everything => all.len(),
+            Sight::Around { center, radius, .. } => {
+                self.near.resize(all.len().div_ceil(64), 0);
+                grid.near(center, radius * HYSTERESIS, |index, _| {
+                    self.near[index as usize / 64] |= 1 << (index % 64);
                 });
-                self.near.sort_unstable_by_key(|(index, _)| *index);
-                near
+                let ones = self.near.iter().map(|bits| bits.count_ones() as usize);
+                ones.sum()
             }
-            Sight::Nothing => 0.0,
+            Sight::Nothing => 0,
         };
-        self.next.clear();
-        self.entities.clear();
-        self.held.clear();
+        begin(&mut self.next, count);
+        begin(&mut self.entities, count);
+        begin(&mut self.held, count);
+        begin(&mut self.urgency, count);
         let mut known = self.known.iter().peekable();
-        for (index, distance) in &self.near {
-            let (id, _) = all[*index as usize];
+        let mut look = |index: usize, distance: f32, pace: f32| {
+            let (id, _) = all[index];
             while known.next_if(|it| it.id < id).is_some() {}
             let before = known.next_if(|it| it.id == id);
-            if before.is_none() && is_beyond(sight, *distance) {
-                continue;
+            if before.is_none() && is_beyond(sight, distance) {
+                return;
             }
             let weight = weight(id).max(0.0);
-            let pace = pace(sight, *distance, near_radius);
             let mut now = before.copied().unwrap_or(Known {
                 id,
                 urgency: 0.0,
@@ -105,11 +100,31 @@ impl Attention {
             self.held.push(weight == 0.0 || now.credit < 1.0);
             self.entities.push(id);
             self.next.push(now);
+        };
+        match sight {
+            Sight::Everything => (0..all.len()).for_each(|index| look(index, 0.0, 1.0)),
+            Sight::Around {
+                center,
+                radius,
+                near,
+            } => {
+                for (word, bits) in self.near.iter_mut().enumerate() {
+                    while *bits != 0 {
+                        let index = word * 64 + bits.trailing_zeros() as usize;
+                        *bits &= *bits - 1;
+                        let distance = distance(all[index].1, center);
+                        look(index, distance, pace(distance, radius, near));
+                    }
+                }
+            }
+            Sight::Nothing => {}
         }
         std::mem::swap(&mut self.known, &mut self.next);
-        self.urgency.clear();
-        self.urgency.extend(0..self.known.len() as u32);
         let known = &self.known;
+        self.urgency.extend(0..known.len() as u32);
+        if known.is_sorted_by(|one, other| one.urgency >= other.urgency) {
+            return;
+        }
         self.urgency.sort_unstable_by(|one, other| {
             let urgency = |index: &u32| known[*index as usize].urgency;
             urgency(other).total_cmp(&urgency(one)).then(one.cmp(other))
@@ -145,10 +160,7 @@ fn is_beyond(sight: Sight, distance: f32) -> bool {
 }
 
 /// How much one snapshot counts: all near, an eighth at the edge.
-fn pace(sight: Sight, distance: f32, near: f32) -> f32 {
-    let Sight::Around { radius, .. } = sight else {
-        return 1.0;
-    };
+fn pace(distance: f32, radius: f32, near: f32) -> f32 {
     if distance <= near || radius <= near {
         return 1.0;
     }

@@ -10,6 +10,8 @@ pub struct Grid {
     entities: Vec<(EntityId, [f32; 3])>,
     /// Indices of entities, by the cubes they are in.
     sorted: Vec<(Cube, u32)>,
+    /// The same with where they are.
+    places: Vec<(u32, [f32; 3])>,
     /// The cubes that hold something, in order, and where in `sorted` each begins.
     cubes: Vec<(Cube, u32)>,
 }
@@ -27,6 +29,7 @@ impl Grid {
             },
             entities: Vec::new(),
             sorted: Vec::new(),
+            places: Vec::new(),
             cubes: Vec::new(),
         }
     }
@@ -46,6 +49,10 @@ impl Grid {
             }
         }
         self.sorted.sort_unstable();
+        let places = self.sorted.iter().map(|(_, index)| *index);
+        self.places.clear();
+        self.places
+            .extend(places.map(|index| (index, self.entities[index as usize].1)));
         self.cubes.clear();
         let mut begin = 0;
         for cube in self.sorted.chunk_by(|one, other| one.0 == other.0) {
@@ -74,12 +81,12 @@ impl Grid {
         if radius.is_nan() || radius < 0.0 || center.iter().any(|it| !it.is_finite()) {
             return;
         }
-        let mut look = |range: &[(Cube, u32)]| {
-            for (_, index) in range {
-                let (_, position) = self.entities[*index as usize];
-                let square: f32 = (0..3).map(|at| (position[at] - center[at]).powi(2)).sum();
-                if square <= radius * radius {
-                    give(*index, square.sqrt());
+        let square = radius * radius;
+        let mut look = |range: &[(u32, [f32; 3])]| {
+            for (index, position) in range {
+                let apart = square_distance(*position, center);
+                if apart <= square {
+                    give(*index, apart.sqrt());
                 }
             }
         };
@@ -88,7 +95,7 @@ impl Grid {
         let count = (0..2).map(|at| f64::from(most[at]) - f64::from(least[at]) + 1.0);
         // With cubes that are small for the radius, those that hold something are fewer.
         if count.product::<f64>() > self.cubes.len() as f64 {
-            look(&self.sorted);
+            look(&self.places);
             return;
         }
         for x in least[0]..=most[0] {
@@ -96,10 +103,21 @@ impl Grid {
                 // Those above each other follow each other.
                 let begin = self.begin_of([x, y, least[2]], true);
                 let end = self.begin_of([x, y, most[2]], false);
-                look(&self.sorted[begin..end]);
+                look(&self.places[begin..end]);
             }
         }
     }
+}
+
+#[inline]
+fn square_distance(one: [f32; 3], other: [f32; 3]) -> f32 {
+    let [x, y, z] = [0, 1, 2].map(|at| one[at] - other[at]);
+    x * x + y * y + z * z
+}
+
+#[inline]
+pub(super) fn distance(one: [f32; 3], other: [f32; 3]) -> f32 {
+    square_distance(one, other).sqrt()
 }
 
 /// Beyond the largest number there is one cube.

@@ -1,4 +1,7 @@
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use peercompute_proto::v1;
 
@@ -8,7 +11,7 @@ use super::{
     worlds::{EntityLane, Followed},
 };
 use crate::{
-    PeerStats, ProviderId, Rate, SchedulerConfig, Traffic,
+    Peer, PeerStats, ProviderId, Rate, SchedulerConfig, Traffic,
     adapt::{Conditions, RateControl},
     clock::ClockFilter,
     events::{Body, Inbox, Outbox},
@@ -163,6 +166,13 @@ impl PeerState {
             credit: 0.0,
             loss: 0.0,
             looked: Traffic::default(),
+        }
+    }
+
+    /// There may be something to send to it.
+    pub(super) fn mark_ready(&mut self, peer: Peer, ready: &mut VecDeque<Peer>) {
+        if !std::mem::replace(&mut self.is_queued, true) {
+            ready.push_back(peer);
         }
     }
 

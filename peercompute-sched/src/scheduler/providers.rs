@@ -5,7 +5,7 @@ use peercompute_proto::limits::{MAX_PAYLOAD, MAX_PROVIDER};
 use thiserror::Error;
 
 use super::{Scheduler, worlds::Entities};
-use crate::{Clocking, Peer, ProviderId, SendError, Wanted, limits::MAX_PROVIDERS};
+use crate::{Clocking, ProviderId, SendError, Wanted, limits::MAX_PROVIDERS};
 
 /// The most bytes of a state, so that a snapshot of it fits into a frame: 1 MiB less 5 KiB.
 pub(super) const MAX_STATE: usize = MAX_PAYLOAD - 1024;
@@ -193,14 +193,13 @@ impl Scheduler {
 
     /// Has it sent to those whose turn is there; on demand, to all.
     pub(super) fn state_was_provided(&mut self) {
-        if self.snapshots.rate().is_on_demand() {
-            for state in self.peers.values_mut() {
-                state.is_snapshot_due = true;
+        let is_on_demand = self.snapshots.rate().is_on_demand();
+        for (peer, state) in &mut self.peers {
+            state.is_snapshot_due |= is_on_demand;
+            if state.is_snapshot_due {
+                state.mark_ready(*peer, &mut self.ready);
             }
         }
-        let due = self.peers.iter().filter(|(_, state)| state.is_snapshot_due);
-        let due: Vec<Peer> = due.map(|(peer, _)| *peer).collect();
-        due.into_iter().for_each(|peer| self.mark_ready(peer));
     }
 
     /// Asks the providers of states.

@@ -234,17 +234,9 @@ impl Scheduler {
             wake = wake.into_iter().chain(next).min();
         }
         // An earlier time that is set stays: then it is looked at once for nothing, instead of its being set anew with each frame.
-        let is_in_time = state
-            .wake
-            .is_some_and(|is| wake.is_none_or(|wake| is <= wake));
-        if wake != state.wake && !is_in_time {
-            if let Some(before) = state.wake {
-                self.wakes.remove(&(before, peer));
-            }
-            if let Some(wake) = wake {
-                self.wakes.insert((wake, peer));
-            }
-            state.wake = wake;
+        if let Some(wake) = wake.filter(|wake| state.wake.is_none_or(|is| *wake < is)) {
+            self.wakes.set(peer, state, wake);
+            self.wakes.tidy(&self.peers);
         }
     }
 }

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::Scheduler;
-use crate::{Clocking, Peer};
+use crate::Clocking;
 
 /// How often the links are looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -20,8 +20,7 @@ impl Scheduler {
             Some(self.next_look),
         ];
         let turns = turns.into_iter().flatten().filter(|_| is_anybody_there);
-        let wakes = self.wakes.first().map(|(wake, _)| *wake);
-        turns.chain(wakes).min()
+        turns.chain(self.wakes.first()).min()
     }
 
     /// Time has passed. Does nothing when nothing is due, and nothing at all with a clock of the application's.
@@ -65,17 +64,12 @@ impl Scheduler {
             self.are_commands_wanted = true;
         }
         if events {
-            let waiting = self
-                .peers
-                .iter_mut()
-                .filter(|(_, state)| state.outbox.len() > 0);
-            let waiting: Vec<Peer> = waiting
-                .map(|(peer, state)| {
+            for (peer, state) in &mut self.peers {
+                if state.outbox.len() > 0 {
                     state.are_events_due = true;
-                    *peer
-                })
-                .collect();
-            waiting.into_iter().for_each(|peer| self.mark_ready(peer));
+                    state.mark_ready(*peer, &mut self.ready);
+                }
+            }
         }
         if self.next_look <= now {
             self.next_look = now + LOOK;
@@ -84,24 +78,17 @@ impl Scheduler {
                 state.look(now, &self.config, peers);
             }
         }
-        if snapshots {
-            let due = self.peers.iter().filter(|(_, state)| state.is_snapshot_due);
-            let due: Vec<Peer> = due.map(|(peer, _)| *peer).collect();
-            due.into_iter().for_each(|peer| self.mark_ready(peer));
-        }
-        if is_tick {
-            let peers: Vec<Peer> = self.peers.keys().copied().collect();
-            peers.into_iter().for_each(|peer| self.mark_ready(peer));
-        }
-        while let Some(&(wake, peer)) = self.wakes.first()
-            && wake <= now
-        {
-            self.wakes.pop_first();
-            self.are_worlds_due |= self.snapshots.rate().is_on_demand();
-            if let Some(state) = self.peers.get_mut(&peer) {
-                state.wake = None;
+        if snapshots || is_tick {
+            for (peer, state) in &mut self.peers {
+                if is_tick || state.is_snapshot_due {
+                    state.mark_ready(*peer, &mut self.ready);
+                }
             }
+        }
+        while let Some(peer) = self.wakes.take(now, &mut self.peers) {
+            self.are_worlds_due |= self.snapshots.rate().is_on_demand();
             self.mark_ready(peer);
         }
+        self.wakes.tidy(&self.peers);
     }
 }

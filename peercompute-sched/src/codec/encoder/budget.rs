@@ -1,5 +1,6 @@
 use super::report::{Interest, Outcome, SnapshotReport};
 use super::survey::Survey;
+use crate::buffer::begin;
 
 /// Which changes go into a snapshot: those that are not held back, as far as there is a budget for them.
 #[derive(Debug, Default)]
@@ -26,7 +27,7 @@ impl Choice {
     ) {
         let count = survey.outcomes.len();
         self.is_ranked = false;
-        self.included.clear();
+        begin(&mut self.included, count);
         match interest.held {
             [] => self.included.resize(count, true),
             held => self.included.extend(held.iter().map(|held| !held)),

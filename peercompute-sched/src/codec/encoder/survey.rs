@@ -1,6 +1,7 @@
 use super::super::view::Entry;
 use super::super::world::{EntityId, Tick, World};
 use super::report::Outcome;
+use crate::buffer::begin;
 
 /// What there is to say, before it is known how much of it has room.
 #[derive(Debug, Default)]
@@ -44,9 +45,9 @@ impl Survey {
         entries: &[Entry],
         interest: &[EntityId],
     ) {
-        self.steps.clear();
-        self.entering.clear();
-        self.outcomes.clear();
+        begin(&mut self.steps, entries.len());
+        begin(&mut self.outcomes, interest.len());
+        begin(&mut self.entering, interest.len());
         let mut next = 0;
         for entry in entries {
             while let Some(id) = interest.get(next).filter(|id| **id < entry.id) {

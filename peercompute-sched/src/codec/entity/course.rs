@@ -111,33 +111,28 @@ pub(super) fn choice_context(field: &FieldPlan, last: u8, speed: u64, moving: bo
     field.choices + (usize::from(last) * SPEEDS + speed) * 2 + usize::from(moving)
 }
 
-/// The way to foresee that takes the fewest bits, of equals the first. What residuals take is about the logarithm of how many values are as near, so products
-/// are compared, and each against how likely the choice is. `expected` has each value by the first `count` choices, of which [`choice::SAME`] is none.
+/// The way to foresee that takes the fewest bits, of equals the first, from [`choice::HOLD`] on. What residuals take is about the logarithm of how many values are
+/// as near, so products of those are compared, each by how likely the choice is.
 #[inline]
-pub(super) fn cheapest<const LEN: usize, const WIDE: usize>(
-    chances: &Symbols<8>,
-    count: usize,
-    now: &[i32; LEN],
-    expected: &[[i32; WIDE]; LEN],
-) -> usize {
-    let mut near = [1.0; WIDE];
-    for (now, expected) in now.iter().zip(expected) {
-        for (near, expected) in near.iter_mut().zip(expected) {
-            *near *= (2 * (now - expected).abs() + 1) as f32;
-        }
+pub(super) fn cheapest<const WAYS: usize>(chances: &Symbols<8>, near: &[f32; WAYS]) -> usize {
+    let chances = chances.chances();
+    let mut least = u32::MAX;
+    for (way, near) in near.iter().enumerate() {
+        let cost = near / (chances[choice::HOLD + way] + RELUCTANCE) as f32;
+        // Numbers above zero are in the order of their bits, of which the lowest make room for the way: no branch, as it would be a guess.
+        least = least.min(cost.to_bits() & !7 | way as u32);
     }
-    let (mut best, mut least, mut chance_of_best) = (choice::HOLD, f32::INFINITY, 1.0);
-    for (choice, near) in near.into_iter().enumerate().take(count).skip(choice::HOLD) {
-        let chance = chances.chance(choice) + RELUCTANCE;
-        if near * chance_of_best < least * chance {
-            (best, least, chance_of_best) = (choice, near, chance);
-        }
-    }
-    best
+    choice::HOLD + (least & 7) as usize
+}
+
+/// How many values are as near as this one to what was expected.
+#[inline]
+pub(super) fn nearness(now: i32, expected: i32) -> f32 {
+    (2 * (now - expected).abs() + 1) as f32
 }
 
 /// Added to each chance, so that a way that was rarely right gets tried again.
-const RELUCTANCE: f32 = 1000.0;
+const RELUCTANCE: i32 = 1000;
 
 /// So many columns of a row.
 #[inline]

@@ -5,7 +5,7 @@ use super::super::models::{FieldPlan, Models};
 use super::super::motion::choice;
 use super::super::residual::code_residual;
 use super::Past;
-use super::course::{Course, Sum, cheapest, choice_context, columns};
+use super::course::{Course, Sum, cheapest, choice_context, columns, nearness};
 
 /// `LEN` numbers that change together.
 #[inline]
@@ -24,7 +24,7 @@ pub(super) fn code_numbers<C: Coder, const LEN: usize>(
     let older = columns::<LEN>(past.rows[1], field.first);
     let oldest = columns::<LEN>(past.rows[2], field.first);
     let mut now = columns::<LEN>(row, field.first);
-    let mut expected = [[0; choice::WIDE]; LEN];
+    let mut expected = [[0; choice::MOVING]; LEN];
     let mut straight = [0; LEN];
     let (mut speed, mut bend, mut bend_pulled) = (0, 0, 0);
     for index in 0..LEN {
@@ -41,7 +41,14 @@ pub(super) fn code_numbers<C: Coder, const LEN: usize>(
     let choices = &mut models.choices[choice_context(field, last, speed, course.moving)];
     let mut chosen = choice::SAME;
     if C::WRITES && now != newest {
-        chosen = cheapest(choices, choice::COUNT, &now, &expected);
+        let mut near = [1.0; 1 + choice::MOVING];
+        for index in 0..LEN {
+            near[0] *= nearness(now[index], newest[index]);
+            for (near, expected) in near[1..].iter_mut().zip(expected[index]) {
+                *near *= nearness(now[index], expected);
+            }
+        }
+        chosen = cheapest(choices, &near);
     }
     let chosen = coder.symbol(choices, chosen).min(choice::COUNT - 1);
     if chosen == choice::SAME {
@@ -54,7 +61,10 @@ pub(super) fn code_numbers<C: Coder, const LEN: usize>(
     let classes = &mut models.classes[field.group(chosen)];
     for index in 0..LEN {
         let level = sum.level((2 * straight[index] + speed + 3 * bend) / 16);
-        let expected = expected[index][chosen];
+        let expected = match chosen {
+            choice::HOLD => newest[index],
+            moving => expected[index][moving - choice::STRAIGHT],
+        };
         let sign =
             (LEN == 1).then(|| &mut models.bits[field.bits + usize::from(chosen != choice::HOLD)]);
         let residual = now[index].wrapping_sub(expected);
@@ -69,7 +79,7 @@ pub(super) fn code_numbers<C: Coder, const LEN: usize>(
         // It goes as foreseen: what pulls it pulls others, too.
         if let Some(step) = motion.pull_step() {
             for index in 0..LEN {
-                let off = now[index] - expected[index][choice::PULL];
+                let off = now[index] - expected[index][choice::PULL - choice::STRAIGHT];
                 let by = step.saturating_mul(off.signum() + off / 16);
                 usual.pull[index] = usual.pull[index]
                     .saturating_add(by)

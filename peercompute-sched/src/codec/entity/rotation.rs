@@ -4,9 +4,9 @@ use super::super::model::{Bit, Coder};
 use super::super::models::{FieldPlan, Models};
 use super::super::motion::choice;
 use super::super::residual::code_residual;
-use super::super::turn::{Steps, extrapolate, unit};
+use super::super::turn::{Steps, extrapolate, reorder, unit};
 use super::Past;
-use super::course::{Course, Sum, cheapest, choice_context, columns};
+use super::course::{Course, Sum, cheapest, choice_context, columns, nearness};
 
 /// The smallest three of a rotation: by turning on, or near what it was.
 #[inline]
@@ -22,33 +22,45 @@ pub(super) fn code_rotation<C: Coder>(
     let newest = columns::<4>(past.rows[0], field.first);
     let older = columns::<4>(past.rows[1], field.first);
     let mut now = columns::<4>(row, field.first);
+    // All is reckoned with the component first that was the largest, which it mostly stays.
+    let from = newest[0] as usize;
     let held = unit(&newest, step);
     let turned = if newest == older {
         held
     } else {
-        extrapolate(&unit(&older, step), &held, past.motion.ratio)
+        let mut before = unit(&older, step);
+        if older[0] != newest[0] {
+            before = reorder(before, older[0] as usize, from);
+        }
+        extrapolate(&before, &held, past.motion.ratio)
     };
     let limit = field.range.1;
-    let (held, turned) = (
-        Steps::of(&held, field.scale),
-        Steps::of(&turned, field.scale),
-    );
-    let on = turned.without(newest[0] as usize, limit);
-    let drift: [u64; 3] = std::array::from_fn(|i| u64::from(on[i].abs_diff(newest[i + 1])));
+    let turned = Steps::of(&turned, from, field.scale);
+    let held = Steps::of(&held, from, field.scale);
+    let on = turned.without(from, limit);
+    let [_, stay @ ..] = newest;
+    // The smallest three by either way, where the largest is that.
+    let expect = |chosen: usize, largest: usize| match (chosen == choice::HOLD, largest == from) {
+        (true, true) => stay,
+        (true, false) => held.without(largest, limit),
+        (false, true) => on,
+        (false, false) => turned.without(largest, limit),
+    };
+    let drift: [u64; 3] = std::array::from_fn(|i| u64::from(on[i].abs_diff(stay[i])));
     let speed = drift.iter().sum();
 
     let choices = &mut models.choices[choice_context(field, last, speed, course.moving)];
     let mut chosen = choice::SAME;
     if C::WRITES && now != newest {
         let largest = now[0] as usize;
-        let turned = match now[0] == newest[0] {
-            true => on,
-            false => turned.without(largest, limit),
+        let near = |way| {
+            let expected = expect(way, largest);
+            nearness(now[1], expected[0])
+                * nearness(now[2], expected[1])
+                * nearness(now[3], expected[2])
         };
-        let held = held.without(largest, limit);
-        let expected = std::array::from_fn(|i| [0, held[i], turned[i], 0]);
-        let now = [now[1], now[2], now[3]];
-        chosen = cheapest::<3, 4>(choices, choice::STRAIGHT + 1, &now, &expected);
+        let near = [near(choice::HOLD), near(choice::STRAIGHT)];
+        chosen = cheapest(choices, &near);
     }
     let chosen = coder.symbol(choices, chosen).min(choice::STRAIGHT);
     if chosen == choice::SAME {
@@ -57,13 +69,14 @@ pub(super) fn code_rotation<C: Coder>(
         return choice::SAME as u8;
     }
 
-    let expected = if chosen == choice::HOLD { held } else { turned };
-    let bits = &mut models.bits[field.bits..];
-    let largest = code_largest(coder, bits, field, &expected, now[0] as usize);
-    let expected = match chosen == choice::STRAIGHT && largest as i32 == newest[0] {
-        true => on,
-        false => expected.without(largest, limit),
+    let steps = if chosen == choice::HOLD {
+        &held
+    } else {
+        &turned
     };
+    let bits = &mut models.bits[field.bits..];
+    let largest = code_largest(coder, bits, field, steps, now[0] as usize);
+    let expected = expect(chosen, largest);
     now[0] = largest as i32;
     let mut sum = Sum::new(course.surprise, models.usual[field.usual].residual);
     let classes = &mut models.classes[field.group(chosen)];
@@ -82,9 +95,6 @@ pub(super) fn code_rotation<C: Coder>(
     chosen as u8
 }
 
-/// By how much the largest component is to exceed the second, so that it is clear which one it is; each a context.
-const CLEAR: [f32; 3] = [0.02, 0.05, 0.15];
-
 /// Which component is the largest: most likely that of the rotation that is expected, and if not, its second.
 #[inline]
 fn code_largest<C: Coder>(
@@ -94,14 +104,12 @@ fn code_largest<C: Coder>(
     expected: &Steps,
     value: usize,
 ) -> usize {
-    let (first, second, gap) = expected.order();
-    let context = CLEAR
-        .iter()
-        .filter(|gaps| gap as f32 >= **gaps * field.scale)
-        .count();
+    let (first, gap) = expected.largest();
+    let context = field.clear.iter().filter(|clear| gap >= **clear).count();
     if coder.bit(&mut bits[context], value == first) {
         return first;
     }
+    let (_, second, _) = expected.order();
     if coder.bit(&mut bits[4], value == second) {
         return second;
     }
