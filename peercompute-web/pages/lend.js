@@ -42,10 +42,11 @@ async function begin() {
     throw new Error(`node.json cannot be fetched: ${response.status}`);
   }
   const config = await response.json();
-  element("room").textContent = `${config.gameId} / ${config.roomId}`;
+  const isPrivate = config.roomId === null;
+  element("room").textContent = `${config.gameId} / ${isPrivate ? "a private room" : config.roomId}`;
   const node = await NodeKernel.create({
     gameId: config.gameId,
-    roomId: config.roomId,
+    ...(isPrivate ? { password: await ask() } : { roomId: config.roomId }),
     bootstrapPeers: [addressOf(config)],
     name: navigator.userAgentData?.platform ?? navigator.platform,
   });
@@ -58,6 +59,21 @@ async function begin() {
   say("looking for the others …");
   await node.start();
   follow(node);
+}
+
+/** Waits until a person has given the password. */
+async function ask() {
+  say("This room is private.");
+  const form = element("ask");
+  form.hidden = false;
+  const password = await new Promise((resolve) => {
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      resolve(element("password").value);
+    });
+  });
+  form.hidden = true;
+  return password;
 }
 
 function follow(node) {

@@ -302,6 +302,6 @@ fn network_event(event: &NetworkEvent) -> Option<JsValue> {
 
 /// The bytes of a key, as the page keeps it.
 #[wasm_bindgen(js_name = isIdentity)]
-pub fn is_identity(key: &[u8]) -> bool {
+pub(crate) fn is_identity(key: &[u8]) -> bool {
     Identity::from_bytes(key).is_ok()
 }

@@ -4,9 +4,10 @@
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
 import { dirname, extname, join, normalize } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
@@ -80,6 +81,24 @@ export class Scene {
     node.ws = listening.addresses.find((address) => address.includes("/ws"));
     node.tcp = listening.addresses.find((address) => address.includes("/tcp/") && !address.includes("/ws"));
     return node;
+  }
+
+  /** A relay that browsers can reach, once it listens. */
+  async relay() {
+    const key = join(await this.folder(), "relay.key");
+    const ports = ["--listen-host", "127.0.0.1", "--listen-port", "0", "--tcp-port", "0", "--quic-port", "none"];
+    const relay = await this.run("relay", ["relay", "--json", ...ports, "--http", "none", "--identity", key, "--drain", "0s"]);
+    const listening = await relay.line((line) => line.event === "listening");
+    relay.ws = listening.addresses.find((address) => address.includes("/ws"));
+    relay.tcp = listening.addresses.find((address) => address.includes("/tcp/") && !address.includes("/ws"));
+    return relay;
+  }
+
+  /** An empty folder. */
+  async folder() {
+    const folder = await mkdtemp(join(tmpdir(), "peercompute-web-"));
+    this.keep(() => rm(folder, { recursive: true }));
+    return folder;
   }
 
   /** A browser of its own process with one page. */

@@ -2,7 +2,7 @@
 
 mod run;
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{
     Args, Parser, Subcommand,
@@ -232,6 +232,18 @@ pub(crate) struct NodeArgs {
     /// `status`, `pause`, `resume` and `throttle` use it. The default is one in the runtime directory, named after the process.
     #[arg(long, value_name = "PATH")]
     pub(crate) control: Option<PathBuf>,
+
+    /// Serve a page by which browsers become workers of the room, at this address [0.0.0.0:8080 if none is given].
+    ///
+    /// Opening it on another device of the network lends that device. The node listens for WebSockets too then, at a port of the system's choice unless --listen names one.
+    #[arg(long, value_name = "IP:PORT", num_args = 0..=1, default_missing_value = "0.0.0.0:8080")]
+    pub(crate) web: Option<SocketAddr>,
+
+    /// The folder with the pages that --web serves.
+    ///
+    /// The one that `cargo xtask web` makes. Without it the folder web beside the program, or what PEERCOMPUTE_WEB_FOLDER names.
+    #[arg(long, value_name = "FOLDER", requires = "web")]
+    pub(crate) web_folder: Option<PathBuf>,
 
     /// Stop at the end of standard input too; `bench` has its nodes end with it, however it ends.
     #[arg(long, hide = true)]

@@ -15,6 +15,7 @@ mod run;
 mod sim;
 mod stop;
 mod units;
+mod web;
 
 use std::{ffi::OsStr, process::ExitCode};
 

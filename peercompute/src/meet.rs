@@ -31,6 +31,15 @@ const IDENTITY: &str = "identity";
 /// Where a node listens if it is not told: everywhere, at ports of the system's choice.
 const EVERYWHERE: [&str; 2] = ["/ip4/0.0.0.0/tcp/0", "/ip4/0.0.0.0/udp/0/quic-v1"];
 
+/// Where it listens for browsers if it is not told.
+const WEB_SOCKET: &str = "/ip4/0.0.0.0/tcp/0/ws";
+
+fn is_web_socket(address: &Multiaddr) -> bool {
+    address
+        .iter()
+        .any(|part| matches!(part, Protocol::Ws(_) | Protocol::Wss(_)))
+}
+
 /// A node that runs tasks for others.
 pub(crate) fn worker(args: &NodeArgs) -> Result<NodeKernel, Failure> {
     let runtime = Runtime::tokio();
@@ -39,7 +48,10 @@ pub(crate) fn worker(args: &NodeArgs) -> Result<NodeKernel, Failure> {
         None => Identity::generate(&runtime),
     };
     let throttle = Throttle::percent(args.throttle).map_err(Failure::usage)?;
-    let addresses = listen_addresses(&args.listen, identity.peer())?;
+    let mut addresses = listen_addresses(&args.listen, identity.peer())?;
+    if args.web.is_some() && !addresses.iter().any(is_web_socket) {
+        addresses.push(WEB_SOCKET.parse().expect("a valid address"));
+    }
     let mut builder = builder(&args.meet, identity)?
         .topology(args.topology)
         .neighbours(args.neighbours)

@@ -5,18 +5,23 @@ mod health;
 mod status;
 mod troubles;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 
 use futures::StreamExt as _;
 use peercompute_kernel::{NodeKernel, NodeStatus};
 use peercompute_net::{Multiaddr, NetworkEvent, NetworkManager, Path};
+use peercompute_relay::HttpServer;
 use serde::Serialize;
 
 pub(crate) use self::status::JsonStatus;
 use self::{health::JsonHealth, troubles::Troubles};
 use crate::{
-    cli::NodeArgs, control::ControlSocket, failure::Failure, meet, output, password, probe,
+    cli::NodeArgs,
+    control::ControlSocket,
+    failure::Failure,
+    meet, output, password, probe,
     stop::StopSignal,
+    web::{self, NodeConfig, Pages},
 };
 
 /// How often a running node prints how it stands, with `--json`.
@@ -36,6 +41,9 @@ enum NodeLine {
     },
     Address {
         address: String,
+    },
+    Web {
+        urls: Vec<String>,
     },
     PeerJoined {
         peer_id: String,
@@ -131,6 +139,10 @@ async fn run(
         let _ = tokio::time::timeout(RESERVATION_WAIT, first_reservation(node, &network)).await;
     }
     printer.listening(&node.status(), socket);
+    let _server = match args.web {
+        Some(address) => Some(serve_pages(node, args, address, &printer).await?),
+        None => None,
+    };
     // What lies beyond the end of the clock never comes.
     let deadline = args
         .wait
@@ -163,6 +175,31 @@ async fn run(
             }
         }
     }
+}
+
+/// Serves the page by which browsers become workers of the room, and says where.
+async fn serve_pages(
+    node: &NodeKernel,
+    args: &NodeArgs,
+    address: SocketAddr,
+    printer: &Printer,
+) -> Result<HttpServer, Failure> {
+    let pages = Pages::read(args.web_folder.as_deref())?;
+    let status = node.status();
+    let peer = status.peer.expect("the node has a transport");
+    let room = match password::is_wanted(&args.meet) {
+        true => None,
+        false => Some(args.meet.room.as_str()),
+    };
+    let config = NodeConfig::new(&args.meet.game, room, peer, &status.addresses);
+    let config = config.ok_or_else(|| {
+        Failure::usage(
+            "--web: browsers reach a node by WebSocket; add --listen /ip4/0.0.0.0/tcp/0/ws",
+        )
+    })?;
+    let server = pages.serve(address, config).await?;
+    printer.pages_at(web::urls(server.address(), &status.addresses));
+    Ok(server)
 }
 
 /// Waits until a relay has given an address, or has refused.
@@ -232,6 +269,15 @@ impl Printer {
         ));
     }
 
+    fn pages_at(&self, urls: Vec<String>) {
+        if self.json {
+            print_line(&NodeLine::Web { urls });
+            return;
+        }
+        output::note("browsers on this network become workers at:");
+        urls.iter().for_each(|url| print_address(url));
+    }
+
     fn event(&mut self, event: &NetworkEvent) {
         if let NetworkEvent::Listening { address } = event
             && !self.shown.insert(address.clone())
@@ -270,6 +316,7 @@ impl Printer {
                 ));
             }
             NodeLine::Listening { .. }
+            | NodeLine::Web { .. }
             | NodeLine::Status(_)
             | NodeLine::Health(_)
             | NodeLine::Stopped { .. } => {}

@@ -1,9 +1,9 @@
 //! The page by which a browser becomes a worker of the room: `node --web`.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     env, fs, io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -47,7 +47,8 @@ pub(crate) struct Pages {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct NodeConfig {
     game_id: String,
-    room_id: String,
+    /// None in a private room, whose password the page asks for.
+    room_id: Option<String>,
     peer_id: String,
     port: u16,
     secure: bool,
@@ -57,19 +58,38 @@ impl NodeConfig {
     /// Of the node that browsers reach by WebSocket at one of `addresses`; none if there is no such address.
     pub(crate) fn new(
         game: &str,
-        room: &str,
+        room: Option<&str>,
         peer: PeerId,
         addresses: &[Multiaddr],
     ) -> Option<Self> {
         let port = addresses.iter().find_map(web_socket_port)?;
         Some(Self {
             game_id: game.to_owned(),
-            room_id: room.to_owned(),
+            room_id: room.map(str::to_owned),
             peer_id: peer.to_string(),
             port,
             secure: false,
         })
     }
+}
+
+/// Where a page that is served at `address` is found: at each of this machine's own addresses, if it is served at all of them.
+pub(crate) fn urls(address: SocketAddr, reachable: &[Multiaddr]) -> Vec<String> {
+    if !address.ip().is_unspecified() {
+        return vec![format!("http://{address}/")];
+    }
+    let ip = |address: &Multiaddr| {
+        address.iter().find_map(|part| match part {
+            Protocol::Ip4(ip) => Some(IpAddr::V4(ip)),
+            Protocol::Ip6(ip) => Some(IpAddr::V6(ip)),
+            _ => None,
+        })
+    };
+    let ips: BTreeSet<IpAddr> = reachable.iter().filter_map(ip).collect();
+    let alike = ips.iter().filter(|ip| ip.is_ipv4() || address.is_ipv6());
+    alike
+        .map(|ip| format!("http://{}/", SocketAddr::new(*ip, address.port())))
+        .collect()
 }
 
 /// The port of an address at which this machine itself listens for WebSockets.
@@ -182,7 +202,10 @@ async fn file(State(state): Served, Named(name): Named<String>, headers: HeaderM
         return (StatusCode::NOT_FOUND, GUARDED, said).into_response();
     };
     let kind = [(header::CONTENT_TYPE, content_type(&name))];
-    match files.get(&format!("{name}.gz")).filter(|_| takes_gzip(&headers)) {
+    match files
+        .get(&format!("{name}.gz"))
+        .filter(|_| takes_gzip(&headers))
+    {
         Some(gzipped) => {
             let encoding = [(header::CONTENT_ENCODING, "gzip")];
             (GUARDED, kind, encoding, gzipped.clone()).into_response()
@@ -224,6 +247,22 @@ mod tests {
     }
 
     #[test]
+    fn a_page_that_is_served_everywhere_is_found_at_each_address_of_the_machine() {
+        let reachable = [
+            "/ip4/10.0.0.1/tcp/1",
+            "/ip4/10.0.0.1/tcp/2/ws",
+            "/ip4/127.0.0.1/tcp/1",
+        ];
+        let reachable = reachable.map(|it| it.parse().expect("an address"));
+        let urls = |address: &str| urls(address.parse().expect("an address"), &reachable);
+        assert_eq!(
+            urls("0.0.0.0:80"),
+            ["http://10.0.0.1:80/", "http://127.0.0.1:80/"]
+        );
+        assert_eq!(urls("127.0.0.1:80"), ["http://127.0.0.1:80/"]);
+    }
+
+    #[test]
     fn gzip_is_given_to_whoever_says_that_he_takes_it() {
         let takes = |text: &str| {
             let mut headers = HeaderMap::new();
@@ -240,7 +279,10 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let refusal = Pages::read(Some(folder.path())).err().expect("it is empty");
         let said = refusal.to_string();
-        assert!(said.contains("lend.html") && said.contains("xtask web"), "{said}");
+        assert!(
+            said.contains("lend.html") && said.contains("xtask web"),
+            "{said}"
+        );
         fs::write(folder.path().join(PAGE), "<!doctype html>").expect("it is writable");
         let pages = Pages::read(Some(folder.path())).expect("it holds the page");
         assert_eq!(pages.files.len(), 1);
