@@ -6,9 +6,11 @@ use peercompute_kernel::{AuthorityConfig, AuthorityEvent};
 use proptest::prelude::*;
 
 use crate::{
-    authority::{CALM, Operation, operations, perform, weather},
     cases,
-    room::{HEARTBEAT, Room},
+    room::{
+        CALM, HEARTBEAT, Room,
+        operations::{Operation, operations, perform, weather},
+    },
 };
 
 fn of(size: usize) -> AuthorityConfig {

@@ -6,13 +6,7 @@ use bytes::Bytes;
 use peercompute_kernel::{Divergence, Replay, ReplayError, SyncPoints};
 use proptest::prelude::*;
 
-use crate::{
-    cases,
-    game::{Arena, Game},
-    net::Weather,
-};
-
-const SECOND: Duration = Duration::from_secs(1);
+use crate::{SECOND, cases, game::Game, lockstep::Arena, net::Weather};
 
 /// What a player has recorded in ten seconds, and the state that it came to.
 fn recorded(seed: u64) -> (Bytes, Game) {
