@@ -1,5 +1,8 @@
 //! Who may write: elections, hand-over, splits and healing.
 
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
 use std::time::Duration;
 
 use peercompute_kernel::{
@@ -115,6 +118,7 @@ fn when_the_host_dies_the_best_by_the_rule_follows_within_three_heartbeats() {
     }
 }
 
+#[cfg_attr(target_arch = "wasm32", ignore = "takes too long there")]
 #[test]
 fn sixty_four_peers_find_one_host_and_the_next_one_on_a_bad_network() {
     let mut room = Room::new(64, Weather::rough(30), 64, config());

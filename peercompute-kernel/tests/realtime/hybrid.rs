@@ -8,6 +8,9 @@ mod lone;
 mod mode;
 mod steady;
 
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
 use std::time::Duration;
 
 use peercompute_kernel::{AtHealing, SyncPoints, TickRate};

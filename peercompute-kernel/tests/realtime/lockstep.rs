@@ -6,6 +6,9 @@ mod long;
 mod mode;
 mod newcomers;
 
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
 use std::time::Duration;
 
 use peercompute_kernel::{AtHealing, LockstepEvent, TickRate};

@@ -1,5 +1,4 @@
 //! Rooms that share one state, in one thread on virtual time, over a small network that delays, loses, doubles and reorders what it carries.
-#![cfg(not(target_arch = "wasm32"))]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod arena;

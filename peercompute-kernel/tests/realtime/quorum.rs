@@ -1,5 +1,8 @@
 //! Who may write where a minority has to stop.
 
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
 use std::time::Duration;
 
 use peercompute_kernel::{AuthorityConfig, AuthorityEvent};

@@ -1,5 +1,8 @@
 //! Sessions that were written down.
 
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
 use std::time::Duration;
 
 use bytes::Bytes;

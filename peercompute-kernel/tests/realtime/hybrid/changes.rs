@@ -1,5 +1,8 @@
 //! Newcomers, hosts that die, and rooms that are split.
 
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
 use peercompute_kernel::{AtHealing, SyncPoints};
 
 use super::{Arena, CALM, arena};

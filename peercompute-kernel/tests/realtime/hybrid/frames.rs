@@ -1,5 +1,8 @@
 //! What single peers make of what others send them: in due order, late, or not as it should be.
 
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
 use bytes::Bytes;
 use peercompute_kernel::{
     AuthorityEvent, CommandError, Hybrid, HybridConfig, HybridEvent, HybridStats,

@@ -1,5 +1,8 @@
 //! What no honest peer sends in hybrid mode.
 
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
 use bytes::Bytes;
 use peercompute_kernel::AuthorityEvent;
 use peercompute_proto::v1;

@@ -1,5 +1,8 @@
 //! Rooms in which nobody comes and goes.
 
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
 use peercompute_kernel::TickRate;
 
 use super::{Arena, CALM, arena, assert_steady};
@@ -70,6 +73,7 @@ fn two_peers_are_enough() {
     a_minute_of_commands(13, 30, 2, 6);
 }
 
+#[cfg_attr(target_arch = "wasm32", ignore = "takes too long there")]
 #[test]
 fn sixteen_peers_are_reconciled() {
     let mut arena = arena(93, Weather::rough(10), 16);

@@ -1,5 +1,8 @@
 //! Bugs, stalls and slow links.
 
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
 use peercompute_kernel::{InputDelay, LockstepEvent};
 
 use super::{Arena, CALM, arena, assert_gapless};

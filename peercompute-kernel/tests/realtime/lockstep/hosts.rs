@@ -1,5 +1,8 @@
 //! Hosts that die, and rooms that are split.
 
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
 use peercompute_kernel::AtHealing;
 
 use super::{Arena, CALM, arena, assert_complete, assert_gapless};

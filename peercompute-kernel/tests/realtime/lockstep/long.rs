@@ -1,5 +1,8 @@
 //! Long sessions, and large ones.
 
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
 use peercompute_kernel::TickRate;
 
 use super::{Arena, arena, assert_gapless};
@@ -53,6 +56,7 @@ fn eight_peers_are_alike_for_ten_thousand_ticks_at_three_tenths_lost() {
     ten_thousand_ticks(4, 30, 8);
 }
 
+#[cfg_attr(target_arch = "wasm32", ignore = "takes too long there")]
 #[test]
 fn sixty_four_peers_are_alike() {
     let mut arena = Arena::new(64, Weather::rough(10), 64);

@@ -1,5 +1,8 @@
 //! Players who come later than others.
 
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
 use peercompute_kernel::TickRate;
 
 use super::{Arena, CALM, arena, assert_complete};
