@@ -1,13 +1,16 @@
 //! Who is in the room, and what flows between them.
 
+mod alarm;
 mod ask;
 mod config;
+mod door;
 mod event;
 mod fan_out;
 mod health;
 mod limits;
 mod manager;
 mod membership;
+mod own;
 mod publish;
 mod rooms;
 mod shared;

@@ -141,7 +141,7 @@ const STEPS: &[Step] = &[
     ),
     Step::dear(
         "wasm-test",
-        "the pure crates' tests in Node.js",
+        "the tests of pure crates and of whole nodes in Node.js",
         &[Tool::WasmTarget, Tool::WasmRunner],
         wasm::test,
     ),

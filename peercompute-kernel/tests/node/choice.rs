@@ -1,5 +1,8 @@
 //! Nodes that choose their neighbours.
 
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
 use std::{cell::Cell, collections::BTreeSet, sync::Arc, time::Duration};
 
 use bytes::Bytes;

@@ -1,5 +1,8 @@
 //! Workers that stop in mid-job without a word: their streams stay open, and nothing comes or goes on them any more.
 
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
 use futures::StreamExt as _;
 use peercompute_kernel::TASK_PROTOCOL;
 use peercompute_net::{NetworkConfig, NetworkManager, Stream, frames};

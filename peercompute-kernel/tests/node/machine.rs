@@ -1,11 +1,14 @@
 //! What nodes tell each other of their machines.
 
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
 use std::{sync::Arc, time::Duration};
 
 use peercompute_compute::{PoolConfig, Throttle};
 use peercompute_kernel::{Leader, Machine, NodeBuilder, NodeKernel, PeerStatus, Topology};
 
-#[cfg(feature = "wasm")]
+#[cfg(all(feature = "wasm", not(target_arch = "wasm32")))]
 use super::when_alone;
 use super::{World, never};
 
@@ -165,7 +168,7 @@ fn a_paused_node_has_no_workers_and_a_throttle_takes_some_away() {
 }
 
 /// Counts down from what it is given, for about as many operations.
-#[cfg(feature = "wasm")]
+#[cfg(all(feature = "wasm", not(target_arch = "wasm32")))]
 const COUNT: &str = r#"(module
     (memory (export "memory") 1)
     (func (export "abi_version") (result i32) i32.const 1)
@@ -175,7 +178,7 @@ const COUNT: &str = r#"(module
         (loop (br_if 0 (local.tee 2 (i32.sub (local.get 2) (i32.const 1)))))
         i64.const 0))"#;
 
-#[cfg(feature = "wasm")]
+#[cfg(all(feature = "wasm", not(target_arch = "wasm32")))]
 #[test]
 fn a_node_learns_its_score_from_the_tasks_that_it_runs() {
     use peercompute_compute::WasmConfig;

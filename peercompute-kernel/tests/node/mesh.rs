@@ -1,5 +1,8 @@
 //! Work that moves hop by hop.
 
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
 use std::time::Duration;
 
 use peercompute_compute::{Operation, PoolConfig, Throttle};

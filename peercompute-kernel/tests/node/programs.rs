@@ -1,5 +1,8 @@
 //! Programs that jobs name by their hash, and that those who run them fetch.
 
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;

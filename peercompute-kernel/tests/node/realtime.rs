@@ -3,12 +3,15 @@
 mod ticks;
 mod traffic;
 
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
 use std::{cell::Cell, future::poll_fn, pin::pin, time::Duration};
 
 use bytes::Bytes;
 use futures::future::join;
 use peercompute_kernel::{
-    Host, Moment, NodeKernel, ProviderFailure, Realtime, RealtimeConfig, RealtimeEvent, Recipients,
+    Host, Moment, NodeKernel, Realtime, RealtimeConfig, RealtimeEvent, Recipients,
     sched::{
         Delivery, EntityConfig, Outcome, Profile,
         codec::{EntityId, FieldKind, Schema, Value, World as Entities},
@@ -192,8 +195,12 @@ fn states_commands_and_entities_flow() {
     });
 }
 
+/// Where panics abort, as they do in a browser, a provider's panic is not caught.
+#[cfg(panic = "unwind")]
 #[test]
 fn a_provider_that_panics_is_removed_and_one_that_gives_too_much_is_told() {
+    use peercompute_kernel::ProviderFailure;
+
     let world = World::new(602);
     world.run(async {
         let nodes = room(&world, 2, Profile::action()).await;

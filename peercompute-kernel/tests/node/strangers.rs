@@ -1,5 +1,8 @@
 //! Neighbours that break no rule of the protocol and mean no good.
 
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;

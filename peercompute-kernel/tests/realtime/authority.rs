@@ -1,5 +1,8 @@
 //! Who may write: elections, hand-over, splits and healing.
 
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
 use std::time::Duration;
 
 use peercompute_kernel::{
@@ -8,16 +11,12 @@ use peercompute_kernel::{
 use proptest::prelude::*;
 
 use crate::{
-    cases,
+    MS, cases,
     net::Weather,
-    room::{HEARTBEAT, Room},
-};
-
-const MS: Duration = Duration::from_millis(1);
-pub(crate) const CALM: Weather = Weather {
-    latency: (Duration::from_millis(5), Duration::from_millis(50)),
-    loss: 0,
-    doubled: 0,
+    room::{
+        CALM, HEARTBEAT, Room,
+        operations::{Operation, operations, perform, weather},
+    },
 };
 
 fn config() -> AuthorityConfig {
@@ -119,14 +118,10 @@ fn when_the_host_dies_the_best_by_the_rule_follows_within_three_heartbeats() {
     }
 }
 
+#[cfg_attr(target_arch = "wasm32", ignore = "takes too long there")]
 #[test]
 fn sixty_four_peers_find_one_host_and_the_next_one_on_a_bad_network() {
-    let weather = Weather {
-        latency: (5 * MS, 300 * MS),
-        loss: 30,
-        doubled: 5,
-    };
-    let mut room = Room::new(64, weather, 64, config());
+    let mut room = Room::new(64, Weather::rough(30), 64, config());
     for place in 0..64 {
         room.join(place, 0);
         room.run(20 * MS);
@@ -293,95 +288,6 @@ fn in_a_mesh_each_peer_writes_its_own_and_the_mode_can_be_changed() {
     assert!(!authority.may_write(now, one, Ownership::Shared));
     // What belonged to one that is gone falls to the host.
     assert_eq!(authority.owner_of(now, Ownership::Of(other)), Some(host));
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Operation {
-    Join(usize),
-    Kill(usize, bool),
-    KillHost(bool),
-    Stop(usize),
-    HandOver(usize),
-    /// Who is on the other side, by bits; for so many milliseconds.
-    Split(u16, u64),
-    Heal,
-    Wait(u64),
-    Quiet,
-}
-
-pub(crate) fn operations(places: usize) -> impl Strategy<Value = Vec<Operation>> {
-    let place = 0..places;
-    let one = prop_oneof![
-        4 => place.clone().prop_map(Operation::Join),
-        2 => (place.clone(), any::<bool>()).prop_map(|(place, noticed)| Operation::Kill(place, noticed)),
-        2 => any::<bool>().prop_map(Operation::KillHost),
-        1 => place.clone().prop_map(Operation::Stop),
-        1 => place.prop_map(Operation::HandOver),
-        3 => (any::<u16>(), 0..20_000_u64).prop_map(|(sides, ms)| Operation::Split(sides, ms)),
-        3 => Just(Operation::Heal),
-        4 => (0..3_000_u64).prop_map(Operation::Wait),
-        4 => Just(Operation::Quiet),
-    ];
-    prop::collection::vec(one, 4..24)
-}
-
-pub(crate) fn weather() -> impl Strategy<Value = Weather> {
-    (5..100_u64, 0..200_u64, 0..=30_u64, 0..20_u64).prop_map(|(least, jitter, loss, doubled)| {
-        Weather {
-            latency: (
-                Duration::from_millis(least),
-                Duration::from_millis(least + jitter),
-            ),
-            loss,
-            doubled,
-        }
-    })
-}
-
-/// Does an operation, and says whether it asks for a look.
-pub(crate) fn perform(room: &mut Room, operation: Operation) -> bool {
-    let host = (0..room.peers.len()).find(|place| {
-        let id = room.id(*place);
-        room.peers[*place]
-            .as_ref()
-            .is_some_and(|peer| peer.authority.host() == Some(id))
-    });
-    match operation {
-        Operation::Join(place) => {
-            let side = room.sides().first().copied().unwrap_or(0);
-            room.join(place, side);
-        }
-        Operation::Kill(place, noticed) => room.kill(place, noticed),
-        Operation::KillHost(noticed) => {
-            if let Some(host) = host {
-                room.kill(host, noticed);
-            }
-        }
-        Operation::Stop(place) => {
-            if room.peers[place].is_some() {
-                room.stop(place);
-            }
-        }
-        Operation::HandOver(to) => {
-            if let Some(host) = host {
-                room.hand_over(host, to);
-            }
-        }
-        Operation::Split(sides, ms) => {
-            room.split(|place| usize::from(sides >> place & 1 == 1));
-            room.run(Duration::from_millis(ms));
-        }
-        Operation::Heal => room.heal(),
-        Operation::Wait(ms) => room.run(Duration::from_millis(ms)),
-        Operation::Quiet => {
-            // Links that are mending are no quiet time yet.
-            room.run(500 * MS);
-            let latency = room.net.weather.latency.1;
-            room.run(3 * HEARTBEAT + latency);
-            return true;
-        }
-    }
-    false
 }
 
 proptest! {

@@ -1,17 +1,9 @@
-//! A small game, and players of it who are in a room in kernel mode.
+//! Two small games in which commands matter: one that goes on in ticks which all carry out alike, and one whose state is taken over now and then.
 
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use peercompute_kernel::{
-    Authority, AuthorityConfig, Lockstep, LockstepConfig, LockstepEvent, LockstepStep, Recorder,
-    SealedTick,
-};
-use peercompute_net::PeerId;
-use peercompute_proto::{decode, v1};
-use prost::Message as _;
-
-use crate::net::{Net, Random, Weather, peer_id};
+use peercompute_kernel::SealedTick;
 
 /// A state that depends on every command, and on their order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,15 +11,8 @@ pub(crate) struct Game {
     pub(crate) tick: u64,
     pub(crate) world: u64,
     pub(crate) score: u64,
-    /// The numbers that each peer's commands have, as far as they were carried out.
-    pub(crate) log: BTreeMap<Vec<u8>, Vec<u64>>,
+    pub(crate) log: Log,
     pub(crate) here: BTreeMap<Vec<u8>, u64>,
-}
-
-fn mix(state: u64, value: u64) -> u64 {
-    (state ^ value)
-        .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-        .rotate_left(29)
 }
 
 impl Game {
@@ -47,7 +32,7 @@ impl Game {
                 "who plays is here"
             );
             for command in commands {
-                let number = u64::from_le_bytes(command[..8].try_into().unwrap());
+                let number = read_number(command);
                 self.log.entry(peer.to_bytes()).or_default().push(number);
                 self.world = mix(self.world, mix(number, peer.to_bytes()[10].into()));
                 self.score = self.score.wrapping_add(number);
@@ -59,464 +44,123 @@ impl Game {
         [("world", self.world), ("score", self.score)]
     }
 
-    fn save(&self) -> Bytes {
+    pub(crate) fn save(&self) -> Bytes {
         let mut bytes = Vec::new();
-        for number in [self.tick, self.world, self.score] {
-            bytes.extend(number.to_le_bytes());
-        }
+        let here = self.here.len() as u64;
+        write_numbers(&[self.tick, self.world, self.score, here], &mut bytes);
         for (peer, joined) in &self.here {
-            bytes.push(1);
             bytes.push(peer.len() as u8);
             bytes.extend(peer);
-            bytes.extend(joined.to_le_bytes());
+            write_numbers(&[*joined], &mut bytes);
         }
-        for (peer, numbers) in &self.log {
-            bytes.push(2);
-            bytes.push(peer.len() as u8);
-            bytes.extend(peer);
-            bytes.extend((numbers.len() as u64).to_le_bytes());
-            numbers
-                .iter()
-                .for_each(|number| bytes.extend(number.to_le_bytes()));
-        }
+        write_log(&self.log, &mut bytes);
         bytes.into()
     }
 
     pub(crate) fn load(bytes: &[u8]) -> Self {
-        let mut at = 0;
-        let mut take = |count: usize| {
-            at += count;
-            &bytes[at - count..at]
-        };
-        let mut numbers = [0; 3];
-        for number in &mut numbers {
-            *number = u64::from_le_bytes(take(8).try_into().unwrap());
-        }
+        let (numbers, mut rest) = bytes.split_at(32);
+        let numbers: Vec<u64> = numbers.chunks(8).map(read_number).collect();
         let mut game = Self {
             tick: numbers[0],
             world: numbers[1],
             score: numbers[2],
             ..Self::default()
         };
-        let mut rest = &bytes[24..];
-        while let [kind, length, tail @ ..] = rest {
-            let (peer, tail) = tail.split_at(usize::from(*length));
-            let (number, mut tail) = tail.split_at(8);
-            let number = u64::from_le_bytes(number.try_into().unwrap());
-            if *kind == 1 {
-                game.here.insert(peer.to_vec(), number);
-            } else {
-                let (list, after) = tail.split_at(8 * number as usize);
-                tail = after;
-                let list = list
-                    .chunks(8)
-                    .map(|number| u64::from_le_bytes(number.try_into().unwrap()));
-                game.log.insert(peer.to_vec(), list.collect());
-            }
-            rest = tail;
+        for _ in 0..numbers[3] {
+            let (peer, tail) = rest[1..].split_at(usize::from(rest[0]));
+            game.here.insert(peer.to_vec(), read_number(tail));
+            rest = &tail[8..];
         }
+        game.log = read_log(rest);
         game
     }
 }
 
-pub(crate) struct Player {
-    pub(crate) id: PeerId,
-    pub(crate) authority: Authority,
-    pub(crate) lockstep: Lockstep,
-    pub(crate) game: Game,
-    pub(crate) events: Vec<(Duration, LockstepEvent)>,
-    /// The hashes after each tick since the last restore, and the steps.
-    pub(crate) hashes: BTreeMap<u64, [(&'static str, u64); 2]>,
-    pub(crate) steps: Vec<SealedTick>,
-    /// From this tick on it gets the score wrong.
-    pub(crate) bug_at: Option<u64>,
-    /// The number in its latest command, and before the first one of this life.
-    pub(crate) given: u64,
-    pub(crate) born: u64,
-    record: Option<Recorder<Sink>>,
-    pub(crate) recorded: Rc<RefCell<Vec<u8>>>,
-    ahead: Duration,
-    side: usize,
+/// A state in three namespaces: one that depends on every command and on their order, one that only sums them up, and one that is large.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct World {
+    pub(crate) tick: u64,
+    pub(crate) mixed: u64,
+    pub(crate) score: u64,
+    pub(crate) log: Log,
+    pub(crate) bulk: Bytes,
 }
 
-type Sink = Box<dyn FnMut(&[u8])>;
+impl World {
+    pub(crate) fn advance(&mut self, tick: &SealedTick) {
+        assert!(tick.tick > self.tick, "ticks count up");
+        self.tick = tick.tick;
+        self.mixed = mix(self.mixed, 1);
+        let ordered = tick.inputs.windows(2).all(|pair| pair[0].0 < pair[1].0);
+        assert!(ordered, "by peer");
+        for (peer, commands) in &tick.inputs {
+            let log = self.log.entry(peer.to_bytes()).or_default();
+            for command in commands {
+                let number = read_number(command);
+                let last = log.last().copied().unwrap_or(0);
+                assert!(number > last, "{number} after {last} at {}", tick.tick);
+                log.push(number);
+                self.mixed = mix(self.mixed, mix(number, peer.to_bytes()[10].into()));
+                self.score = self.score.wrapping_add(number);
+            }
+        }
+    }
 
-enum Parcel {
-    Note,
-    Frame,
-}
+    pub(crate) fn save(&self) -> Vec<Bytes> {
+        let mut world = self.mixed.to_le_bytes().to_vec();
+        write_log(&self.log, &mut world);
+        let score = Bytes::copy_from_slice(&self.score.to_le_bytes());
+        vec![world.into(), score, self.bulk.clone()]
+    }
 
-pub(crate) struct Arena {
-    pub(crate) now: Duration,
-    pub(crate) net: Net,
-    pub(crate) random: Random,
-    pub(crate) players: Vec<Option<Player>>,
-    ids: Vec<PeerId>,
-    pub(crate) lockstep: LockstepConfig,
-    authority: AuthorityConfig,
-    /// Of a hundred: how likely a player gives a command in each tick of its own.
-    pub(crate) eager: u64,
-    /// Everything that a player gave in its life, by place.
-    pub(crate) padding: usize,
-}
-
-impl Arena {
-    pub(crate) fn new(seed: u64, weather: Weather, places: usize) -> Self {
-        let mut random = Random(seed);
-        let ids = (0..places).map(|_| peer_id(&mut random)).collect();
-        let mut lockstep = LockstepConfig::default();
-        lockstep.game = "arena".to_owned();
-        lockstep.seed = seed;
-        lockstep.namespaces = vec!["world".to_owned(), "score".to_owned()];
+    pub(crate) fn load(tick: u64, states: &[Bytes]) -> Self {
         Self {
-            now: Duration::from_secs(1),
-            net: Net::new(random.next(), weather),
-            random,
-            players: (0..places).map(|_| None).collect(),
-            ids,
-            lockstep,
-            authority: AuthorityConfig::default(),
-            eager: 20,
-            padding: 0,
+            tick,
+            mixed: read_number(&states[0]),
+            score: read_number(&states[1]),
+            log: read_log(&states[0][8..]),
+            bulk: states[2].clone(),
         }
-    }
-
-    pub(crate) fn set_authority(&mut self, set: impl FnOnce(&mut AuthorityConfig)) {
-        set(&mut self.authority);
-    }
-
-    pub(crate) fn join(&mut self, place: usize) {
-        if self.players[place].is_some() {
-            return;
-        }
-        let is_first = self.players.iter().all(Option::is_none);
-        let ahead = Duration::from_millis(self.random.below(1_000_000));
-        let local = self.now + ahead;
-        let mut authority = self.authority;
-        authority.joined = self.now;
-        authority.session = self.now.as_micros() as u64;
-        let mut lockstep = self.lockstep.clone();
-        lockstep.session = authority.session;
-        let id = self.ids[place];
-        let mut player = Player {
-            id,
-            authority: Authority::new(local, id, authority),
-            lockstep: Lockstep::new(local, id, lockstep).unwrap(),
-            game: Game::default(),
-            events: Vec::new(),
-            hashes: BTreeMap::new(),
-            steps: Vec::new(),
-            bug_at: None,
-            // Numbers of later lives are higher.
-            given: self.now.as_micros() as u64 * 1_000,
-            born: self.now.as_micros() as u64 * 1_000,
-            record: None,
-            recorded: Rc::default(),
-            ahead,
-            side: 0,
-        };
-        if is_first {
-            player.authority.found(local);
-        }
-        self.players[place] = Some(player);
-        self.cut_by_sides();
-    }
-
-    pub(crate) fn kill(&mut self, place: usize, is_noticed: bool) {
-        let Some(gone) = self.players[place].take() else {
-            return;
-        };
-        let now = self.now;
-        for player in self.players.iter_mut().flatten().filter(|_| is_noticed) {
-            let local = now + player.ahead;
-            player.authority.handle_left(local, gone.id);
-            player.lockstep.handle_left(local, gone.id);
-        }
-    }
-
-    pub(crate) fn split(&mut self, sides: impl Fn(usize) -> usize) {
-        for (place, player) in self.players.iter_mut().enumerate() {
-            if let Some(player) = player {
-                player.side = sides(place);
-            }
-        }
-        self.cut_by_sides();
-    }
-
-    fn cut_by_sides(&mut self) {
-        for from in 0..self.players.len() {
-            for to in 0..self.players.len() {
-                if let (Some(one), Some(other)) = (&self.players[from], &self.players[to]) {
-                    self.net.set_cut(from, to, one.side != other.side);
-                }
-            }
-        }
-    }
-
-    pub(crate) fn host(&self) -> Option<usize> {
-        self.players.iter().enumerate().find_map(|(place, player)| {
-            let player = player.as_ref()?;
-            (player.authority.host() == Some(player.id)).then_some(place)
-        })
-    }
-
-    pub(crate) fn hand_over(&mut self, from: usize, to: usize) {
-        let id = self.ids[to];
-        let now = self.now;
-        if let Some(player) = &mut self.players[from] {
-            // Whoever is not there, or is the host himself, cannot take it.
-            let _ = player.authority.hand_over(now + player.ahead, id);
-        }
-    }
-
-    pub(crate) fn player(&mut self, place: usize) -> &mut Player {
-        self.players[place].as_mut().unwrap()
-    }
-
-    pub(crate) fn run(&mut self, span: Duration) {
-        let end = self.now + span;
-        self.run_until(end, |_| false);
-    }
-
-    /// Runs until all have come to this tick.
-    pub(crate) fn run_to(&mut self, tick: u64, limit: Duration) {
-        let end = self.now + limit;
-        self.run_until(end, |arena| {
-            arena
-                .players
-                .iter()
-                .flatten()
-                .all(|player| player.game.tick >= tick)
-        });
-        for (place, player) in self.players.iter().enumerate() {
-            if let Some(player) = player {
-                assert!(
-                    player.game.tick >= tick,
-                    "{place} has come to tick {} of {tick}\n{}",
-                    player.game.tick,
-                    self.tale()
-                );
-            }
-        }
-    }
-
-    fn run_until(&mut self, end: Duration, is_done: impl Fn(&Self) -> bool) {
-        while self.now < end && !is_done(self) {
-            self.turn();
-            let mut next = end;
-            for player in self.players.iter().flatten() {
-                let wakes = [
-                    player.authority.poll_timeout(),
-                    player.lockstep.poll_timeout(),
-                ];
-                for wake in wakes.into_iter().flatten() {
-                    next = next.min(wake.saturating_sub(player.ahead));
-                }
-            }
-            next = next.min(self.net.next_arrival().unwrap_or(end));
-            // Real timers are a little late.
-            self.now = (next.max(self.now) + Duration::from_micros(50)).min(end);
-        }
-        self.turn();
-    }
-
-    fn turn(&mut self) {
-        let now = self.now;
-        while let Some((from, to, bytes)) = self.net.arrive(now) {
-            let from = self.ids[from];
-            let Some(player) = &mut self.players[to] else {
-                continue;
-            };
-            let local = now + player.ahead;
-            let body = bytes.slice(1..);
-            if bytes[0] == 0 {
-                let note: v1::AuthorityNote = decode(body).unwrap();
-                player.authority.handle_note(local, from, &note);
-            } else {
-                let is_writer = player.authority.is_writer(local);
-                player.lockstep.set_sealing(local, is_writer);
-                let frame: v1::LockstepFrame = decode(body).unwrap();
-                player.lockstep.handle_frame(local, from, frame);
-            }
-        }
-        for place in 0..self.players.len() {
-            self.let_play(place);
-        }
-    }
-
-    fn let_play(&mut self, place: usize) {
-        let Some(player) = &mut self.players[place] else {
-            return;
-        };
-        let now = self.now;
-        let local = now + player.ahead;
-        if player
-            .authority
-            .poll_timeout()
-            .is_some_and(|at| at <= local)
-        {
-            player.authority.handle_timeout(local);
-        }
-        while let Some(event) = player.authority.poll_event() {
-            player.lockstep.handle_authority(local, event);
-        }
-        let is_writer = player.authority.is_writer(local);
-        player.lockstep.set_sealing(local, is_writer);
-        if player.lockstep.poll_timeout().is_some_and(|at| at <= local) {
-            player.lockstep.handle_timeout(local);
-        }
-        let before = player.game.tick;
-        player.carry_out();
-        if player.game.tick > before && self.random.chance(self.eager) {
-            let burst = 1 + self.random.below(3);
-            for _ in 0..burst {
-                let mut command = (player.given + 1).to_le_bytes().to_vec();
-                command.resize(8 + self.padding, 7);
-                if player.lockstep.command(command.into()).is_ok() {
-                    player.given += 1;
-                }
-            }
-        }
-        if player.lockstep.wants_snapshot() {
-            let state = player.game.save();
-            player
-                .lockstep
-                .handle_snapshot(player.game.tick, state)
-                .unwrap();
-        }
-        while let Some(event) = player.lockstep.poll_event() {
-            player.events.push((now, event));
-        }
-        let mut parcels = Vec::new();
-        if let Some(note) = player.authority.poll_transmit(local) {
-            for to in (0..self.ids.len()).filter(|to| *to != place) {
-                let note = player.authority.addressed(note.clone(), self.ids[to]);
-                parcels.push((to, Parcel::Note, note.encode_to_vec()));
-            }
-        }
-        while let Some((to, frame)) = player.lockstep.poll_transmit(local) {
-            peercompute_proto::check(&frame).unwrap();
-            let to = self.ids.iter().position(|id| *id == to).unwrap();
-            parcels.push((to, Parcel::Frame, frame.encode_to_vec()));
-        }
-        for (to, parcel, body) in parcels {
-            let kind = u8::from(matches!(parcel, Parcel::Frame));
-            let bytes = [&[kind], &body[..]].concat();
-            self.net.send(now, place, to, bytes.into());
-        }
-    }
-
-    /// All states are alike at the last tick that all have come to.
-    pub(crate) fn assert_alike(&self) -> Result<(), String> {
-        let players = || self.players.iter().flatten();
-        let tick = players().map(|player| player.game.tick).min().unwrap_or(0);
-        let all: Vec<_> = players().map(|player| player.hashes.get(&tick)).collect();
-        let is_alike = all
-            .iter()
-            .flatten()
-            .all(|hashes| Some(hashes) == all.iter().flatten().next());
-        if is_alike {
-            return Ok(());
-        }
-        Err(format!("after tick {tick}: {all:?}\n{}", self.tale()))
-    }
-
-    /// Nobody commands any more; what is under way is sealed.
-    pub(crate) fn drain(&mut self) {
-        self.eager = 0;
-        let end = self.now + Duration::from_secs(30);
-        self.run_until(end, |arena| {
-            arena
-                .players
-                .iter()
-                .flatten()
-                .all(|player| player.lockstep.unsealed() == 0)
-        });
-        let tick = self
-            .players
-            .iter()
-            .flatten()
-            .map(|player| player.lockstep.sealed())
-            .max();
-        self.run_to(tick.unwrap_or(0), Duration::from_secs(30));
-    }
-
-    /// What has happened, for people.
-    pub(crate) fn tale(&self) -> String {
-        let mut lines = vec![format!("seed {}", self.lockstep.seed)];
-        for (place, player) in self.players.iter().enumerate() {
-            let Some(player) = player else { continue };
-            lines.push(format!(
-                "{place}: tick {}, sealed {}, unsealed {}, {:?}, follows {:?}",
-                player.game.tick,
-                player.lockstep.sealed(),
-                player.lockstep.unsealed(),
-                player.lockstep.stats(),
-                player.authority.reign(),
-            ));
-            for (at, event) in &player.events {
-                if !matches!(
-                    event,
-                    LockstepEvent::Delay { .. } | LockstepEvent::Slow { .. }
-                ) {
-                    lines.push(format!("  {at:?} {event:?}"));
-                }
-            }
-        }
-        lines.join("\n")
-    }
-
-    pub(crate) fn id(&self, place: usize) -> PeerId {
-        self.ids[place]
     }
 }
 
-impl Player {
-    /// Records what it does from now on.
-    pub(crate) fn record(&mut self) {
-        let bytes = self.recorded.clone();
-        let sink: Sink = Box::new(move |more| bytes.borrow_mut().extend(more));
-        let lockstep = &self.lockstep;
-        let roster = lockstep.roster();
-        self.record = Some(Recorder::new(
-            sink,
-            lockstep.config(),
-            lockstep.applied(),
-            roster,
-        ));
-    }
+/// The numbers that each peer's commands have, as far as they were carried out.
+pub(crate) type Log = BTreeMap<Vec<u8>, Vec<u64>>;
 
-    fn carry_out(&mut self) {
-        while let Some(step) = self.lockstep.poll_step() {
-            match step {
-                LockstepStep::Advance(tick) => {
-                    self.game.advance(&tick);
-                    if self.bug_at == Some(tick.tick) {
-                        self.game.score ^= 1;
-                    }
-                    let hashes = self.game.hashes();
-                    self.lockstep.handle_hashes(tick.tick, &hashes).unwrap();
-                    self.hashes.insert(tick.tick, hashes);
-                    if let Some(record) = &mut self.record {
-                        record.tick(self.lockstep.sealed_tick(tick.tick).unwrap());
-                        record.hashes(tick.tick, &hashes.map(|(_, hash)| hash));
-                    }
-                    self.steps.push(tick);
-                }
-                LockstepStep::Restore { tick, state } => {
-                    self.game = Game::load(&state);
-                    assert_eq!(self.game.tick, tick);
-                    let hashes = self.game.hashes();
-                    self.hashes.clear();
-                    self.hashes.insert(tick, hashes);
-                    if let Some(record) = &mut self.record {
-                        record.restore(tick, self.lockstep.roster(), &[state]);
-                        record.hashes(tick, &hashes.map(|(_, hash)| hash));
-                    }
-                    self.steps.clear();
-                }
-                _ => unreachable!(),
-            }
-        }
+fn write_log(log: &Log, bytes: &mut Vec<u8>) {
+    for (peer, numbers) in log {
+        bytes.push(peer.len() as u8);
+        bytes.extend(peer);
+        write_numbers(&[numbers.len() as u64], bytes);
+        write_numbers(numbers, bytes);
     }
+}
+
+fn read_log(mut bytes: &[u8]) -> Log {
+    let mut log = Log::new();
+    while let [length, tail @ ..] = bytes {
+        let (peer, tail) = tail.split_at(usize::from(*length));
+        let (count, tail) = tail.split_at(8);
+        let (list, after) = tail.split_at(8 * read_number(count) as usize);
+        log.insert(peer.to_vec(), list.chunks(8).map(read_number).collect());
+        bytes = after;
+    }
+    log
+}
+
+fn write_numbers(numbers: &[u64], bytes: &mut Vec<u8>) {
+    numbers
+        .iter()
+        .for_each(|number| bytes.extend(number.to_le_bytes()));
+}
+
+/// The first eight bytes.
+fn read_number(bytes: &[u8]) -> u64 {
+    u64::from_le_bytes(bytes[..8].try_into().unwrap())
+}
+
+fn mix(state: u64, value: u64) -> u64 {
+    (state ^ value)
+        .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        .rotate_left(29)
 }

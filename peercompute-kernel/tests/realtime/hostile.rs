@@ -1,5 +1,8 @@
 //! What no honest peer sends.
 
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,13 +14,12 @@ use peercompute_proto::v1;
 use proptest::prelude::*;
 
 use crate::{
-    cases,
-    net::{Random, peer_id},
+    SECOND, cases,
+    net::{Random, four_ids, peer_id},
 };
 
-const SECOND: Duration = Duration::from_secs(1);
-
-fn number() -> impl Strategy<Value = u64> + Clone {
+/// Mostly small, or close to the end.
+pub(crate) fn number() -> impl Strategy<Value = u64> + Clone {
     prop_oneof![
         4 => 0..6_u64,
         2 => 6..5_000_u64,
@@ -33,14 +35,9 @@ fn small() -> impl Strategy<Value = u32> + Clone {
 /// One of four peers that are known, or nonsense.
 fn peer() -> impl Strategy<Value = Bytes> + Clone {
     prop_oneof![
-        6 => (0..4_usize).prop_map(|place| ids()[place].to_bytes().into()),
+        6 => (0..4_usize).prop_map(|place| four_ids()[place].to_bytes().into()),
         1 => prop::collection::vec(any::<u8>(), 0..64).prop_map(Bytes::from),
     ]
-}
-
-fn ids() -> Vec<PeerId> {
-    let mut random = Random(7);
-    (0..4).map(|_| peer_id(&mut random)).collect()
 }
 
 fn note() -> impl Strategy<Value = v1::AuthorityNote> {
@@ -252,7 +249,7 @@ proptest! {
         quorum in any::<bool>(),
         notes in prop::collection::vec((0..4_usize, note(), 0..3_000_u64), 1..40),
     ) {
-        let ids = ids();
+        let ids = four_ids();
         let mut config = AuthorityConfig::default();
         config.quorum = quorum.then_some(1);
         let mut authority = Authority::new(SECOND, ids[0], config);
@@ -279,7 +276,7 @@ proptest! {
 
     #[test]
     fn no_frame_harms_a_host(frames in prop::collection::vec((1..4_usize, frame(), 0..200_u64), 1..40)) {
-        let ids = ids();
+        let ids = four_ids();
         let mut host = lockstep(ids[0]);
         host.become_host(SECOND, 1);
         let mut now = SECOND;
@@ -313,7 +310,7 @@ proptest! {
 
     #[test]
     fn no_frame_of_a_host_harms_who_follows_it(frames in prop::collection::vec((1..4_usize, frame(), 0..200_u64), 1..40)) {
-        let ids = ids();
+        let ids = four_ids();
         let mut follower = lockstep(ids[0]);
         let mut now = SECOND;
         follower.follow(now, ids[1], 1);

@@ -45,6 +45,12 @@ pub(crate) fn peer_id(random: &mut Random) -> PeerId {
     PeerId::from_bytes(&id).unwrap()
 }
 
+/// The same four everywhere.
+pub(crate) fn four_ids() -> Vec<PeerId> {
+    let mut random = Random(7);
+    (0..4).map(|_| peer_id(&mut random)).collect()
+}
+
 /// What links do to what they carry.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Weather {
@@ -52,6 +58,26 @@ pub(crate) struct Weather {
     /// Of a hundred.
     pub(crate) loss: u64,
     pub(crate) doubled: u64,
+}
+
+impl Weather {
+    /// Nothing is lost, and nothing takes longer than this.
+    pub(crate) const fn calm(most: Duration) -> Self {
+        Self {
+            latency: (Duration::from_millis(5), most),
+            loss: 0,
+            doubled: 0,
+        }
+    }
+
+    /// Some of a hundred are lost, a few come twice, and most overtake each other.
+    pub(crate) const fn rough(loss: u64) -> Self {
+        Self {
+            latency: (Duration::from_millis(5), Duration::from_millis(300)),
+            loss,
+            doubled: 5,
+        }
+    }
 }
 
 /// Places are the peers' numbers.
@@ -64,6 +90,11 @@ pub(crate) struct Net {
     /// What is sent on a cut way stalls until it is whole again, as on a stream, and is not lost.
     pub(crate) stalls: bool,
     stalled: Vec<(usize, usize, Bytes)>,
+    /// Bytes a second of each line, one way, for what is posted.
+    pub(crate) bandwidth: Option<u64>,
+    busy_until: BTreeMap<(usize, usize), Duration>,
+    posted: BTreeMap<(Duration, u64), (usize, usize, Bytes)>,
+    posts: u64,
     under_way: BTreeMap<(Duration, u64), (usize, usize, Bytes)>,
     sent: u64,
 }
@@ -76,6 +107,10 @@ impl Net {
             cut: BTreeSet::new(),
             stalls: false,
             stalled: Vec::new(),
+            bandwidth: None,
+            busy_until: BTreeMap::new(),
+            posted: BTreeMap::new(),
+            posts: 0,
             under_way: BTreeMap::new(),
             sent: 0,
         }
@@ -99,11 +134,32 @@ impl Net {
         }
     }
 
-    pub(crate) fn next_arrival(&self) -> Option<Duration> {
-        self.under_way.keys().next().map(|(at, _)| *at)
+    /// Sends it as soon as what was posted before it on this line is sent.
+    pub(crate) fn post(&mut self, now: Duration, from: usize, to: usize, bytes: Bytes) {
+        let Some(bandwidth) = self.bandwidth else {
+            self.send(now, from, to, bytes);
+            return;
+        };
+        let busy = self.busy_until.entry((from, to)).or_default();
+        let takes = Duration::from_micros(bytes.len() as u64 * 1_000_000 / bandwidth);
+        *busy = now.max(*busy) + takes;
+        self.posts += 1;
+        self.posted.insert((*busy, self.posts), (from, to, bytes));
+    }
+
+    /// When something arrives, or leaves its line.
+    pub(crate) fn poll_timeout(&self) -> Option<Duration> {
+        let first = [self.under_way.keys().next(), self.posted.keys().next()];
+        first.into_iter().flatten().map(|(at, _)| *at).min()
     }
 
     pub(crate) fn arrive(&mut self, now: Duration) -> Option<(usize, usize, Bytes)> {
+        while let Some(next) = self.posted.first_entry()
+            && next.key().0 <= now
+        {
+            let (from, to, bytes) = next.remove();
+            self.send(now, from, to, bytes);
+        }
         let next = self.under_way.first_entry()?;
         (next.key().0 <= now).then(|| next.remove())
     }

@@ -1,14 +1,19 @@
 //! Who may write where a minority has to stop.
 
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
 use std::time::Duration;
 
 use peercompute_kernel::{AuthorityConfig, AuthorityEvent};
 use proptest::prelude::*;
 
 use crate::{
-    authority::{CALM, Operation, operations, perform, weather},
     cases,
-    room::{HEARTBEAT, Room},
+    room::{
+        CALM, HEARTBEAT, Room,
+        operations::{Operation, operations, perform, weather},
+    },
 };
 
 fn of(size: usize) -> AuthorityConfig {

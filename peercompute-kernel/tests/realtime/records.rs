@@ -1,5 +1,8 @@
 //! Sessions that were written down.
 
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,13 +11,7 @@ use peercompute_kernel::{
 };
 use proptest::prelude::*;
 
-use crate::{
-    cases,
-    game::{Arena, Game},
-    net::Weather,
-};
-
-const SECOND: Duration = Duration::from_secs(1);
+use crate::{SECOND, cases, game::Game, lockstep::Arena, net::Weather};
 
 fn weather() -> Weather {
     Weather {

@@ -1,5 +1,8 @@
 //! Prediction with rollback.
 
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
 use bytes::Bytes;
 use peercompute_kernel::{Prediction, Rollback, RollbackConfig, SealedTick, Simulation};
 use peercompute_net::PeerId;

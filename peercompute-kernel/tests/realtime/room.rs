@@ -1,5 +1,7 @@
 //! A room of peers that only find their host.
 
+pub(crate) mod operations;
+
 use std::{collections::BTreeSet, time::Duration};
 
 use peercompute_kernel::{Authority, AuthorityConfig, AuthorityEvent};
@@ -7,9 +9,14 @@ use peercompute_net::PeerId;
 use peercompute_proto::{decode, v1};
 use prost::Message as _;
 
-use crate::net::{Net, Random, Weather, peer_id};
+use crate::{
+    SECOND,
+    net::{Net, Random, Weather, peer_id},
+};
 
-pub(crate) const HEARTBEAT: Duration = Duration::from_secs(1);
+pub(crate) const HEARTBEAT: Duration = SECOND;
+
+pub(crate) const CALM: Weather = Weather::calm(Duration::from_millis(50));
 
 pub(crate) struct Peer {
     pub(crate) id: PeerId,
@@ -138,7 +145,7 @@ impl Room {
                 let wake = peer.authority.poll_timeout();
                 next = next.min(wake.map_or(end, |wake| wake.saturating_sub(peer.ahead)));
             }
-            next = next.min(self.net.next_arrival().unwrap_or(end));
+            next = next.min(self.net.poll_timeout().unwrap_or(end));
             next = self
                 .mending
                 .iter()

@@ -94,7 +94,7 @@ async fn next(
     updates: &mut Allowance,
 ) -> Turn {
     let changed = async {
-        shared.changed_after(source, told).await;
+        shared.own.changed_after(source, told).await;
         let wait = updates.ready_at(shared.now()).saturating_sub(shared.now());
         if !wait.is_zero() {
             shared.runtime.sleep(wait).await;

@@ -332,9 +332,8 @@ impl NetworkManager {
 
     /// Tells the others what this machine can do now. Changes in short succession may be told as one.
     pub fn set_capabilities(&self, capabilities: v1::Capabilities) {
-        self.0
-            .shared
-            .change_presence(|presence| presence.capabilities = capabilities);
+        let own = &self.0.shared.own;
+        own.change_presence(|presence| presence.capabilities = capabilities);
     }
 
     /// Replaces the metadata that the others see.
@@ -343,12 +342,11 @@ impl NetworkManager {
     ///
     /// What others would refuse about it; nothing has changed then.
     pub fn set_metadata(&self, metadata: BTreeMap<String, String>) -> Result<(), DecodeError> {
-        let mut presence = self.0.shared.presence();
+        let mut presence = self.0.shared.own.presence();
         presence.metadata = metadata.clone();
         presence.check()?;
-        self.0
-            .shared
-            .change_presence(|presence| presence.metadata = metadata);
+        let own = &self.0.shared.own;
+        own.change_presence(|presence| presence.metadata = metadata);
         Ok(())
     }
 
@@ -369,7 +367,7 @@ impl NetworkManager {
             }
             None => None,
         };
-        shared.change_listing(listing);
+        shared.own.change_listing(listing);
         Ok(())
     }
 

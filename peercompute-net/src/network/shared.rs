@@ -1,7 +1,7 @@
 use std::{
     collections::BTreeMap,
     future::poll_fn,
-    sync::{Arc, Mutex, Weak},
+    sync::{Arc, Mutex},
     task::{Poll, Waker},
     time::Duration,
 };
@@ -17,16 +17,17 @@ use peercompute_rt::{MaybeSend, Runtime, Task};
 
 use super::{
     Excess, NetworkEvent, PeerLimits,
+    alarm::Alarm,
     ask::ask,
-    health::{Board, Counted},
+    door::{Admission, Door, count},
+    health::Board,
     limits::Conduct,
     membership::{Action, DialId, Membership, SourceId},
+    own::Own,
 };
 use crate::{
     DialError, Event, EventHub, Events, Incoming, ListenError, OpenError, Presence, PrivateRoom,
-    ProtocolTaken, Stream, Transport,
-    rendezvous::LocalMember,
-    toolkit::{Gate, lock},
+    ProtocolTaken, Stream, Transport, rendezvous::LocalMember, toolkit::lock,
 };
 
 /// How long a dial may take.
@@ -45,14 +46,14 @@ pub(super) struct Shared {
     pub(super) board: Arc<Board>,
     pub(super) limits: Arc<PeerLimits>,
     /// How many streams each peer has opened.
-    streams: Mutex<Conduct>,
+    pub(super) streams: Mutex<Conduct>,
     membership: Mutex<Membership>,
     tasks: Mutex<Tasks>,
-    /// Of the task that waits for the membership's next timeout, and what it waits for.
-    timer: Mutex<Timer>,
+    /// Rings at the membership's next timeout.
+    alarm: Alarm,
     /// Of those who wait until the membership is ready.
     ready: Mutex<Vec<Waker>>,
-    presence: Mutex<Own>,
+    pub(super) own: Own,
 }
 
 #[derive(Default)]
@@ -76,21 +77,6 @@ pub(super) enum Job {
     Health,
 }
 
-#[derive(Default)]
-struct Timer {
-    due: Option<Duration>,
-    waker: Option<Waker>,
-}
-
-/// What this node says about itself.
-struct Own {
-    presence: Presence,
-    listing: Option<v1::RoomListing>,
-    version: u64,
-    /// Of those who tell others about it, one for each source.
-    wakers: BTreeMap<SourceId, Waker>,
-}
-
 impl Shared {
     pub(super) fn new(
         runtime: Runtime,
@@ -111,14 +97,9 @@ impl Shared {
             limits,
             membership: Mutex::new(membership),
             tasks: Mutex::default(),
-            timer: Mutex::default(),
+            alarm: Alarm::default(),
             ready: Mutex::default(),
-            presence: Mutex::new(Own {
-                presence,
-                listing,
-                version: 1,
-                wakers: BTreeMap::new(),
-            }),
+            own: Own::new(presence, listing),
         }
     }
 
@@ -180,8 +161,7 @@ impl Shared {
     /// Does what there is to do where nothing arrives any more.
     pub(super) fn recover(self: &Arc<Self>, silent_for: Duration) {
         self.input(|membership, now| membership.recover(now, silent_for));
-        // The same once more.
-        self.change_own(|_| true);
+        self.own.repeat();
     }
 
     /// Looks at the membership.
@@ -201,7 +181,7 @@ impl Shared {
             while let Some(event) = membership.poll_event() {
                 self.hub.send(event);
             }
-            self.set_timer(membership.poll_timeout());
+            self.alarm.set(membership.poll_timeout());
             (output, membership.is_ready())
         };
         if ready {
@@ -328,44 +308,11 @@ impl Shared {
         self.input(|membership, now| membership.reservation(now, source, result));
     }
 
-    fn set_timer(&self, due: Option<Duration>) {
-        let waker = {
-            let mut timer = lock(&self.timer);
-            if timer.due == due {
-                return;
-            }
-            timer.due = due;
-            timer.waker.take()
-        };
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-
     /// Tells the membership the time when it wants to know it.
     pub(super) async fn keep_time(self: Arc<Self>) {
         loop {
-            let due = lock(&self.timer).due;
-            let changed = poll_fn(|cx| {
-                let mut timer = lock(&self.timer);
-                if timer.due != due {
-                    return Poll::Ready(());
-                }
-                timer.waker = Some(cx.waker().clone());
-                Poll::Pending
-            });
-            let Some(at) = due else {
-                changed.await;
-                continue;
-            };
-            let wait = self.runtime.sleep(at.saturating_sub(self.now()));
-            if let Either::Left(_) = select(wait, changed).await
-                && self.now() >= at
-            {
-                // It may be due at the very same time again.
-                lock(&self.timer).due = None;
-                self.input(Membership::handle_timeout);
-            }
+            self.alarm.rings(&self.runtime).await;
+            self.input(Membership::handle_timeout);
         }
     }
 
@@ -410,7 +357,7 @@ impl Shared {
         loop {
             let change = {
                 let news = std::pin::pin!(list.next());
-                let own = std::pin::pin!(self.changed_after(SourceId::OWN, told));
+                let own = std::pin::pin!(self.own.changed_after(SourceId::OWN, told));
                 match select(news, own).await {
                     Either::Left((news, _)) => Either::Left(news),
                     Either::Right(((), _)) => Either::Right(self.registration()),
@@ -434,17 +381,9 @@ impl Shared {
         }
     }
 
-    /// What this node says about itself.
-    pub(super) fn presence(&self) -> Presence {
-        lock(&self.presence).presence.clone()
-    }
-
     /// What this node says about itself and its room as it leaves this node, and which version of it that is.
     pub(super) fn registration(&self) -> (v1::RendezvousRegister, u64) {
-        let (presence, listing, version) = {
-            let own = lock(&self.presence);
-            (own.presence.clone(), own.listing.clone(), own.version)
-        };
+        let (presence, listing, version) = self.own.latest();
         let presence = match &self.private {
             Some(room) => room.seal_presence(&self.runtime, &presence),
             None => presence,
@@ -457,49 +396,12 @@ impl Shared {
         (register, version)
     }
 
-    /// Waits until this node says something else about itself than at `version`.
-    pub(super) async fn changed_after(&self, who: SourceId, version: u64) {
-        poll_fn(|cx| {
-            let mut own = lock(&self.presence);
-            if own.version != version {
-                return Poll::Ready(());
-            }
-            own.wakers.insert(who, cx.waker().clone());
-            Poll::Pending
-        })
-        .await;
-    }
-
-    pub(super) fn change_presence(&self, change: impl FnOnce(&mut Presence)) {
-        self.change_own(|own| {
-            let before = own.presence.clone();
-            change(&mut own.presence);
-            own.presence != before
-        });
-    }
-
-    pub(super) fn change_listing(&self, listing: Option<v1::RoomListing>) {
-        self.change_own(|own| std::mem::replace(&mut own.listing, listing.clone()) != listing);
-    }
-
-    /// Tells others of it if `change` says that something has changed.
-    fn change_own(&self, change: impl FnOnce(&mut Own) -> bool) {
-        let wakers = {
-            let mut own = lock(&self.presence);
-            if !change(&mut own) {
-                return;
-            }
-            own.version += 1;
-            std::mem::take(&mut own.wakers)
-        };
-        wakers.into_values().for_each(Waker::wake);
-    }
-
     pub(super) fn addresses_changed(self: &Arc<Self>) {
         let addresses = self.transport.listen_addresses();
         let reachable = !addresses.is_empty();
         self.input(|membership, _now| membership.set_reachable(reachable));
-        self.change_presence(|presence| presence.addresses = addresses);
+        self.own
+            .change_presence(|presence| presence.addresses = addresses);
     }
 
     /// Waits until the membership is ready, or the manager is stopped.
@@ -518,47 +420,4 @@ impl Shared {
         })
         .await;
     }
-}
-
-/// What the streams that come in go through.
-pub(super) struct Door(Weak<Shared>);
-
-impl Gate for Door {
-    fn admits(&self, peer: PeerId) -> bool {
-        let Some(shared) = self.0.upgrade() else {
-            return false;
-        };
-        if !shared.limits.permits(&peer) {
-            return false;
-        }
-        let taken = lock(&shared.streams).stream(shared.now(), &shared.limits, peer);
-        taken.unwrap_or_else(|excess| {
-            shared.exceeded(peer, excess);
-            false
-        })
-    }
-
-    fn hand_out(&self, peer: PeerId, stream: Stream) -> Stream {
-        match self.0.upgrade() {
-            Some(shared) => count(&shared.runtime, &shared.board, peer, stream),
-            None => stream,
-        }
-    }
-}
-
-pub(super) struct Admission(Door);
-
-impl Gate for Admission {
-    fn admits(&self, peer: PeerId) -> bool {
-        self.0.admits(peer)
-    }
-
-    fn hand_out(&self, _peer: PeerId, stream: Stream) -> Stream {
-        stream
-    }
-}
-
-fn count(runtime: &Runtime, board: &Board, peer: PeerId, stream: Stream) -> Stream {
-    let counts = [board.of(peer), board.total.clone()];
-    Box::new(Counted::new(stream, runtime.clone(), counts))
 }

@@ -1,6 +1,7 @@
+mod room;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
-    ops::Bound,
     time::Duration,
 };
 
@@ -8,6 +9,7 @@ use libp2p_identity::PeerId;
 use peercompute_proto::{Scope, Wire as _, limits, v1};
 use prost::Message as _;
 
+use self::room::{Entry, Room};
 use super::{RefusedQuestion, RefusedRegistration, listing::Listings};
 use crate::{Presence, PresenceError, allowance::Allowance};
 
@@ -74,34 +76,6 @@ impl Default for DirectoryLimits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RegistrationId(u64);
 
-#[derive(Debug, Default)]
-struct Room {
-    members: BTreeMap<PeerId, Member>,
-    /// The last change of every member and of those that have left, oldest first.
-    log: BTreeMap<u64, PeerId>,
-    /// When those left whose leaving is in the log: at most [`DirectoryLimits::members_per_room`].
-    gone: BTreeMap<PeerId, u64>,
-    /// Whose word counts of those who list the room: the one who has been there the longest.
-    lister: Option<PeerId>,
-}
-
-#[derive(Debug)]
-struct Member {
-    entry: Entry,
-    version: u64,
-    /// Nothing has changed since it came.
-    fresh: bool,
-}
-
-/// What a registration has entered.
-#[derive(Debug)]
-struct Entry {
-    registration: RegistrationId,
-    presence: v1::Presence,
-    listing: Option<v1::RoomListing>,
-    size: usize,
-}
-
 #[derive(Debug)]
 struct Registration {
     peer: PeerId,
@@ -149,9 +123,9 @@ impl Directory {
         }
         let (scope, presence, listing) = vet(peer, register)?;
         let room = self.rooms.get(&scope);
-        let replaced = room.and_then(|room| room.members.get(&peer));
+        let replaced = room.and_then(|room| room.entry(&peer));
         let size = size_of(&presence, listing.as_ref());
-        let freed = replaced.map_or(0, |member| member.entry.size);
+        let freed = replaced.map_or(0, |entry| entry.size);
         if self.bytes - freed + size > self.limits.bytes {
             return Err(RefusedRegistration::Full {
                 limit: self.limits.bytes,
@@ -172,7 +146,7 @@ impl Directory {
                     what: "rooms",
                 });
             }
-            if room.is_some_and(|room| room.members.len() >= self.limits.members_per_room) {
+            if room.is_some_and(|room| room.size() >= self.limits.members_per_room) {
                 return Err(RefusedRegistration::RoomFull {
                     limit: self.limits.members_per_room,
                 });
@@ -188,7 +162,7 @@ impl Directory {
             }
         }
 
-        let replaced = replaced.map(|member| member.entry.registration);
+        let replaced = replaced.map(|entry| entry.registration);
         if let Some(old) = replaced {
             self.registrations.remove(&old);
             self.ready.insert(old);
@@ -258,11 +232,9 @@ impl Directory {
             .ok_or(RefusedRegistration::Replaced)?;
         let (peer, scope) = (registration.peer, registration.scope);
         let size = size_of(&presence, listing.as_ref());
-        let before = self
-            .rooms
-            .get(&scope)
-            .and_then(|room| room.members.get(&peer));
-        if self.bytes - before.map_or(0, |member| member.entry.size) + size > self.limits.bytes {
+        let room = self.rooms.get(&scope);
+        let before = room.and_then(|room| room.entry(&peer));
+        if self.bytes - before.map_or(0, |entry| entry.size) + size > self.limits.bytes {
             return Err(RefusedRegistration::Full {
                 limit: self.limits.bytes,
                 what: "bytes",
@@ -314,9 +286,8 @@ impl Directory {
 
     fn listed(&self, scope: Scope) -> v1::ListedRoom {
         let room = self.rooms.get(&scope);
-        let lister = room.and_then(|room| room.members.get(&room.lister?));
-        let listing = lister.and_then(|lister| lister.entry.listing.clone());
-        let members = room.map_or(0, |room| room.members.len());
+        let listing = room.and_then(|room| room.listing().cloned());
+        let members = room.map_or(0, Room::size);
         v1::ListedRoom {
             listing: Some(listing.expect("a room is in the listings while a member lists it")),
             members: u32::try_from(members).unwrap_or(u32::MAX),
@@ -368,21 +339,8 @@ impl Directory {
         let mut members = Vec::new();
         let mut size = FRAME_OVERHEAD;
         let mut more = false;
-        let unseen = (Bound::Excluded(registration.seen), Bound::Unbounded);
-        for (version, peer) in room.log.range(unseen) {
-            let presence = match room.members.get(peer) {
-                _ if *peer == registration.peer => None,
-                Some(member) => {
-                    let mut presence = member.entry.presence.clone();
-                    if member.fresh && *version > registration.joined {
-                        presence.state = v1::PresenceState::Joined.into();
-                    }
-                    Some(presence)
-                }
-                // It had left before this registration began.
-                None if *version < registration.joined => None,
-                None => Some(goodbye(*peer)),
-            };
+        let who = (registration.peer, registration.joined);
+        for (version, presence) in room.news(who, registration.seen) {
             if let Some(presence) = presence {
                 let length = presence.encoded_len() + 8;
                 if members.len() == limits::MAX_MEMBERS
@@ -394,7 +352,7 @@ impl Directory {
                 size += length;
                 members.push(presence);
             }
-            registration.seen = *version;
+            registration.seen = version;
         }
         if !more {
             registration.seen = self.version;
@@ -428,39 +386,15 @@ impl Directory {
         self.version += 1;
         let version = self.version;
         let room = self.rooms.entry(scope).or_default();
-        if let Some(gone) = room.gone.remove(&peer) {
-            room.log.remove(&gone);
-        }
-        let left = present.is_none();
-        let before = match present {
-            Some(entry) => {
-                self.bytes += entry.size;
-                let fresh = !room.members.contains_key(&peer);
-                let member = Member {
-                    entry,
-                    version,
-                    fresh,
-                };
-                room.members.insert(peer, member)
-            }
-            None => room.members.remove(&peer),
-        };
-        if let Some(before) = before {
-            self.bytes -= before.entry.size;
-            room.log.remove(&before.version);
-        }
-        room.log.insert(version, peer);
-        if left {
-            room.gone.insert(peer, version);
-        }
-        for (other, member) in &room.members {
-            if *other != peer {
-                self.ready.insert(member.entry.registration);
-            }
-        }
+        self.bytes += present.as_ref().map_or(0, |entry| entry.size);
+        let before = room.change(version, peer, present);
+        self.bytes -= before.map_or(0, |entry| entry.size);
+        let others = room.registrations().filter(|(other, _)| *other != peer);
+        self.ready
+            .extend(others.map(|(_, registration)| registration));
         self.list(scope);
         let room = self.rooms.get(&scope);
-        if room.is_some_and(|room| room.members.is_empty()) {
+        if room.is_some_and(|room| room.size() == 0) {
             self.rooms.remove(&scope);
         }
         version
@@ -471,15 +405,10 @@ impl Directory {
         let Some(room) = self.rooms.get_mut(&scope) else {
             return;
         };
-        let listers = room.members.iter().filter_map(|(peer, member)| {
-            let listing = member.entry.listing.as_ref()?;
-            Some((member.entry.registration, *peer, listing))
-        });
-        let first = listers.min_by_key(|(registration, ..)| *registration);
-        let was_listed = room.lister.is_some();
-        room.lister = first.map(|(_, peer, _)| peer);
-        match first {
-            Some((_, _, listing)) if !was_listed => self.listings.insert(&listing.game, scope),
+        let was_listed = room.is_listed();
+        room.find_lister();
+        match room.listing() {
+            Some(listing) if !was_listed => self.listings.insert(&listing.game, scope),
             None if was_listed => self.listings.remove(scope),
             _ => {}
         }
@@ -487,33 +416,15 @@ impl Directory {
 
     /// Forgets the oldest leavings beyond the bound, and with each those who have not heard of it: they come again and get the whole list.
     fn trim(&mut self, scope: Scope) {
-        loop {
-            let Some(room) = self.rooms.get_mut(&scope) else {
-                return;
+        while let Some(room) = self.rooms.get_mut(&scope)
+            && let Some(version) = room.forget_leaving(self.limits.members_per_room)
+        {
+            let is_behind = |id: &RegistrationId| {
+                let registration = self.registrations.get(id);
+                registration.is_some_and(|registration| registration.knows() < version)
             };
-            if room.gone.len() <= self.limits.members_per_room {
-                return;
-            }
-            let oldest = room
-                .log
-                .iter()
-                .find(|(_, peer)| room.gone.contains_key(peer));
-            let (version, peer) = oldest
-                .map(|(version, peer)| (*version, *peer))
-                .expect("every leaving is in the log");
-            room.log.remove(&version);
-            room.gone.remove(&peer);
-            let registrations = &self.registrations;
-            let behind: Vec<_> = room
-                .members
-                .values()
-                .map(|member| member.entry.registration)
-                .filter(|id| {
-                    registrations
-                        .get(id)
-                        .is_some_and(|registration| registration.knows() < version)
-                })
-                .collect();
+            let all = room.registrations().map(|(_, id)| id);
+            let behind: Vec<_> = all.filter(is_behind).collect();
             for id in behind {
                 self.take_out(id);
                 self.ready.insert(id);
@@ -526,14 +437,6 @@ impl Registration {
     /// It knows of every leaving up to this change.
     fn knows(&self) -> u64 {
         self.seen.max(self.joined)
-    }
-}
-
-fn goodbye(peer: PeerId) -> v1::Presence {
-    v1::Presence {
-        peer: peer.to_bytes().into(),
-        state: v1::PresenceState::Left.into(),
-        ..v1::Presence::default()
     }
 }
 

@@ -1,5 +1,8 @@
 //! Nodes that find their host and advance in the same ticks.
 
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
 use std::{cell::Cell, collections::BTreeMap, rc::Rc};
 
 use peercompute_kernel::{
