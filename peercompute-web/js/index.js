@@ -1,6 +1,6 @@
 // PeerCompute in a page: the node of the Rust crates, with the page's own around it.
 
-import init, { Node, isIdentity } from "./peercompute_web.js";
+import init, { Node } from "./peercompute_web.js";
 import { Isolate } from "./isolate.js";
 import { claimName, keepIdentity, loadIdentity } from "./identity.js";
 
@@ -80,7 +80,7 @@ export class NodeKernel {
     const keeps = options.identity === undefined && options.keepIdentity !== false;
     const { name, release } = keeps ? await claimName(options.identityName ?? "device") : { name: null, release: () => {} };
     const kept = keeps ? await loadIdentity(name) : null;
-    const identity = options.identity ?? (kept !== null && isIdentity(kept) ? kept : undefined);
+    const identity = options.identity ?? (kept !== null && Node.isIdentity(kept) ? kept : undefined);
     try {
       const cores = navigator.hardwareConcurrency || 1;
       const node = new Node({ cores, ...options, identity, openIsolate: () => new Isolate(module) });

@@ -53,6 +53,12 @@ impl Node {
         self.identity.to_bytes()
     }
 
+    /// Whether these are the bytes of a key, as [`identity`](Self::identity) gives them.
+    #[wasm_bindgen(js_name = isIdentity)]
+    pub fn is_identity(key: &[u8]) -> bool {
+        Identity::from_bytes(key).is_ok()
+    }
+
     /// Meets the others of the room, and serves and submits from now on.
     ///
     /// # Errors
@@ -298,10 +304,4 @@ fn network_event(event: &NetworkEvent) -> Option<JsValue> {
         ),
         _ => return None,
     })
-}
-
-/// The bytes of a key, as the page keeps it.
-#[wasm_bindgen(js_name = isIdentity)]
-pub(crate) fn is_identity(key: &[u8]) -> bool {
-    Identity::from_bytes(key).is_ok()
 }
