@@ -338,7 +338,7 @@ proptest! {
 
 #[test]
 fn a_command_that_is_stamped_further_ahead_than_any_can_be_holds_back_none() {
-    let ids = ids();
+    let ids = four_ids();
     let (mut host, mut other) = (lockstep(ids[0]), lockstep(ids[1]));
     host.become_host(SECOND, 1);
     other.follow(SECOND, ids[0], 1);

@@ -46,7 +46,7 @@ fn recorded_with_takeover(seed: u64, is_newcomer: bool) -> (Bytes, Game) {
         arena.join(2);
         arena.player(2).record();
         arena.run(3 * SECOND);
-        arena.split(|place| place / 2);
+        arena.split(false, |place| place / 2);
     }
     // Longer than the others keep ticks.
     arena.run(40 * SECOND);
@@ -54,7 +54,7 @@ fn recorded_with_takeover(seed: u64, is_newcomer: bool) -> (Bytes, Game) {
         arena.join(2);
         arena.player(2).record();
     } else {
-        arena.split(|_| 0);
+        arena.split(false, |_| 0);
     }
     arena.run(10 * SECOND);
     let player = arena.player(2);

@@ -75,8 +75,8 @@ impl Behaviour {
             ping: ping::Behaviour::new(ping),
             identify: identify::Behaviour::new(identify),
             relay_client,
-            dcutr: config
-                .direct_upgrade
+            // A browser has no socket that could be dialled where others see its connections come from.
+            dcutr: (config.direct_upgrade && !cfg!(target_arch = "wasm32"))
                 .then(|| dcutr::Behaviour::new(peer))
                 .into(),
             #[cfg(not(target_arch = "wasm32"))]

@@ -17,7 +17,7 @@ pub struct Libp2pConfig {
     /// No effect in a browser.
     pub autonat: bool,
     /// Whether to replace relayed paths by direct ones where the network lets both ends, by hole punching (DCUtR) and by dialling the addresses that a
-    /// relayed peer says it listens at. Default: on.
+    /// relayed peer says it listens at. Default: on. A browser dials only.
     pub direct_upgrade: bool,
     /// Whether to take part in publish/subscribe. Without, [`Transport::broadcast`](crate::Transport::broadcast) gives `None`, and a connection costs less:
     /// right for a relay. Default: on.
