@@ -8,9 +8,10 @@ const section = (id, ...items) => {
   return [id, body.length, ...body];
 };
 const text = (name) => [name.length, ...Buffer.from(name)];
-const body = (...code) => [code.length + 2, 0, ...code, 0x0b];
+const body = (...code) => declaring([0], ...code);
+const declaring = (locals, ...code) => [locals.length + code.length + 1, ...locals, ...code, 0x0b];
 
-/** `run` is the code of its function; it may read local 0, the input's address, and local 1, its length. */
+/** `run` is the code of its function; it may read local 0, the input's address, and local 1, its length, and count in local 2. */
 function guest(run, { imports = [], pages = 1 } = {}) {
   const first = imports.length;
   return Uint8Array.from([
@@ -20,7 +21,7 @@ function guest(run, { imports = [], pages = 1 } = {}) {
     ...section(3, [0], [1], [2]),
     ...section(5, [0, pages]),
     ...section(7, [...text("memory"), 2, 0], [...text("abi_version"), 0, first], [...text("alloc"), 0, first + 1], [...text("run"), 0, first + 2]),
-    ...section(10, body(0x41, 1), body(0x41, 0x80, 0x08), body(...run)),
+    ...section(10, body(0x41, 1), body(0x41, 0x80, 0x08), declaring([1, 1, I32], ...run)),
   ]);
 }
 
@@ -28,6 +29,9 @@ const ECHO = [0x20, 0, 0xad, 0x42, 32, 0x86, 0x20, 1, 0xad, 0x84];
 
 /** Gives its input back. */
 export const echo = guest(ECHO);
+
+/** Counts to forty million first. */
+export const slow = guest([0x03, 0x40, 0x20, 2, 0x41, 1, 0x6a, 0x22, 2, 0x41, ...[0x80, 0xb4, 0x89, 0x13], 0x49, 0x0d, 0, 0x0b, ...ECHO]);
 
 /** Says its input as why it gives up. */
 export const givesUp = guest([...ECHO, 0x42, 0x80, 0x80, 0x80, 0x80, 0x08, 0x84]);
