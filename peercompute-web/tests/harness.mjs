@@ -101,7 +101,7 @@ export class Scene {
     return folder;
   }
 
-  /** A browser of its own process with one page. */
+  /** A tab of its own browser with the page of the tests, or another one. */
   async tab(address, options = {}) {
     const { chromium } = createRequire(join(need("PEERCOMPUTE_NODE_MODULES"), "x.js"))("playwright-core");
     const browser = await chromium.launch({
@@ -119,8 +119,12 @@ export class Scene {
         page.faults.push(message.text());
       }
     });
-    await page.goto(`${address}/tab.html`);
-    await page.waitForFunction(() => window.isReady === true);
+    if (options.page !== undefined) {
+      await page.goto(options.page);
+    } else {
+      await page.goto(`${address}/tab.html`);
+      await page.waitForFunction(() => window.isReady === true);
+    }
     return Object.assign(page, { browser });
   }
 }

@@ -1,0 +1,65 @@
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { afterEach, beforeEach, test } from "node:test";
+
+import { slow } from "./guests.mjs";
+import { Scene } from "./harness.mjs";
+
+let scene;
+beforeEach(() => {
+  scene = new Scene();
+});
+afterEach(() => scene.end());
+
+/** A node that serves the page and runs nothing itself, and a browser that has opened it. */
+async function lent(...args) {
+  const node = await scene.node("lend", "--throttle", "0", "--web", "127.0.0.1:0", "--web-folder", process.env.PEERCOMPUTE_WEB, ...args);
+  const { urls } = await node.line((line) => line.event === "web");
+  assert.equal(urls.length, 1);
+  return { node, url: urls[0], tab: await scene.tab(undefined, { page: urls[0] }) };
+}
+
+async function job(node, ...args) {
+  const folder = await scene.folder();
+  const [module, file, out] = [join(folder, "slow.wasm"), join(folder, "input"), await scene.folder()];
+  await writeFile(module, slow);
+  await writeFile(file, randomBytes(20 << 10));
+  const what = ["--wasm", module, "--input", file, "--chunk", "1KiB", "--out", out];
+  return scene.run("run", ["run", "--json", ...what, "--no-local", "--game", "test", "--topology", "emergent", "--peer", node.tcp, ...args]);
+}
+
+test("opening the page makes the tab a worker, and it shows what it does", async () => {
+  const { node, tab } = await lent();
+  await tab.getByText("waiting for work").waitFor();
+  assert.equal(await tab.locator("#room").textContent(), "test / lend");
+  assert.equal(await tab.locator("#link").textContent(), "direct");
+  const run = await job(node, "--room", "lend");
+  const result = await run.line(() => true);
+  assert.equal(await run.exited, 0, JSON.stringify(result));
+  await tab.waitForFunction(() => Number(document.getElementById("done").textContent) >= 20);
+  const peerId = await tab.evaluate(() => window.peercompute.peerId);
+  assert.equal(result.by_node[peerId].tasks, 20);
+  assert.deepEqual(tab.faults, []);
+});
+
+test("closing the tab costs nobody a result", async () => {
+  const { node, url, tab } = await lent();
+  await tab.getByText("waiting for work").waitFor();
+  const run = await job(node, "--room", "lend");
+  await tab.getByText("computing").waitFor();
+  await tab.browser.close();
+  await scene.tab(undefined, { page: url });
+  const result = await run.line(() => true);
+  assert.equal(await run.exited, 0, JSON.stringify(result));
+  assert.equal(result.tasks, 20);
+});
+
+test("the page says why it cannot go on", async () => {
+  const { node, tab } = await lent();
+  await tab.getByText("waiting for work").waitFor();
+  await node.kill();
+  await tab.getByText("cannot be reached").waitFor();
+  assert.equal(await tab.locator("#link").textContent(), "none");
+});
