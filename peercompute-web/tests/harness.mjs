@@ -66,7 +66,16 @@ export class Scene {
 
   /** A program that prints a JSON object a line. */
   async run(name, args) {
-    const program = new Program(name, args);
+    return this.start(name, need("PEERCOMPUTE_PROGRAM"), args);
+  }
+
+  /** A script for Node.js that prints a JSON object a line. */
+  async script(path, args) {
+    return this.start(path, process.execPath, [path, ...args]);
+  }
+
+  start(name, path, args) {
+    const program = new Program(name, path, args);
     this.keep(() => program.end());
     return program;
   }
@@ -135,9 +144,10 @@ class Program {
   #child;
   #errors = "";
 
-  constructor(name, args) {
+  constructor(name, path, args) {
     this.name = name;
-    this.#child = spawn(need("PEERCOMPUTE_PROGRAM"), args, { stdio: ["ignore", "pipe", "pipe"] });
+    // Some programs end with their input.
+    this.#child = spawn(path, args, { stdio: ["pipe", "pipe", "pipe"] });
     this.exited = once(this.#child, "exit").then(([code]) => code);
     this.#child.stderr.on("data", (data) => {
       this.#errors += data;

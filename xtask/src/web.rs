@@ -12,13 +12,16 @@ use clap::Args;
 use crate::{
     context::Context,
     process::{run, run_within},
-    tools::{browser, wasm_bindgen},
+    tools::{FETCH_LIMIT, browser, wasm_bindgen},
     wasm,
 };
 
 /// The crate, and the module that it becomes.
 const PACKAGE: &str = "peercompute-web";
 const MODULE: &str = "peercompute_web";
+
+/// The program that speaks with nodes by the schema alone.
+const JS_PEER: &str = "examples/js-peer";
 
 /// How long the tests in the browser may take.
 const TEST_LIMIT: Duration = Duration::from_secs(10 * 60);
@@ -46,6 +49,10 @@ pub(crate) fn test(context: &Context) -> Result<()> {
     let folder = context.target.join("web");
     build(context, &folder)?;
     let browser = browser(context)?;
+    let mut npm = context.command("npm");
+    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
+        .current_dir(context.root.join(JS_PEER));
+    run_within(&mut npm, FETCH_LIMIT)?;
     let program = context.target.join("debug/peercompute");
     let mut node = context.command("node");
     node.args(["--test", "--test-concurrency=1", "--test-reporter=spec"])
