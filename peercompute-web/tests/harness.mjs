@@ -92,12 +92,14 @@ export class Scene {
     return node;
   }
 
-  /** A relay that browsers can reach, once it listens. */
-  async relay() {
-    const key = join(await this.folder(), "relay.key");
-    const ports = ["--listen-host", "127.0.0.1", "--listen-port", "0", "--tcp-port", "0", "--quic-port", "none"];
+  /** A relay that browsers can reach, once it listens; with the key and at the ports of an `earlier` one. */
+  async relay(earlier = undefined) {
+    const port = (address) => address?.match(/\/tcp\/(\d+)/)[1] ?? "0";
+    const key = earlier?.key ?? join(await this.folder(), "relay.key");
+    const ports = ["--listen-host", "127.0.0.1", "--listen-port", port(earlier?.ws), "--tcp-port", port(earlier?.tcp), "--quic-port", "none"];
     const relay = await this.run("relay", ["relay", "--json", ...ports, "--http", "none", "--identity", key, "--drain", "0s"]);
     const listening = await relay.line((line) => line.event === "listening");
+    relay.key = key;
     relay.ws = listening.addresses.find((address) => address.includes("/ws"));
     relay.tcp = listening.addresses.find((address) => address.includes("/tcp/") && !address.includes("/ws"));
     return relay;
@@ -119,7 +121,8 @@ export class Scene {
       timeout: PATIENCE,
     });
     this.keep(() => browser.close());
-    const page = await browser.newPage();
+    const context = await browser.newContext();
+    const page = await context.newPage();
     page.setDefaultTimeout(PATIENCE);
     page.faults = [];
     page.on("pageerror", (error) => page.faults.push(String(error)));
