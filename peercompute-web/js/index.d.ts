@@ -36,6 +36,10 @@ export interface NodeOptions {
   identity?: Uint8Array;
   /** Whether the key is kept for the next time, where the browser lets it. Default: true. */
   keepIdentity?: boolean;
+  /** Whether it starts no tasks of others while the page is hidden. Default: false. */
+  pauseWhenHidden?: boolean;
+  /** Whether it starts none while the battery is below a fifth and not charging, where the browser tells. Default: false. */
+  pauseOnLowBattery?: boolean;
   /** Under which name. Tabs that run at the same time are different devices, and each is the same after a reload. Default: `device`. */
   identityName?: string;
 }
@@ -138,6 +142,19 @@ export interface NodeStatus {
   identityIsKept: boolean;
 }
 
+/** Where {@link resolveRelay} looks. */
+export interface RelaySources {
+  /** The query parameter of the page's address. Default: `relay`. */
+  parameter?: string;
+  /** The file beside the page. Default: `relay-config-source.json`. */
+  source?: string;
+  /** A relay's configuration, or its full multiaddresses with commas between. */
+  fallback?: string | Record<string, unknown>;
+}
+
+/** The relay that a page uses: by its query parameter, else a file beside it, else the fallback. What is there and makes no sense is an error. */
+export function resolveRelay(sources?: RelaySources): Promise<{ origin: string; addresses: string[] }>;
+
 /** A node in a page. Errors are `Error`s with a `code`. */
 export class NodeKernel {
   private constructor();
@@ -163,6 +180,10 @@ export class NodeKernel {
   queueEvent(eventType: string, payload: Data, options?: EventOptions): QueuedEvent;
   /** Runs one task wherever there is room, and gives its output. */
   submitTask(task: TaskProgram & { input?: Data; data?: Data }): Promise<Uint8Array>;
+  /** Runs a function of this page in a worker of it, never elsewhere. It sees nothing but `data`; both are cloned. */
+  submitTask<In, Out>(task: { fn: (data: In) => Out | Promise<Out>; data: In; deadlineMs?: number }): Promise<Out>;
+  /** Calls an export of a module, which imports nothing, in a worker of this page, never elsewhere. */
+  submitTask(task: { module: BufferSource; exportName: string; data: number | bigint | (number | bigint)[]; deadlineMs?: number }): Promise<number | bigint | undefined>;
   /** Runs a task for each input. Gives what came of each, in their order. */
   submitTasks(task: TaskProgram & { inputs: Iterable<Data> }, onResult?: (result: TaskResult) => void): Promise<TaskResult[]>;
   /** Starts no more tasks until `resume`; what runs goes on to its end. */

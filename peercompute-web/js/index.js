@@ -1,10 +1,14 @@
 // PeerCompute in a page: the node of the Rust crates, with the page's own around it.
 
-import init, { Node } from "./peercompute_web.js";
+import init, { Node, resolveRelay as resolve } from "./peercompute_web.js";
 import { Isolate } from "./isolate.js";
+import { LocalTasks } from "./local.js";
 import { claimName, keepIdentity, loadIdentity } from "./identity.js";
 
 const WASM = new URL("./peercompute_web_bg.wasm", import.meta.url);
+
+/** Below this part of its charge a device without a plug counts as low. */
+const LOW_BATTERY = 0.2;
 
 /** The compiled module, fetched once for the page; its workers share it. */
 let nodeModule = null;
@@ -29,6 +33,27 @@ async function compile() {
   } catch {
     // Servers that do not say application/wasm.
     return WebAssembly.compile(await response.arrayBuffer());
+  }
+}
+
+/**
+ * The relay that a page uses: what `?relay=` of its address says, else the file `relay-config-source.json` beside it, else `fallback`.
+ * Each is a relay's configuration in JSON, as a relay serves it at `/relay-config.json`, or full multiaddresses with commas between.
+ */
+export async function resolveRelay({ parameter = "relay", source = "relay-config-source.json", fallback = undefined } = {}) {
+  await load();
+  const query = new URL(location.href).searchParams.get(parameter) ?? undefined;
+  const text = typeof fallback === "object" ? JSON.stringify(fallback) : fallback;
+  return resolve(query, query === undefined ? await fetchText(source) : undefined, text);
+}
+
+/** The text of a file beside the page; nothing if there is none. */
+async function fetchText(path) {
+  try {
+    const response = await fetch(new URL(path, location.href), { cache: "no-cache" });
+    return response.ok ? await response.text() : undefined;
+  } catch {
+    return undefined;
   }
 }
 
@@ -63,13 +88,20 @@ export class NodeKernel {
   #release;
   #isStopped = false;
   #handlers = { snapshot: new Set(), event: new Set(), command: new Set(), status: new Set() };
+  /** What is run for this page alone. */
+  #local;
+  /** Why it is paused. */
+  #pauses = new Set();
+  /** What is undone when it stops. */
+  #undo = [];
   /** Who takes part in the live room. */
   #inRoom = new Set();
   /** Reliable events of which it is not known yet what became of them, by their number. */
   #settling = new Map();
 
-  constructor(node, identityIsKept, release) {
+  constructor(node, identityIsKept, release, local) {
     this.#node = node;
+    this.#local = local;
     this.#identityIsKept = identityIsKept;
     this.#release = release;
   }
@@ -85,7 +117,9 @@ export class NodeKernel {
       const cores = navigator.hardwareConcurrency || 1;
       const node = new Node({ cores, ...options, identity, openIsolate: () => new Isolate(module) });
       const isKept = keeps && (await keepIdentity(name, node.identity()));
-      return new NodeKernel(node, isKept, release);
+      const kernel = new NodeKernel(node, isKept, release, new LocalTasks(module, cores));
+      kernel.#watch(options);
+      return kernel;
     } catch (error) {
       release();
       throw error;
@@ -118,6 +152,10 @@ export class NodeKernel {
   async stop() {
     if (!this.#isStopped) {
       this.#isStopped = true;
+      for (const undo of this.#undo) {
+        undo();
+      }
+      this.#local.end();
       await this.#node.stop();
       this.#release();
     }
@@ -191,6 +229,9 @@ export class NodeKernel {
 
   /** Runs one task wherever there is room, and gives its output. */
   async submitTask(task) {
+    if (task.fn !== undefined || task.exportName !== undefined) {
+      return this.#local.run(task);
+    }
     const [result] = await this.submitTasks({ ...task, inputs: [task.input ?? task.data] });
     if (result.output === undefined) {
       throw failure(result.reason ?? "FAILED", result.message ?? "the task failed");
@@ -214,16 +255,52 @@ export class NodeKernel {
 
   /** Starts no more tasks until `resume`; what runs goes on to its end. */
   pause() {
-    this.#node.pause();
+    this.#pause("asked", true);
   }
 
   resume() {
-    this.#node.resume();
+    this.#pause("asked", false);
   }
 
   /** Changes the share of the machine that it lends, in percent. */
   setThrottle(percent) {
     this.#node.setThrottle(percent);
+  }
+
+  /** It is paused as long as there is a reason for it. */
+  #pause(reason, holds) {
+    if (holds) {
+      this.#pauses.add(reason);
+    } else {
+      this.#pauses.delete(reason);
+    }
+    if (this.#pauses.size > 0) {
+      this.#node.pause();
+    } else {
+      this.#node.resume();
+    }
+  }
+
+  /** Pauses by itself, as far as the page has asked for it. */
+  #watch({ pauseWhenHidden = false, pauseOnLowBattery = false }) {
+    if (pauseWhenHidden) {
+      const look = () => this.#pause("hidden", document.visibilityState === "hidden");
+      this.#on(document, "visibilitychange", look);
+      look();
+    }
+    if (pauseOnLowBattery && navigator.getBattery !== undefined) {
+      navigator.getBattery().then((battery) => {
+        const look = () => this.#pause("battery", !battery.charging && battery.level < LOW_BATTERY);
+        this.#on(battery, "levelchange", look);
+        this.#on(battery, "chargingchange", look);
+        look();
+      }, reportError);
+    }
+  }
+
+  #on(target, event, handler) {
+    target.addEventListener(event, handler);
+    this.#undo.push(() => target.removeEventListener(event, handler));
   }
 
   #add(kind, handler) {

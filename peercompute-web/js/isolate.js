@@ -16,7 +16,8 @@ export class Isolate {
   }
 
   /**
-   * Runs a task: `{ program, state, input }` for an operation, `{ module, memory, input }` for a WebAssembly module.
+   * Runs a task: `{ program, state, input }` for an operation, `{ module, memory, input }` for a WebAssembly module,
+   * `{ fn, data }` or `{ module, exportName, data }` for what only this page asks for.
    * The promise is kept with the worker's answer, and broken if the worker itself fails.
    */
   run(request) {
@@ -27,7 +28,7 @@ export class Isolate {
       this.#waiting = { resolve, reject };
       try {
         this.#worker ??= this.#start();
-        this.#worker.postMessage(request, [request.input.buffer]);
+        this.#worker.postMessage(request, request.input === undefined ? [] : [request.input.buffer]);
       } catch (error) {
         this.#fail(error);
       }

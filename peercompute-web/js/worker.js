@@ -17,9 +17,34 @@ self.onmessage = ({ data }) => {
     self.postMessage("ready");
     return;
   }
+  if (data.fn !== undefined || data.exportName !== undefined) {
+    own(data);
+    return;
+  }
   const answer = data.module === undefined ? operation(data) : guest(data);
   self.postMessage(answer, answer.output === undefined ? [] : [answer.output.buffer]);
 };
+
+/** Runs what the page itself has written: a function of its own, or an export of a module with arguments of its own. */
+async function own({ fn, module, exportName, data }) {
+  try {
+    let value;
+    if (fn !== undefined) {
+      value = await (0, eval)(`(${fn})`)(data);
+    } else {
+      const { instance } = await WebAssembly.instantiate(module, {});
+      const called = instance.exports[exportName];
+      if (typeof called !== "function") {
+        throw new TypeError(`the module exports no function ${JSON.stringify(exportName)}`);
+      }
+      value = called(...(Array.isArray(data) ? data : [data]));
+    }
+    self.postMessage({ kind: "value", value });
+  } catch (failed) {
+    // What was thrown may be anything; its text always arrives.
+    self.postMessage({ kind: "thrown", message: String(failed?.message ?? failed) });
+  }
+}
 
 function operation({ program, state, input }) {
   try {

@@ -6,10 +6,12 @@ mod live;
 mod node;
 mod object;
 mod options;
+mod relay;
 mod task;
 mod worker;
 
 pub use node::Node;
+pub use relay::resolve_relay;
 pub use worker::run_builtin;
 
 use wasm_bindgen::prelude::wasm_bindgen;
