@@ -1417,7 +1417,7 @@ pub mod lockstep_record {
         #[prost(message, tag = "4")]
         Takeover(super::LockstepTakeover),
         /// What comes next of that state: right after it, as often as it takes. At most 64 KiB.
-        #[prost(bytes = "bytes", tag = "5")]
+        #[prost(bytes, tag = "5")]
         State(::prost::bytes::Bytes),
     }
 }
