@@ -11,15 +11,16 @@ const MAX_TABS = 64;
  * Gives it with a function that lets go of it.
  */
 export async function claimName(base) {
-  if (navigator.locks === undefined) {
-    return { name: ownName(base), release: () => {} };
-  }
-  for (let tab = 1; tab <= MAX_TABS; tab += 1) {
-    const name = tab === 1 ? base : `${base}-${tab}`;
-    const release = await hold(`${DATABASE}:${name}`);
-    if (release !== null) {
-      return { name, release };
+  try {
+    for (let tab = 1; navigator.locks !== undefined && tab <= MAX_TABS; tab += 1) {
+      const name = tab === 1 ? base : `${base}-${tab}`;
+      const release = await hold(`${DATABASE}:${name}`);
+      if (release !== null) {
+        return { name, release };
+      }
     }
+  } catch {
+    // A page in a frame of another site may have none.
   }
   return { name: ownName(base), release: () => {} };
 }

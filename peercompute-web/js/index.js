@@ -63,6 +63,21 @@ function failure(code, message) {
   return error;
 }
 
+/** Looks at what the page gives before anything else sees it. */
+function check(holds, message) {
+  if (!holds) {
+    throw failure("INVALID_ARGUMENT", message);
+  }
+}
+
+function checkText(value, name) {
+  check(typeof value === "string", `${name} is not a string`);
+}
+
+function checkObject(value, name) {
+  check(typeof value === "object" && value !== null && !Array.isArray(value), `${name} is not an object`);
+}
+
 function toBytes(data) {
   if (data instanceof Uint8Array) {
     return data;
@@ -86,7 +101,10 @@ export class NodeKernel {
   #node;
   #identityIsKept;
   #release;
+  #isStarted = false;
   #isStopped = false;
+  /** A state provider is being asked: it answers, and changes nothing meanwhile. */
+  #isAsking = false;
   #handlers = { snapshot: new Set(), event: new Set(), command: new Set(), status: new Set() };
   /** What is run for this page alone. */
   #local;
@@ -108,6 +126,10 @@ export class NodeKernel {
 
   /** A node that does nothing until it is started. */
   static async create(options = {}) {
+    checkObject(options, "options");
+    if (options.scheduler !== undefined) {
+      checkObject(options.scheduler, "scheduler");
+    }
     const module = await load();
     const keeps = options.identity === undefined && options.keepIdentity !== false;
     const { name, release } = keeps ? await claimName(options.identityName ?? "device") : { name: null, release: () => {} };
@@ -138,7 +160,9 @@ export class NodeKernel {
 
   /** Meets the others of the room, and serves and submits from now on. */
   async start() {
+    check(!this.#isStopped, "the node was stopped; create another one");
     await this.#node.start();
+    this.#isStarted = true;
     this.#follow(() => this.#node.nextLiveEvent(), (event) => this.#live(event));
     this.#follow(() => this.#node.nextNetworkEvent(), (event) => this.#tell("status", event));
   }
@@ -168,21 +192,32 @@ export class NodeKernel {
 
   /** Changes rates and policies of the live room from now on. */
   configureScheduler(scheduler) {
+    checkObject(scheduler, "scheduler");
+    this.#checkIdle();
     this.#node.configureScheduler(scheduler);
   }
 
   /** Shows a state to the others: `state` is asked for bytes, or for nothing if it is as it was. Gives a function that ends it. */
   registerStateProvider(name, state) {
+    checkText(name, "name");
+    check(typeof state === "function", "state is not a function");
+    this.#checkIdle();
     this.#node.registerStateProvider(name, (moment) => {
+      this.#isAsking = true;
       try {
         const given = state(moment);
         return given === undefined || given === null ? null : toBytes(given);
       } catch (error) {
         reportError(error);
         return null;
+      } finally {
+        this.#isAsking = false;
       }
     });
-    return () => this.#node.removeProvider(name);
+    return () => {
+      this.#checkIdle();
+      return this.#node.removeProvider(name);
+    };
   }
 
   /** Hears of the states of others. Gives a function that ends it. */
@@ -210,6 +245,12 @@ export class NodeKernel {
    * with what became of it at each peer: `acked`, `unknown` or `notSent`.
    */
   queueEvent(eventType, payload, options = {}) {
+    checkText(eventType, "eventType");
+    checkObject(options, "options");
+    this.#checkIdle();
+    if (!this.#isStarted || this.#isStopped) {
+      throw failure("NOT_RUNNING", "the node does not run; start it first");
+    }
     const peers = options.to === undefined ? this.#inRoom : [options.to];
     const id = this.#node.queueEvent(eventType, toBytes(payload), options);
     const isReliable = options.reliable === true || options.ordered === true;
@@ -229,6 +270,7 @@ export class NodeKernel {
 
   /** Runs one task wherever there is room, and gives its output. */
   async submitTask(task) {
+    checkObject(task, "task");
     if (task.fn !== undefined || task.exportName !== undefined) {
       return this.#local.run(task);
     }
@@ -241,14 +283,23 @@ export class NodeKernel {
 
   /** Runs a task for each of `task.inputs`. Gives what came of each, in their order; `onResult` hears of each as it comes. */
   async submitTasks(task, onResult = undefined) {
+    checkObject(task, "task");
     const { inputs, ...program } = task;
+    check(typeof inputs !== "string" && typeof inputs?.[Symbol.iterator] === "function", "inputs is not an iterable of data");
+    if (!this.#isStarted || this.#isStopped) {
+      throw failure("NOT_RUNNING", "the node does not run; start it first");
+    }
     if (program.module !== undefined) {
       program.module = toBytes(program.module);
     }
     const results = [];
     await this.#node.runJob(program, Array.from(inputs, toBytes), (result) => {
       results.push(result);
-      onResult?.(result);
+      try {
+        onResult?.(result);
+      } catch (error) {
+        reportError(error);
+      }
     });
     return results.sort((one, other) => one.index - other.index);
   }
@@ -264,6 +315,7 @@ export class NodeKernel {
 
   /** Changes the share of the machine that it lends, in percent. */
   setThrottle(percent) {
+    check(typeof percent === "number" && percent >= 0 && percent <= 100, "throttle is not a number from 0 to 100");
     this.#node.setThrottle(percent);
   }
 
@@ -303,7 +355,14 @@ export class NodeKernel {
     this.#undo.push(() => target.removeEventListener(event, handler));
   }
 
+  #checkIdle() {
+    if (this.#isAsking) {
+      throw failure("IN_PROVIDER", "a state provider gives its state and does nothing else; do this after it has returned");
+    }
+  }
+
   #add(kind, handler) {
+    check(typeof handler === "function", "handler is not a function");
     this.#handlers[kind].add(handler);
     return () => this.#handlers[kind].delete(handler);
   }

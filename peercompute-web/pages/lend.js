@@ -2,10 +2,16 @@
 
 import { NodeKernel } from "./index.js";
 
+/** How long the node may take to say who it is, in milliseconds. */
+const FETCH_LIMIT = 20_000;
 /** How often what is shown is brought up to date, in milliseconds. */
 const REFRESH = 500;
 /** Rates are of so many seconds. */
 const WINDOW = 5;
+/** Where the share that was chosen is kept. */
+const SHARE = "peercompute:share";
+/** A password's bytes, at most. */
+const MAX_PASSWORD = 256;
 
 const element = (id) => document.getElementById(id);
 const number = new Intl.NumberFormat(undefined, { maximumFractionDigits: 1 });
@@ -31,17 +37,13 @@ function addressOf({ peerId, port, secure }) {
 
 function limits() {
   if (!window.isSecureContext) {
-    return "This page came without encryption from another machine, so the browser lets it use no GPU, and keep its identity no longer than this tab. With a certificate (node --web-cert) it could.";
+    return "This page came without encryption from another machine, so the browser lets it use no GPU, and it may be another peer after it was closed.";
   }
   return null;
 }
 
 async function begin() {
-  const response = await fetch("node.json");
-  if (!response.ok) {
-    throw new Error(`node.json cannot be fetched: ${response.status}`);
-  }
-  const config = await response.json();
+  const config = await fetchConfig();
   const isPrivate = config.roomId === null;
   element("room").textContent = `${config.gameId} / ${isPrivate ? "a private room" : config.roomId}`;
   const node = await NodeKernel.create({
@@ -49,16 +51,46 @@ async function begin() {
     ...(isPrivate ? { password: await ask() } : { roomId: config.roomId }),
     bootstrapPeers: [addressOf(config)],
     name: navigator.userAgentData?.platform ?? navigator.platform,
+    throttle: share(),
   });
   window.peercompute = node;
   node.addStatusHandler((event) => {
     if (event.type === "unreachable") {
-      say(`${event.address} cannot be reached, trying again: ${event.reason}`, true);
+      const hint = isPrivate ? " A wrong password looks the same as nobody there: reload the page to give another one." : "";
+      say(`${event.address} cannot be reached, trying again: ${event.reason}.${hint}`, true);
+      followNode(config);
     }
   });
   say("looking for the others …");
   await node.start();
   follow(node);
+}
+
+/** What the node says of itself. */
+async function fetchConfig() {
+  const response = await fetch("node.json", { signal: AbortSignal.timeout(FETCH_LIMIT) });
+  const config = response.ok ? await response.json().catch(() => null) : null;
+  if (typeof config?.peerId !== "string" || typeof config.gameId !== "string") {
+    throw new Error(`The node that served this page does not say who it is (node.json: ${response.status}). Reload the page.`);
+  }
+  return config;
+}
+
+/** A node that was started anew may be another peer, at another port. */
+async function followNode(config) {
+  const now = await fetchConfig().catch(() => config);
+  if (now.peerId !== config.peerId || now.port !== config.port) {
+    location.reload();
+  }
+}
+
+/** The share that is set, which is the one that was chosen last time. */
+function share() {
+  return element("throttle").valueAsNumber;
+}
+
+function showShare() {
+  element("share").textContent = `${share()} %`;
 }
 
 /** Waits until a person has given the password. */
@@ -69,7 +101,12 @@ async function ask() {
   const password = await new Promise((resolve) => {
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      resolve(element("password").value);
+      const password = element("password").value;
+      if (new TextEncoder().encode(password).length <= MAX_PASSWORD) {
+        resolve(password);
+      } else {
+        say(`The password has more than ${MAX_PASSWORD} bytes.`, true);
+      }
     });
   });
   form.hidden = true;
@@ -77,11 +114,8 @@ async function ask() {
 }
 
 function follow(node) {
-  const throttle = element("throttle");
-  throttle.addEventListener("input", () => {
-    element("share").textContent = `${throttle.value} %`;
-    node.setThrottle(throttle.valueAsNumber);
-  });
+  element("throttle").addEventListener("input", () => node.setThrottle(share()));
+  node.setThrottle(share());
   window.addEventListener("pagehide", () => node.stop());
   const seen = [];
   setInterval(() => {
@@ -103,6 +137,26 @@ function follow(node) {
   }, REFRESH);
 }
 
+/** A share that was chosen holds from now on, and the next time, where the browser keeps it. */
+function keepShare() {
+  const throttle = element("throttle");
+  try {
+    throttle.value = localStorage.getItem(SHARE) ?? throttle.value;
+  } catch {
+    // Nothing is kept here.
+  }
+  throttle.addEventListener("input", () => {
+    showShare();
+    try {
+      localStorage.setItem(SHARE, throttle.value);
+    } catch {
+      // As above.
+    }
+  });
+  showShare();
+}
+
+keepShare();
 const told = limits();
 if (told !== null) {
   element("limits").textContent = told;

@@ -44,6 +44,18 @@ test("opening the page makes the tab a worker, and it shows what it does", async
   assert.deepEqual(tab.faults, []);
 });
 
+test("the share that a person has chosen holds, from the start and after a reload", async () => {
+  const { tab } = await lent();
+  await tab.getByText("waiting for work").waitFor();
+  await tab.locator("#throttle").fill("35");
+  assert.equal(await tab.locator("#share").textContent(), "35 %");
+  assert.equal(await tab.evaluate(() => window.peercompute.status().throttle), 35);
+  await tab.reload();
+  await tab.getByText("waiting for work").waitFor();
+  assert.equal(await tab.locator("#share").textContent(), "35 %");
+  assert.equal(await tab.evaluate(() => window.peercompute.status().throttle), 35);
+});
+
 test("closing the tab costs nobody a result", async () => {
   const { node, url, tab } = await lent();
   await tab.getByText("waiting for work").waitFor();

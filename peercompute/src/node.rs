@@ -123,6 +123,8 @@ async fn run(
     socket: &ControlSocket,
     json: bool,
 ) -> Result<(), Failure> {
+    let read = |address| Ok::<_, Failure>((Pages::read(args.web_folder.as_deref())?, address));
+    let pages = args.web.map(read).transpose()?;
     node.start().await.map_err(meet::start_failure)?;
     let mut printer = Printer {
         json,
@@ -139,8 +141,8 @@ async fn run(
         let _ = tokio::time::timeout(RESERVATION_WAIT, first_reservation(node, &network)).await;
     }
     printer.listening(&node.status(), socket);
-    let _server = match args.web {
-        Some(address) => Some(serve_pages(node, args, address, &printer).await?),
+    let _server = match pages {
+        Some((pages, address)) => Some(serve_pages(node, args, pages, address, &printer).await?),
         None => None,
     };
     // What lies beyond the end of the clock never comes.
@@ -181,10 +183,10 @@ async fn run(
 async fn serve_pages(
     node: &NodeKernel,
     args: &NodeArgs,
+    pages: Pages,
     address: SocketAddr,
     printer: &Printer,
 ) -> Result<HttpServer, Failure> {
-    let pages = Pages::read(args.web_folder.as_deref())?;
     let status = node.status();
     let peer = status.peer.expect("the node has a transport");
     let room = match password::is_wanted(&args.meet) {

@@ -31,7 +31,7 @@ const FOLDER: &str = "PEERCOMPUTE_WEB_FOLDER";
 const PAGE: &str = "lend.html";
 
 /// How long a browser may take to fetch a file.
-const FETCH_LIMIT: Duration = Duration::from_secs(120);
+const FETCH_LIMIT: Duration = Duration::from_secs(60);
 
 /// What is served of a folder: more files, or larger ones, are not of the package.
 const MAX_FILES: usize = 256;
@@ -73,6 +73,16 @@ impl NodeConfig {
     }
 }
 
+/// Reads what `--web` says: an address with a port, or a port alone for all of the machine's addresses.
+pub(crate) fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    let port = text.strip_prefix(':').unwrap_or(text);
+    match (text.parse(), port.parse()) {
+        (Ok(address), _) => Ok(address),
+        (_, Ok(port)) => Ok(SocketAddr::from(([0; 4], port))),
+        _ => Err("it is neither an IP address with a port nor a port; write for example 192.168.0.2:8080, or 8080".to_owned()),
+    }
+}
+
 /// Where a page that is served at `address` is found: at each of this machine's own addresses, if it is served at all of them.
 pub(crate) fn urls(address: SocketAddr, reachable: &[Multiaddr]) -> Vec<String> {
     if !address.ip().is_unspecified() {
@@ -85,7 +95,10 @@ pub(crate) fn urls(address: SocketAddr, reachable: &[Multiaddr]) -> Vec<String> 
             _ => None,
         })
     };
-    let ips: BTreeSet<IpAddr> = reachable.iter().filter_map(ip).collect();
+    // Those that others can open come first.
+    let ips: BTreeSet<_> = reachable.iter().filter_map(ip).collect();
+    let mut ips: Vec<_> = ips.into_iter().collect();
+    ips.sort_by_key(IpAddr::is_loopback);
     let alike = ips.iter().filter(|ip| ip.is_ipv4() || address.is_ipv6());
     alike
         .map(|ip| format!("http://{}/", SocketAddr::new(*ip, address.port())))
@@ -178,12 +191,13 @@ fn installed() -> Vec<PathBuf> {
 type Served = State<Arc<(Pages, NodeConfig)>>;
 
 /// What holds for all answers: nobody guesses types, and pages load nothing from elsewhere.
-const GUARDED: [(HeaderName, &str); 3] = [
+const GUARDED: [(HeaderName, &str); 4] = [
+    (header::VARY, "accept-encoding"),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::CACHE_CONTROL, "no-cache"),
     (
         header::CONTENT_SECURITY_POLICY,
-        "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self' ws: wss:; img-src 'self' data:",
+        "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self' ws: wss:; img-src 'self' data:; frame-ancestors 'none'",
     ),
 ];
 
@@ -217,8 +231,10 @@ async fn file(State(state): Served, Named(name): Named<String>, headers: HeaderM
 fn takes_gzip(headers: &HeaderMap) -> bool {
     let taken = headers.get(header::ACCEPT_ENCODING);
     taken.and_then(|it| it.to_str().ok()).is_some_and(|it| {
-        it.split(',')
-            .any(|it| it.split(';').next().is_some_and(|it| it.trim() == "gzip"))
+        it.split(',').any(|it| {
+            let mut parts = it.split(';').map(str::trim);
+            parts.next() == Some("gzip") && !parts.any(|it| matches!(it, "q=0" | "q=0.0"))
+        })
     })
 }
 
@@ -247,6 +263,15 @@ mod tests {
     }
 
     #[test]
+    fn an_address_or_a_port_says_where_to_serve() {
+        let address = |text| listen_address(text).map(|it| it.to_string());
+        assert_eq!(address("8080").as_deref(), Ok("0.0.0.0:8080"));
+        assert_eq!(address(":8080").as_deref(), Ok("0.0.0.0:8080"));
+        assert_eq!(address("[::1]:80").as_deref(), Ok("[::1]:80"));
+        assert!(address("localhost:8080").is_err_and(|it| it.contains("8080")));
+    }
+
+    #[test]
     fn a_page_that_is_served_everywhere_is_found_at_each_address_of_the_machine() {
         let reachable = [
             "/ip4/10.0.0.1/tcp/1",
@@ -270,7 +295,7 @@ mod tests {
             takes_gzip(&headers)
         };
         assert!(takes("gzip") && takes("deflate, gzip;q=0.8, br"));
-        assert!(!takes("br") && !takes("xgzip"));
+        assert!(!takes("br") && !takes("xgzip") && !takes("gzip;q=0, br"));
         assert!(!takes_gzip(&HeaderMap::new()));
     }
 
