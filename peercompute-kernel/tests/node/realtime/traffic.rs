@@ -7,6 +7,9 @@ use peercompute_kernel::{
     REALTIME_PROTOCOL, RealtimeConfig, SNAPSHOTS_PROTOCOL, SYNC_PROTOCOL, Step,
 };
 
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
 use super::*;
 
 /// Carries out what is asked, for so many seconds; commands are the same for all and change nothing.
