@@ -181,6 +181,10 @@ export class NodeKernel {
       }
       this.#local.end();
       await this.#node.stop();
+      for (const { waiting, outcomes, resolve } of this.#settling.values()) {
+        resolve({ ...Object.fromEntries([...waiting].map((peer) => [peer, "unknown"])), ...outcomes });
+      }
+      this.#settling.clear();
       this.#release();
     }
   }

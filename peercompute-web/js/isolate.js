@@ -9,6 +9,8 @@ export class Isolate {
   #nodeModule;
   #worker = null;
   #waiting = null;
+  /** Until the worker has started. */
+  #timer = undefined;
 
   /** @param {WebAssembly.Module} nodeModule The compiled module of the node, which workers share. */
   constructor(nodeModule) {
@@ -37,6 +39,7 @@ export class Isolate {
 
   /** Ends what runs. The next task has a new worker. */
   end() {
+    clearTimeout(this.#timer);
     this.#worker?.terminate();
     this.#worker = null;
     this.#waiting = null;
@@ -45,10 +48,10 @@ export class Isolate {
   #start() {
     const worker = new Worker(WORKER, { type: "module", name: "peercompute" });
     // A worker whose script cannot be loaded says nothing but this.
-    const timer = setTimeout(() => this.#fail(new Error(`${WORKER} did not start within ${START_LIMIT / 1000} s`)), START_LIMIT);
+    this.#timer = setTimeout(() => this.#fail(new Error(`${WORKER} did not start within ${START_LIMIT / 1000} s`)), START_LIMIT);
     worker.onmessage = ({ data }) => {
       if (data === "ready") {
-        clearTimeout(timer);
+        clearTimeout(this.#timer);
         return;
       }
       const waiting = this.#waiting;
@@ -56,7 +59,6 @@ export class Isolate {
       waiting?.resolve(data);
     };
     worker.onerror = (event) => {
-      clearTimeout(timer);
       event.preventDefault();
       this.#fail(new Error(event.message || `${WORKER} cannot be loaded`));
     };
