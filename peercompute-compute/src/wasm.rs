@@ -46,13 +46,22 @@ fn features() -> WasmFeatures {
     WasmFeatures::WASM2.difference(WasmFeatures::GC_TYPES)
 }
 
-/// Looks whether a module can run here, and gives how many bytes of memory it begins with.
-fn check_all(module: &[u8]) -> Result<u64, ModuleError> {
-    let shape = check::check(module)?;
-    // Of functions without arithmetic nobody else looks at the code before the compiler.
-    check::validate(module, features())?;
-    nan::canonicalise(module, features())?;
-    Ok(shape.memory)
+impl WasmExecutor {
+    /// Looks whether `module` can run here, as far as that can be told without compiling it: what is wrong with a module is wrong everywhere, so whoever hands it to others knows first. Takes
+    /// milliseconds, and some seconds at most for modules that are as long as any may be.
+    ///
+    /// Gives how many bytes of memory it begins with: a job that grants less does not run it.
+    ///
+    /// # Errors
+    ///
+    /// [`ModuleError`], which says what is wrong with it.
+    pub fn check(module: &[u8]) -> Result<u64, ModuleError> {
+        let shape = check::check(module)?;
+        // Of functions without arithmetic nobody else looks at the code before the compiler.
+        check::validate(module, features())?;
+        nan::canonicalise(module, features())?;
+        Ok(shape.memory)
+    }
 }
 
 /// What a job says of its module.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use js_sys::Function;
 use peercompute_compute::{PoolConfig, Throttle, WasmConfig};
-use peercompute_kernel::{LocalFallback, NodeBuilder, NodeKernel, sched::Profile};
+use peercompute_kernel::{NodeBuilder, NodeKernel, sched::Profile};
 use peercompute_net::{Identity, Libp2pConfig, Libp2pTransport, Multiaddr};
 use peercompute_rt::Runtime;
 use wasm_bindgen::{JsCast as _, JsValue};
@@ -33,7 +33,6 @@ pub(crate) fn build(
         .pool(pool(given)?)
         .isolates(isolates(given)?)
         .serves(given.flag("serves")?.unwrap_or(true))
-        .local_fallback(LocalFallback::default())
         .realtime(profile(given)?);
     builder = room(builder, given)?;
     for address in addresses(given, "bootstrapPeers")? {

@@ -1,7 +1,7 @@
 //! `cargo xtask web`: the npm package for pages.
 
 use std::{
-    fs,
+    env, fs,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -36,7 +36,7 @@ pub(crate) struct WebArgs {
 /// Builds the package and says what it weighs.
 pub(crate) fn web(context: &Context, arguments: &WebArgs) -> Result<()> {
     let folder = match &arguments.out {
-        Some(folder) => folder.clone(),
+        Some(folder) => env::current_dir()?.join(folder),
         None => context.target.join("web"),
     };
     build(context, &folder)?;

@@ -53,18 +53,6 @@ impl WasmExecutor {
         })))
     }
 
-    /// Looks whether `module` can run here, as far as that can be told without compiling it: what is wrong with a module is wrong everywhere, so whoever hands it to others knows first. Takes
-    /// milliseconds, and some seconds at most for modules that are as long as any may be.
-    ///
-    /// Gives how many bytes of memory it begins with: a job that grants less does not run it.
-    ///
-    /// # Errors
-    ///
-    /// [`ModuleError`], which says what is wrong with it.
-    pub fn check(module: &[u8]) -> Result<u64, ModuleError> {
-        super::check_all(module)
-    }
-
     /// Where it finds the bytes of modules.
     pub fn store(&self) -> &ProgramStore {
         &self.0.store
