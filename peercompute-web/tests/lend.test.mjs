@@ -73,5 +73,5 @@ test("the page says why it cannot go on", async () => {
   await tab.getByText("waiting for work").waitFor();
   await node.kill();
   await tab.getByText("cannot be reached").waitFor();
-  assert.equal(await tab.locator("#link").textContent(), "none");
+  await tab.locator("#link", { hasText: "none" }).waitFor();
 });
