@@ -59,6 +59,7 @@ targets! {
         presence: Presence,
         private_presence: PrivatePresence,
         health_frame: HealthFrame,
+        signal_frame: SignalFrame,
         clock_sync: ClockSync,
         node_metrics: NodeMetrics,
         realtime_frame: RealtimeFrame,

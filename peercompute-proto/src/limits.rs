@@ -19,6 +19,18 @@ pub const MAX_SEALED_PRESENCE: usize = 12 * 1024;
 pub const MAX_PRIVATE_PRESENCE: usize = MAX_SEALED_PRESENCE - 40;
 /// Bytes of a [`HealthFrame`](crate::v1::HealthFrame): the largest binding, and a few numbers.
 pub const MAX_HEALTH_FRAME: usize = MAX_BINDING + 512;
+/// Bytes of a [`SignalFrame`](crate::v1::SignalFrame).
+pub const MAX_SIGNAL_FRAME: usize = 8 * 1024;
+/// Bytes of [`SessionDescription::session`](crate::v1::SessionDescription::session).
+pub const SESSION_SIZE: usize = 16;
+/// Bytes of [`SessionDescription::signature`](crate::v1::SessionDescription::signature).
+pub const SIGNATURE_SIZE: usize = 64;
+/// Bytes of what ICE calls `ice-ufrag` and `ice-pwd`, each.
+pub const MAX_ICE_TEXT: usize = 256;
+/// Entries of [`SessionDescription::candidates`](crate::v1::SessionDescription::candidates).
+pub const MAX_ICE_CANDIDATES: usize = 16;
+/// Bytes of [`IceCandidate::address`](crate::v1::IceCandidate::address).
+pub const MAX_ICE_ADDRESS: usize = 64;
 /// Bytes of an [`EventAck`](crate::v1::EventAck).
 pub const MAX_EVENT_ACK: usize = 16 * 1024;
 /// Bytes of a [`ClockSync`](crate::v1::ClockSync).

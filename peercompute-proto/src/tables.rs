@@ -204,6 +204,23 @@ rules! {
     HEALTH_FRAME: HealthFrame {
         binding = 1 One(&STREAM_BINDING),
     }
+    SIGNAL_FRAME: SignalFrame {
+        offer = 1 One(&SESSION_DESCRIPTION),
+        answer = 2 One(&SESSION_DESCRIPTION),
+        refusal = 3 One(&SIGNAL_REFUSAL),
+    }
+    SESSION_DESCRIPTION: SessionDescription {
+        session = 1 Exactly(SESSION_SIZE),
+        ice_ufrag = 2 Length(MAX_ICE_TEXT),
+        ice_pwd = 3 Length(MAX_ICE_TEXT),
+        fingerprint = 4 Exactly(HASH_SIZE),
+        candidates = 5 Many(MAX_ICE_CANDIDATES, &ICE_CANDIDATE),
+        signature = 6 Exactly(SIGNATURE_SIZE),
+    }
+    ICE_CANDIDATE: IceCandidate {
+        address = 1 Length(MAX_ICE_ADDRESS),
+    }
+    SIGNAL_REFUSAL: SignalRefusal {}
     RENDEZVOUS_REGISTER: RendezvousRegister {
         scope = 1 Exactly(HASH_SIZE),
         presence = 2 One(&PRESENCE),

@@ -102,6 +102,7 @@ wire! {
     Presence, limits::MAX_PRESENCE, tables::PRESENCE, Presence;
     PrivatePresence, limits::MAX_PRIVATE_PRESENCE, tables::PRIVATE_PRESENCE;
     HealthFrame, limits::MAX_HEALTH_FRAME, tables::HEALTH_FRAME;
+    SignalFrame, limits::MAX_SIGNAL_FRAME, tables::SIGNAL_FRAME;
     ClockSync, limits::MAX_CLOCK_SYNC, tables::CLOCK_SYNC, ClockSync;
     NodeMetrics, limits::MAX_NODE_METRICS, tables::NODE_METRICS, NodeMetrics;
     RealtimeFrame, limits::MAX_REALTIME_FRAME, tables::REALTIME_FRAME;

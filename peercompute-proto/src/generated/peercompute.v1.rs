@@ -1732,3 +1732,109 @@ pub struct SyncMark {
     #[prost(uint64, tag = "3")]
     pub number: u64,
 }
+/// Frames of the protocol /peercompute/webrtc/1: two peers that reach each other through a relay only agree on a WebRTC connection between them. Whoever wants it opens the stream
+/// over the path that there is and offers; the other answers or refuses, and the stream ends. When both offer at once, the offer of the peer with the lower id counts: it refuses the
+/// other offer as crossed, and the other end drops its own.
+///
+/// The connection that follows has two data channels, both agreed upon beforehand: number 0, ordered and reliable, carries yamux (whoever offered is its client); number 1, unordered and
+/// without retransmission, carries datagrams.
+/// Every frame is a length (varint) followed by that many bytes of one SignalFrame, at most 8 KiB.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SignalFrame {
+    #[prost(oneof = "signal_frame::Frame", tags = "1, 2, 3")]
+    pub frame: ::core::option::Option<signal_frame::Frame>,
+}
+/// Nested message and enum types in `SignalFrame`.
+pub mod signal_frame {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Frame {
+        #[prost(message, tag = "1")]
+        Offer(super::SessionDescription),
+        #[prost(message, tag = "2")]
+        Answer(super::SessionDescription),
+        #[prost(message, tag = "3")]
+        Refusal(super::SignalRefusal),
+    }
+}
+/// What one end of a WebRTC connection has to know of the other.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SessionDescription {
+    /// 16 bytes that whoever offers has drawn; the answer repeats them.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub session: ::prost::bytes::Bytes,
+    /// As ICE has them: 4 to 256, and 22 to 256 letters, digits, + and /.
+    #[prost(string, tag = "2")]
+    pub ice_ufrag: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub ice_pwd: ::prost::alloc::string::String,
+    /// The SHA-256 of the sender's certificate for DTLS.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub fingerprint: ::prost::bytes::Bytes,
+    /// At most 16.
+    #[prost(message, repeated, tag = "5")]
+    pub candidates: ::prost::alloc::vec::Vec<IceCandidate>,
+    /// The sender's Ed25519 signature, 64 bytes, over the text "peercompute/webrtc/1", a byte (1 in an offer, 2 in an answer), and then each of the following with its length in front as
+    /// four bytes, little endian: the session, the sender's peer id, the receiver's, ice_ufrag, ice_pwd, the fingerprint.
+    #[prost(bytes = "bytes", tag = "6")]
+    pub signature: ::prost::bytes::Bytes,
+}
+/// Where a peer may be reached over UDP.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct IceCandidate {
+    /// An address of IP, or a name of multicast DNS that ends in .local, at most 64 bytes.
+    #[prost(string, tag = "1")]
+    pub address: ::prost::alloc::string::String,
+    /// From 1 to 65535.
+    #[prost(uint32, tag = "2")]
+    pub port: u32,
+    /// As ICE has it.
+    #[prost(uint32, tag = "3")]
+    pub priority: u32,
+    /// Not the machine's own address, but the one that others see it at.
+    #[prost(bool, tag = "4")]
+    pub is_reflexive: bool,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SignalRefusal {
+    #[prost(enumeration = "SignalRefusalReason", tag = "1")]
+    pub reason: i32,
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum SignalRefusalReason {
+    Unspecified = 0,
+    /// Too many connections are being made; try again later.
+    Busy = 1,
+    /// The offer breaks the rules, or its signature is not the sender's.
+    Invalid = 2,
+    /// No WebRTC here.
+    Unsupported = 3,
+    /// An offer of the refuser's own is under way and counts.
+    Crossed = 4,
+}
+impl SignalRefusalReason {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "SIGNAL_REFUSAL_REASON_UNSPECIFIED",
+            Self::Busy => "SIGNAL_REFUSAL_REASON_BUSY",
+            Self::Invalid => "SIGNAL_REFUSAL_REASON_INVALID",
+            Self::Unsupported => "SIGNAL_REFUSAL_REASON_UNSUPPORTED",
+            Self::Crossed => "SIGNAL_REFUSAL_REASON_CROSSED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "SIGNAL_REFUSAL_REASON_UNSPECIFIED" => Some(Self::Unspecified),
+            "SIGNAL_REFUSAL_REASON_BUSY" => Some(Self::Busy),
+            "SIGNAL_REFUSAL_REASON_INVALID" => Some(Self::Invalid),
+            "SIGNAL_REFUSAL_REASON_UNSUPPORTED" => Some(Self::Unsupported),
+            "SIGNAL_REFUSAL_REASON_CROSSED" => Some(Self::Crossed),
+            _ => None,
+        }
+    }
+}

@@ -103,6 +103,7 @@ every_message! {
     Presence presence;
     PrivatePresence private_presence;
     HealthFrame health_frame;
+    SignalFrame signal_frame;
     ClockSync clock_sync;
     NodeMetrics node_metrics;
     RealtimeFrame realtime_frame;

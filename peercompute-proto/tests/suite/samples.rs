@@ -78,6 +78,43 @@ pub(crate) fn visit(visitor: &mut impl Visitor) {
             echo_delay_us: 250_000,
         };
         "HealthFrame.empty" v1::HealthFrame::default();
+        "SignalFrame" v1::SignalFrame {
+            frame: Some(v1::signal_frame::Frame::Offer(v1::SessionDescription {
+                session: (0..16).collect(),
+                ice_ufrag: "rAiT".to_owned(),
+                ice_pwd: "fEMahAfWyBChuHxX1vau+uDz".to_owned(),
+                fingerprint: vec![0x9d; 32].into(),
+                candidates: vec![
+                    v1::IceCandidate {
+                        address: "192.0.2.7".to_owned(),
+                        port: 35_612,
+                        priority: 2_113_937_151,
+                        is_reflexive: false,
+                    },
+                    v1::IceCandidate {
+                        address: "7436f70f-dba5-44a1-94b6-fa65cf190bce.local".to_owned(),
+                        port: 1,
+                        priority: u32::MAX,
+                        is_reflexive: true,
+                    },
+                ],
+                signature: vec![0x5a; 64].into(),
+            })),
+        };
+        "SignalFrame.answer" v1::SignalFrame {
+            frame: Some(v1::signal_frame::Frame::Answer(v1::SessionDescription {
+                session: vec![7; 16].into(),
+                fingerprint: vec![8; 32].into(),
+                signature: vec![9; 64].into(),
+                ..v1::SessionDescription::default()
+            })),
+        };
+        "SignalFrame.refusal" v1::SignalFrame {
+            frame: Some(v1::signal_frame::Frame::Refusal(v1::SignalRefusal {
+                reason: v1::SignalRefusalReason::Crossed.into(),
+            })),
+        };
+        "SignalFrame.empty" v1::SignalFrame::default();
         "ClockSync" clock_sync();
         "ClockSync.empty" v1::ClockSync::default();
         "NodeMetrics" node_metrics();

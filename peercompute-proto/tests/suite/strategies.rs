@@ -264,6 +264,42 @@ pub(crate) fn health_frame() -> impl Strategy<Value = v1::HealthFrame> {
         )
 }
 
+pub(crate) fn signal_frame() -> impl Strategy<Value = v1::SignalFrame> {
+    use v1::signal_frame::Frame;
+
+    let candidate = (name(), any::<u32>(), any::<u32>(), any::<bool>()).prop_map(
+        |(address, port, priority, is_reflexive)| v1::IceCandidate {
+            address,
+            port,
+            priority,
+            is_reflexive,
+        },
+    );
+    let signed = (any::<[u8; 16]>(), hash(), any::<[u8; 32]>()).prop_map(|(session, hash, half)| {
+        let signature = [half, half].concat();
+        (Bytes::copy_from_slice(&session), hash, signature.into())
+    });
+    let description = (signed, name(), name(), vec(candidate, 0..4)).prop_map(
+        |((session, fingerprint, signature), ice_ufrag, ice_pwd, candidates)| {
+            v1::SessionDescription {
+                session,
+                ice_ufrag,
+                ice_pwd,
+                fingerprint,
+                candidates,
+                signature,
+            }
+        },
+    );
+    let refusal = any::<i32>().prop_map(|reason| Frame::Refusal(v1::SignalRefusal { reason }));
+    of(prop_oneof![
+        description.clone().prop_map(Frame::Offer),
+        description.prop_map(Frame::Answer),
+        refusal
+    ])
+    .prop_map(|frame| v1::SignalFrame { frame })
+}
+
 pub(crate) fn clock_sync() -> impl Strategy<Value = v1::ClockSync> {
     (
         any::<u64>(),
