@@ -2,7 +2,31 @@ use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
 use thiserror::Error;
 
-use crate::MAX_MESSAGE;
+use crate::{MAX_DATAGRAM, MAX_MESSAGE};
+
+/// Why a datagram was not sent.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum DatagramError {
+    /// The path to the peer carries none, or there is no path.
+    #[error("no path to {peer} carries datagrams; send over a stream")]
+    NoWay {
+        /// The peer.
+        peer: PeerId,
+    },
+    /// It is longer than [`MAX_DATAGRAM`](crate::MAX_DATAGRAM).
+    #[error("a datagram of {size} bytes is longer than {MAX_DATAGRAM}; send it over a stream")]
+    TooLarge {
+        /// Its bytes.
+        size: usize,
+    },
+    /// As many as may wait do.
+    #[error("datagrams to {peer} wait already; send the next state later")]
+    Full {
+        /// The peer.
+        peer: PeerId,
+    },
+}
 
 /// Why a transport does not listen at an address.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

@@ -17,7 +17,9 @@ mod transport;
 
 #[cfg(feature = "libp2p")]
 pub use self::libp2p::*;
-pub use error::{DialError, ListenError, OpenError, ProtocolTaken, PublishError, Refused};
+pub use error::{
+    DatagramError, DialError, ListenError, OpenError, ProtocolTaken, PublishError, Refused,
+};
 pub use frames::{FrameReader, FrameWriter, ReadError, WRITE_BUFFER, frames};
 pub use libp2p_identity::PeerId;
 pub use multiaddr::{self, Multiaddr};
@@ -41,10 +43,15 @@ pub use toolkit::{
     Acceptor, EVENT_QUEUE, EventHub, Events, INCOMING_QUEUE, Incoming, LaggedEvent,
     MESSAGE_QUEUE_BYTES, MessageSender, Messages, message_queue,
 };
-pub use transport::{Broadcast, BroadcastMessage, Duplex, Event, Path, Stream, Transport};
+pub use transport::{
+    Broadcast, BroadcastMessage, Datagrams, Duplex, Event, Path, Stream, Transport,
+};
 
 /// The largest message that can be published, in bytes: 1 MiB. Larger ones go over streams.
 pub const MAX_MESSAGE: usize = peercompute_proto::limits::MAX_ENVELOPE;
+
+/// The longest datagram, in bytes: 16 KiB. Longer messages go over streams.
+pub const MAX_DATAGRAM: usize = 16 * 1024;
 
 /// The most addresses that one transport listens at, reservations at relays included.
 pub const MAX_LISTENERS: usize = 64;

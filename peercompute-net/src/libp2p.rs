@@ -20,6 +20,7 @@ mod shared;
 mod streams;
 mod swarm_task;
 mod transports;
+mod webrtc;
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -39,10 +40,11 @@ use self::{
     metrics::{Meter, Registry},
     shared::Shared,
     swarm_task::{Command, SwarmTask},
+    webrtc::{DatagramHub, Webrtc, WebrtcDatagrams},
 };
 use crate::{
-    Broadcast, DialError, Event, Events, Incoming, ListenError, Multiaddr, OpenError, Path, PeerId,
-    ProtocolTaken, Stream, Transport, toolkit::lock,
+    Broadcast, Datagrams, DialError, Event, Events, Incoming, ListenError, Multiaddr, OpenError,
+    Path, PeerId, ProtocolTaken, Stream, Transport, toolkit::lock,
 };
 
 pub use self::{
@@ -70,6 +72,7 @@ pub struct Libp2pTransport {
     runtime: Runtime,
     timeouts: Timeouts,
     broadcasts: bool,
+    datagrams: Arc<DatagramHub>,
     ended: SharedFuture<oneshot::Receiver<()>>,
     #[cfg(not(target_arch = "wasm32"))]
     ledger: relay::RelayLedger,
@@ -136,7 +139,8 @@ impl Libp2pTransport {
         let local = config.identity.peer();
         let shared = Arc::new(Shared::new());
         let (relay_transport, relay_client) = libp2p::relay::client::new(local);
-        let carrier = transports::build(&config, relay_transport)?;
+        let (webrtc, webrtc_carrier) = Webrtc::new();
+        let carrier = transports::build(&config, webrtc_carrier, relay_transport)?;
         let carrier = admission::guard(carrier, &config);
         let carrier = metrics::count_bytes(carrier, registry.as_deref_mut());
         #[cfg(not(target_arch = "wasm32"))]
@@ -154,6 +158,7 @@ impl Libp2pTransport {
         let swarm_config = executor(runtime).with_idle_connection_timeout(config.idle_timeout);
         let swarm = Swarm::new(carrier, behaviour, local, swarm_config);
         let (commands, receiver) = mpsc::channel(COMMAND_QUEUE);
+        let webrtc_stir = webrtc.start(&config, runtime, &shared, &commands);
         let task = SwarmTask {
             swarm,
             shared: shared.clone(),
@@ -166,6 +171,7 @@ impl Libp2pTransport {
             #[cfg(not(target_arch = "wasm32"))]
             ledger: ledger.clone(),
             meter: Meter::new(registry),
+            webrtc: webrtc_stir,
         };
         shared.wish(|wishes| wishes.external = config.external_addresses);
         let (end, ended) = oneshot::channel();
@@ -187,6 +193,7 @@ impl Libp2pTransport {
             runtime: runtime.clone(),
             timeouts,
             broadcasts: config.broadcast,
+            datagrams: webrtc.datagrams,
             ended: ended.shared(),
             #[cfg(not(target_arch = "wasm32"))]
             ledger,
@@ -354,6 +361,10 @@ impl Transport for Libp2pTransport {
     fn broadcast(&self) -> Option<Arc<dyn Broadcast>> {
         self.broadcasts
             .then(|| Arc::new(Gossiping(self.shared.clone())) as _)
+    }
+
+    fn datagrams(&self) -> Option<Arc<dyn Datagrams>> {
+        Some(Arc::new(WebrtcDatagrams(self.datagrams.clone())))
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

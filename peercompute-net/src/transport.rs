@@ -6,7 +6,7 @@ use peercompute_rt::{BoxFuture, MaybeSend, MaybeSync};
 
 use crate::{
     Events, Incoming, Messages, Multiaddr, PeerId,
-    error::{DialError, ListenError, OpenError, ProtocolTaken, PublishError},
+    error::{DatagramError, DialError, ListenError, OpenError, ProtocolTaken, PublishError},
 };
 
 /// How peers reach each other: dial, listen, and long-lived streams. Everything else (publish/subscribe, presence, rooms, tasks) sits above it.
@@ -84,6 +84,11 @@ pub trait Transport: MaybeSend + MaybeSync + 'static {
         None
     }
 
+    /// The transport's own way to send messages that may get lost, where it has one. Without it everything goes over streams.
+    fn datagrams(&self) -> Option<Arc<dyn Datagrams>> {
+        None
+    }
+
     /// Ends everything: connections, listeners, tasks. Later calls give errors. Calling it again does nothing.
     fn close(&self) -> BoxFuture<'_, ()>;
 }
@@ -104,13 +109,33 @@ pub trait Broadcast: MaybeSend + MaybeSync {
     fn renew(&self) {}
 }
 
-/// A message that was published on a topic.
+/// Short messages to single peers that may be lost, or come in another order, and that wait for nothing: for what is worthless when it comes late. Not every path carries them.
+pub trait Datagrams: MaybeSend + MaybeSync {
+    /// Receives what peers send by `protocol` from now on, until the returned receiver is dropped. A full queue drops the oldest message.
+    ///
+    /// # Errors
+    ///
+    /// [`ProtocolTaken`] while an earlier receiver of the same protocol is alive.
+    fn accept(&self, protocol: &'static str) -> Result<Messages, ProtocolTaken>;
+
+    /// Whether the path to `peer` carries datagrams now.
+    fn reaches(&self, peer: PeerId) -> bool;
+
+    /// Sends `data` to `peer`, if it is at most [`MAX_DATAGRAM`](crate::MAX_DATAGRAM) bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`DatagramError`]; the message is lost then, as any message may be that was sent without one.
+    fn send(&self, peer: PeerId, protocol: &'static str, data: &[u8]) -> Result<(), DatagramError>;
+}
+
+/// A message that was published on a topic, or that came as a datagram.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BroadcastMessage {
-    /// Who published it, proven.
+    /// Who published or sent it, proven.
     pub from: PeerId,
-    /// What was published.
+    /// What was published or sent.
     pub data: Bytes,
 }
 

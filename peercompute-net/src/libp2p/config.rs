@@ -19,6 +19,11 @@ pub struct Libp2pConfig {
     /// Whether to replace relayed paths by direct ones where the network lets both ends, by hole punching (DCUtR) and by dialling the addresses that a
     /// relayed peer says it listens at. Default: on. A browser dials only.
     pub direct_upgrade: bool,
+    /// Whether browsers and this node may replace relayed paths between them by WebRTC, as part of [`direct_upgrade`](Self::direct_upgrade). Default: on.
+    pub webrtc: bool,
+    /// Servers (STUN or TURN, as URLs such as `stun:stun.example.org`) that tell a browser how others see it, which behind some routers is the only way to a direct
+    /// path. Default: none, so that nobody is asked. No effect natively.
+    pub ice_servers: Vec<String>,
     /// Whether to take part in publish/subscribe. Without, [`Transport::broadcast`](crate::Transport::broadcast) gives `None`, and a connection costs less:
     /// right for a relay. Default: on.
     pub broadcast: bool,
@@ -63,6 +68,8 @@ impl Libp2pConfig {
             mdns: false,
             autonat: true,
             direct_upgrade: true,
+            webrtc: true,
+            ice_servers: Vec::new(),
             broadcast: true,
             external_addresses: Vec::new(),
             relay: None,

@@ -1,5 +1,5 @@
 use std::{
-    collections::{BTreeMap, HashSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
     sync::Mutex,
     task::{Poll, Waker},
 };
@@ -31,14 +31,25 @@ pub(crate) struct Shared {
 pub(crate) struct State {
     pub(crate) connections: Connections<ConnectionId>,
     pub(crate) agents: BTreeMap<PeerId, String>,
+    /// Connected peers that can be asked for a connection over WebRTC.
+    pub(crate) speak_webrtc: BTreeSet<PeerId>,
+    /// Why the last attempt at one came to nothing.
+    pub(crate) no_webrtc: BTreeMap<PeerId, String>,
     pub(crate) listening: Vec<Multiaddr>,
     pub(crate) external: Vec<Multiaddr>,
 }
 
 impl State {
+    /// Drops what `peer` has told, whose last connection is gone.
+    pub(crate) fn forget_details(&mut self, peer: PeerId) {
+        self.agents.remove(&peer);
+        self.speak_webrtc.remove(&peer);
+        self.no_webrtc.remove(&peer);
+    }
+
     /// Drops everything about `peer`, whose connections are gone.
     pub(crate) fn forget(&mut self, peer: PeerId) -> Option<Event> {
-        self.agents.remove(&peer);
+        self.forget_details(peer);
         self.connections.forget(peer)
     }
 }

@@ -30,6 +30,7 @@ use super::{
     metrics::Meter,
     shared::{Shared, Wishes},
     streams::OpenReply,
+    webrtc::Stir,
 };
 use crate::{
     DialError, Event, ListenError, MAX_LISTENERS, Multiaddr, OpenError, Path, PeerId, toolkit::lock,
@@ -67,6 +68,8 @@ pub(crate) struct SwarmTask {
     #[cfg(not(target_arch = "wasm32"))]
     pub(crate) ledger: super::relay::RelayLedger,
     pub(crate) meter: Meter,
+    /// Whom to tell that paths have changed.
+    pub(crate) webrtc: Stir,
 }
 
 enum Wake {

@@ -13,7 +13,7 @@ use libp2p::{
 };
 use thiserror::Error;
 
-use super::{Libp2pConfig, Libp2pLimits, StartError, muxer::Bounded};
+use super::{Libp2pConfig, Libp2pLimits, StartError, muxer::Bounded, webrtc::WebrtcCarrier};
 
 pub(crate) type Carrier = Boxed<(PeerId, StreamMuxerBox)>;
 
@@ -38,7 +38,7 @@ impl Layer {
 const MAX_WEBSOCKET_FRAME: usize = 2 * 1024 * 1024;
 
 /// Windows grow by themselves with bandwidth and delay, from yamux's 256 KiB a stream.
-fn muxer() -> yamux::Config {
+pub(crate) fn muxer() -> yamux::Config {
     let mut config = yamux::Config::default();
     config.set_max_num_streams(Libp2pLimits::STREAMS);
     config
@@ -67,6 +67,7 @@ macro_rules! upgraded {
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn build(
     config: &Libp2pConfig,
+    webrtc: WebrtcCarrier,
     relay: relay::client::Transport,
 ) -> Result<Carrier, StartError> {
     use libp2p::{quic, tcp, websocket};
@@ -88,7 +89,10 @@ pub(crate) fn build(
         .set_max_data_size(MAX_WEBSOCKET_FRAME);
     // The circuits come first: TCP would take the address of the relay for that of the peer behind it. Names are resolved inside WebSocket, which has to
     // compare them with certificates.
-    Ok(upgraded!(relay, security, config)
+    Ok(webrtc
+        .map_err(Layer)
+        .or_transport(upgraded!(relay, security, config))
+        .map(|either, _| either.into_inner())
         .or_transport(upgraded!(websocket, security, config))
         .map(|either, _| either.into_inner())
         .or_transport(named::wrap(|| {
@@ -104,11 +108,15 @@ pub(crate) fn build(
 #[cfg(target_arch = "wasm32")]
 pub(crate) fn build(
     config: &Libp2pConfig,
+    webrtc: WebrtcCarrier,
     relay: relay::client::Transport,
 ) -> Result<Carrier, StartError> {
     let security = security(config)?;
     let websocket = libp2p::websocket_websys::Transport::default();
-    Ok(upgraded!(relay, security, config)
+    Ok(webrtc
+        .map_err(Layer)
+        .or_transport(upgraded!(relay, security, config))
+        .map(|either, _| either.into_inner())
         .or_transport(upgraded!(websocket, security, config))
         .map(|either, _| either.into_inner())
         .boxed())

@@ -275,10 +275,11 @@ pub(crate) fn signal_frame() -> impl Strategy<Value = v1::SignalFrame> {
             is_reflexive,
         },
     );
-    let signed = (any::<[u8; 16]>(), hash(), any::<[u8; 32]>()).prop_map(|(session, hash, half)| {
-        let signature = [half, half].concat();
-        (Bytes::copy_from_slice(&session), hash, signature.into())
-    });
+    let signed =
+        (any::<[u8; 16]>(), hash(), any::<[u8; 32]>()).prop_map(|(session, hash, half)| {
+            let signature = [half, half].concat();
+            (Bytes::copy_from_slice(&session), hash, signature.into())
+        });
     let description = (signed, name(), name(), vec(candidate, 0..4)).prop_map(
         |((session, fingerprint, signature), ice_ufrag, ice_pwd, candidates)| {
             v1::SessionDescription {

@@ -17,6 +17,7 @@ use crate::{
         dials::{Dial, Then},
         failure::{dial_error, is_circuit, listener_failure},
         streams::Incoming,
+        webrtc::WEBRTC_PROTOCOL,
     },
     toolkit::lock,
 };
@@ -208,7 +209,7 @@ impl SwarmTask {
         let event = self.shared.report(|state| {
             let event = state.connections.handle_closed(peer, id);
             if let Some(Event::Disconnected { .. }) = event {
-                state.agents.remove(&peer);
+                state.forget_details(peer);
             }
             event
         });
@@ -219,6 +220,7 @@ impl SwarmTask {
         {
             // What was on its way out is needed again.
             self.swarm.behaviour_mut().streams.reinstate(peer);
+            self.webrtc.stir();
         }
     }
 
@@ -262,6 +264,10 @@ impl SwarmTask {
             state
                 .agents
                 .insert(peer, presentable(&info.agent_version, MAX_AGENT));
+            let speaks = info.protocols.iter().any(|it| *it == WEBRTC_PROTOCOL);
+            if speaks && state.speak_webrtc.insert(peer) {
+                self.webrtc.stir();
+            }
             upgrade
         };
         if !upgrade {

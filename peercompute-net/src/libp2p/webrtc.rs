@@ -1,0 +1,95 @@
+//! WebRTC between two peers that reach each other through a relay only: browsers, above all, which nobody can dial.
+//!
+//! The two agree over the relayed path ([`agent`]), each signs for its certificate ([`description`]), and what comes of it is one more connection of libp2p's
+//! ([`carrier`]): yamux over a reliable channel, and datagrams beside it ([`datagrams`]). When it carries traffic, the relayed path is given up as for any direct one.
+
+mod agent;
+#[cfg(target_arch = "wasm32")]
+mod browser;
+mod carrier;
+mod channel;
+mod datagrams;
+mod description;
+mod failure;
+#[cfg(not(target_arch = "wasm32"))]
+mod native;
+#[cfg(any(target_arch = "wasm32", test))]
+mod sdp;
+mod upgrades;
+
+#[cfg(target_arch = "wasm32")]
+use browser as engine;
+#[cfg(not(target_arch = "wasm32"))]
+use native as engine;
+
+use std::sync::Arc;
+
+use futures::channel::mpsc;
+use peercompute_rt::Runtime;
+
+use self::agent::{Agent, Tools};
+pub(super) use self::{
+    carrier::WebrtcCarrier,
+    datagrams::{DatagramHub, WebrtcDatagrams},
+};
+use super::{Libp2pConfig, shared::Shared, swarm_task::Command};
+
+/// What two peers agree over.
+pub(super) const WEBRTC_PROTOCOL: &str = "/peercompute/webrtc/1";
+
+/// What the swarm's task and the handles have to do with.
+pub(super) struct Webrtc {
+    pub(super) datagrams: Arc<DatagramHub>,
+    doorway: carrier::Doorway,
+}
+
+impl Webrtc {
+    pub(super) fn new() -> (Self, WebrtcCarrier) {
+        let (carrier, doorway) = carrier::carrier();
+        let webrtc = Self {
+            datagrams: Arc::default(),
+            doorway,
+        };
+        (webrtc, carrier)
+    }
+
+    /// Starts what makes connections, where there is something to make them with. What is returned is to be stirred when paths change.
+    pub(super) fn start(
+        &self,
+        config: &Libp2pConfig,
+        runtime: &Runtime,
+        shared: &Arc<Shared>,
+        commands: &mpsc::Sender<Command>,
+    ) -> Stir {
+        let (sender, stirred) = mpsc::channel(0);
+        if config.direct_upgrade && config.webrtc && engine::is_supported() {
+            // Nobody else has had the chance to.
+            if let Ok(incoming) = shared.acceptor.register(WEBRTC_PROTOCOL) {
+                let incoming = incoming.keep(shared.protocols.offer(WEBRTC_PROTOCOL));
+                let tools = Tools {
+                    identity: config.identity.clone(),
+                    runtime: runtime.clone(),
+                    shared: shared.clone(),
+                    commands: commands.clone(),
+                    doorway: self.doorway.clone(),
+                    datagrams: self.datagrams.clone(),
+                    ice_servers: config.ice_servers.clone(),
+                };
+                runtime
+                    .spawn(Agent::new(tools, incoming, stirred).run())
+                    .detach();
+            }
+        }
+        Stir(sender)
+    }
+}
+
+/// Wakes up what makes connections.
+pub(super) struct Stir(mpsc::Sender<()>);
+
+impl Stir {
+    pub(super) fn stir(&mut self) {
+        // It is awake already, or there is none.
+        let _ = self.0.try_send(());
+    }
+}
