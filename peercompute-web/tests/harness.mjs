@@ -117,7 +117,8 @@ export class Scene {
     const { chromium } = createRequire(join(need("PEERCOMPUTE_NODE_MODULES"), "x.js"))("playwright-core");
     const browser = await chromium.launch({
       executablePath: need("PEERCOMPUTE_CHROMIUM"),
-      args: ["--headless", "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", ...(options.args ?? [])],
+      // The last two let tabs reach each other without a network, and without names of multicast DNS.
+      args: ["--headless", "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--allow-loopback-in-peer-connection", "--disable-features=WebRtcHideLocalIpsWithMdns", ...(options.args ?? [])],
       timeout: PATIENCE,
     });
     this.keep(() => browser.close());
