@@ -59,6 +59,8 @@ targets! {
         presence: Presence,
         private_presence: PrivatePresence,
         health_frame: HealthFrame,
+        roaming_hello: RoamingHello,
+        roaming_reply: RoamingReply,
         signal_frame: SignalFrame,
         clock_sync: ClockSync,
         node_metrics: NodeMetrics,

@@ -16,6 +16,7 @@ mod metrics;
 mod muxer;
 #[cfg(not(target_arch = "wasm32"))]
 mod relay;
+mod roaming;
 mod shared;
 mod streams;
 mod swarm_task;
@@ -68,14 +69,42 @@ const COMMAND_QUEUE: usize = 256;
 pub struct Libp2pTransport {
     local: PeerId,
     shared: Arc<Shared>,
-    commands: mpsc::Sender<Command>,
+    opener: Opener,
     runtime: Runtime,
     timeouts: Timeouts,
     broadcasts: bool,
     datagrams: Arc<DatagramHub>,
+    /// What opens streams that outlive a relayed path; none where such paths are not replaced.
+    roaming: Option<roaming::Tools>,
     ended: SharedFuture<oneshot::Receiver<()>>,
     #[cfg(not(target_arch = "wasm32"))]
     ledger: relay::RelayLedger,
+}
+
+/// Asks the swarm task for streams, without a limit of time.
+#[derive(Clone)]
+struct Opener {
+    shared: Arc<Shared>,
+    commands: mpsc::Sender<Command>,
+}
+
+impl Opener {
+    /// Opens a stream on the best path.
+    async fn open(&self, peer: PeerId, protocol: &'static str) -> Result<Stream, OpenError> {
+        let (reply, answer) = oneshot::channel();
+        let command = Command::Open {
+            peer,
+            protocol,
+            reply,
+        };
+        let sent = self.commands.clone().send(command).await;
+        sent.map_err(|_| OpenError::Closed)?;
+        match answer.await {
+            Ok(opened) => Ok(Box::new(opened?)),
+            Err(_) if lock(&self.shared.wishes).closed => Err(OpenError::Closed),
+            Err(_) => Err(OpenError::NotConnected { peer }),
+        }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -158,7 +187,17 @@ impl Libp2pTransport {
         let swarm_config = executor(runtime).with_idle_connection_timeout(config.idle_timeout);
         let swarm = Swarm::new(carrier, behaviour, local, swarm_config);
         let (commands, receiver) = mpsc::channel(COMMAND_QUEUE);
-        let webrtc_stir = webrtc.start(&config, runtime, &shared, &commands);
+        let opener = Opener {
+            shared: shared.clone(),
+            commands,
+        };
+        let roaming = roaming::Tools {
+            roamers: Arc::default(),
+            runtime: runtime.clone(),
+            opener: opener.clone(),
+        };
+        roaming.start();
+        let webrtc_stir = webrtc.start(&config, runtime, &opener);
         let task = SwarmTask {
             swarm,
             shared: shared.clone(),
@@ -172,6 +211,7 @@ impl Libp2pTransport {
             ledger: ledger.clone(),
             meter: Meter::new(registry),
             webrtc: webrtc_stir,
+            roaming: roaming.clone(),
         };
         shared.wish(|wishes| wishes.external = config.external_addresses);
         let (end, ended) = oneshot::channel();
@@ -189,11 +229,12 @@ impl Libp2pTransport {
         Ok(Self {
             local,
             shared,
-            commands,
+            opener,
             runtime: runtime.clone(),
             timeouts,
             broadcasts: config.broadcast,
             datagrams: webrtc.datagrams,
+            roaming: config.direct_upgrade.then_some(roaming),
             ended: ended.shared(),
             #[cfg(not(target_arch = "wasm32"))]
             ledger,
@@ -255,7 +296,7 @@ impl Libp2pTransport {
 
     /// Gives the swarm task a command. `None` when it has ended.
     async fn command(&self, command: Command) -> Option<()> {
-        self.commands.clone().send(command).await.ok()
+        self.opener.commands.clone().send(command).await.ok()
     }
 }
 
@@ -307,26 +348,19 @@ impl Transport for Libp2pTransport {
         protocol: &'static str,
     ) -> BoxFuture<'_, Result<Stream, OpenError>> {
         Box::pin(async move {
-            let (reply, answer) = oneshot::channel();
+            let is_relayed =
+                lock(&self.shared.state).connections.path(&peer) == Some(Path::Relayed);
             let opening = async {
-                self.command(Command::Open {
-                    peer,
-                    protocol,
-                    reply,
-                })
-                .await?;
-                answer.await.ok()
+                match &self.roaming {
+                    Some(roaming) if is_relayed => roaming.open(peer, protocol).await,
+                    _ => self.opener.open(peer, protocol).await,
+                }
             };
-            match self.runtime.timeout(self.timeouts.open, opening).await {
-                Ok(Some(Ok(stream))) => Ok(Box::new(stream) as Stream),
-                Ok(Some(Err(error))) => Err(error),
-                Ok(None) if lock(&self.shared.wishes).closed => Err(OpenError::Closed),
-                Ok(None) => Err(OpenError::NotConnected { peer }),
-                Err(_) => Err(OpenError::TimedOut {
-                    peer,
-                    protocol: protocol.into(),
-                }),
-            }
+            let opened = self.runtime.timeout(self.timeouts.open, opening).await;
+            opened.unwrap_or_else(|_| {
+                let protocol = protocol.into();
+                Err(OpenError::TimedOut { peer, protocol })
+            })
         })
     }
 
@@ -373,6 +407,13 @@ impl Transport for Libp2pTransport {
             // An error means that the task is gone without a word, which is an end too.
             let _ = self.ended.clone().await;
         })
+    }
+}
+
+impl Drop for Libp2pTransport {
+    /// The swarm's task ends with it, though tasks of the transport's own still know how to talk to it.
+    fn drop(&mut self) {
+        self.shared.wish(|wishes| wishes.is_abandoned = true);
     }
 }
 

@@ -19,9 +19,13 @@ pub const MAX_SEALED_PRESENCE: usize = 12 * 1024;
 pub const MAX_PRIVATE_PRESENCE: usize = MAX_SEALED_PRESENCE - 40;
 /// Bytes of a [`HealthFrame`](crate::v1::HealthFrame): the largest binding, and a few numbers.
 pub const MAX_HEALTH_FRAME: usize = MAX_BINDING + 512;
+/// Bytes of a [`RoamingHello`](crate::v1::RoamingHello) and a [`RoamingReply`](crate::v1::RoamingReply).
+pub const MAX_ROAMING_MESSAGE: usize = 127;
+/// Bytes of [`RoamingHello::protocol`](crate::v1::RoamingHello::protocol).
+pub const MAX_ROAMING_PROTOCOL: usize = 100;
 /// Bytes of a [`SignalFrame`](crate::v1::SignalFrame).
 pub const MAX_SIGNAL_FRAME: usize = 8 * 1024;
-/// Bytes of [`SessionDescription::session`](crate::v1::SessionDescription::session).
+/// Bytes of [`SessionDescription::session`](crate::v1::SessionDescription::session) and [`RoamingHello::stream`](crate::v1::RoamingHello::stream).
 pub const SESSION_SIZE: usize = 16;
 /// Bytes of [`SessionDescription::signature`](crate::v1::SessionDescription::signature).
 pub const SIGNATURE_SIZE: usize = 64;

@@ -204,6 +204,11 @@ rules! {
     HEALTH_FRAME: HealthFrame {
         binding = 1 One(&STREAM_BINDING),
     }
+    ROAMING_HELLO: RoamingHello {
+        protocol = 1 Length(MAX_ROAMING_PROTOCOL),
+        stream = 2 Exactly(SESSION_SIZE),
+    }
+    ROAMING_REPLY: RoamingReply {}
     SIGNAL_FRAME: SignalFrame {
         offer = 1 One(&SESSION_DESCRIPTION),
         answer = 2 One(&SESSION_DESCRIPTION),

@@ -102,6 +102,8 @@ wire! {
     Presence, limits::MAX_PRESENCE, tables::PRESENCE, Presence;
     PrivatePresence, limits::MAX_PRIVATE_PRESENCE, tables::PRIVATE_PRESENCE;
     HealthFrame, limits::MAX_HEALTH_FRAME, tables::HEALTH_FRAME;
+    RoamingHello, limits::MAX_ROAMING_MESSAGE, tables::ROAMING_HELLO;
+    RoamingReply, limits::MAX_ROAMING_MESSAGE, tables::ROAMING_REPLY;
     SignalFrame, limits::MAX_SIGNAL_FRAME, tables::SIGNAL_FRAME;
     ClockSync, limits::MAX_CLOCK_SYNC, tables::CLOCK_SYNC, ClockSync;
     NodeMetrics, limits::MAX_NODE_METRICS, tables::NODE_METRICS, NodeMetrics;

@@ -78,6 +78,8 @@ pub(crate) struct Wishes {
     // At most `PUBLISH_QUEUE` entries of `PUBLISH_QUEUE_BYTES` together; what does not fit is refused.
     pub(crate) publish: VecDeque<(String, Bytes)>,
     pub(crate) publish_bytes: usize,
+    /// Nobody holds the transport any more.
+    pub(crate) is_abandoned: bool,
     pub(crate) closed: bool,
     waker: Option<Waker>,
 }
@@ -92,6 +94,7 @@ impl Wishes {
             && !self.topics_changed
             && !self.renew_topics
             && self.publish.is_empty()
+            && !self.is_abandoned
     }
 }
 

@@ -28,6 +28,7 @@ use super::{
     failure::{dial_error, is_circuit, listen_error, peer_of},
     listeners::{ListenReply, Listeners, full},
     metrics::Meter,
+    roaming,
     shared::{Shared, Wishes},
     streams::OpenReply,
     webrtc::Stir,
@@ -70,6 +71,7 @@ pub(crate) struct SwarmTask {
     pub(crate) meter: Meter,
     /// Whom to tell that paths have changed.
     pub(crate) webrtc: Stir,
+    pub(crate) roaming: roaming::Tools,
 }
 
 enum Wake {
@@ -87,6 +89,7 @@ impl SwarmTask {
             match wake {
                 Wake::Command(Some(Command::Close) | None) => break,
                 Wake::Command(Some(command)) => self.handle_command(command),
+                Wake::Wishes(wishes) if wishes.is_abandoned => break,
                 Wake::Wishes(wishes) => self.handle_wishes(wishes),
                 Wake::Event(event) => self.handle_event(*event),
             }

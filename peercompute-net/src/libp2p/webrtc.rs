@@ -32,7 +32,7 @@ pub(super) use self::{
     carrier::WebrtcCarrier,
     datagrams::{DatagramHub, WebrtcDatagrams},
 };
-use super::{Libp2pConfig, shared::Shared, swarm_task::Command};
+use super::{Libp2pConfig, Opener};
 
 /// What two peers agree over.
 pub(super) const WEBRTC_PROTOCOL: &str = "/peercompute/webrtc/1";
@@ -54,23 +54,17 @@ impl Webrtc {
     }
 
     /// Starts what makes connections, where there is something to make them with. What is returned is to be stirred when paths change.
-    pub(super) fn start(
-        &self,
-        config: &Libp2pConfig,
-        runtime: &Runtime,
-        shared: &Arc<Shared>,
-        commands: &mpsc::Sender<Command>,
-    ) -> Stir {
+    pub(super) fn start(&self, config: &Libp2pConfig, runtime: &Runtime, opener: &Opener) -> Stir {
         let (sender, stirred) = mpsc::channel(0);
         if config.direct_upgrade && config.webrtc && engine::is_supported() {
             // Nobody else has had the chance to.
+            let shared = &opener.shared;
             if let Ok(incoming) = shared.acceptor.register(WEBRTC_PROTOCOL) {
                 let incoming = incoming.keep(shared.protocols.offer(WEBRTC_PROTOCOL));
                 let tools = Tools {
                     identity: config.identity.clone(),
                     runtime: runtime.clone(),
-                    shared: shared.clone(),
-                    commands: commands.clone(),
+                    opener: opener.clone(),
                     doorway: self.doorway.clone(),
                     datagrams: self.datagrams.clone(),
                     ice_servers: config.ice_servers.clone(),

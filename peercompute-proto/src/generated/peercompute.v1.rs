@@ -1629,6 +1629,61 @@ pub struct RelayConfig {
     #[prost(string, repeated, tag = "12")]
     pub bootstrap_peers: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
+/// What a stream of the protocol /peercompute/roaming/1 begins with. Such a stream is one of another protocol that can be taken along when its peers find a better path to each other: it is opened where
+/// the path goes through a relay.
+///
+/// Whoever opens it says a RoamingHello and waits for the RoamingReply; everything after these is the other protocol's. To take it along, the same end opens a second stream over the better path, with the
+/// same id. Once that is accepted, each end ends its own direction of the first stream and goes on in the second; and it reads the first to its end before it reads the second.
+/// Both messages are a length (one byte) followed by that many bytes, at most 127.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RoamingHello {
+    /// The protocol of the stream; empty if it goes on in this one. At most 100 bytes.
+    #[prost(string, tag = "1")]
+    pub protocol: ::prost::alloc::string::String,
+    /// 16 bytes, drawn by whoever opens it.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub stream: ::prost::bytes::Bytes,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RoamingReply {
+    #[prost(enumeration = "RoamingOutcome", tag = "1")]
+    pub outcome: i32,
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum RoamingOutcome {
+    /// Taken for a refusal.
+    Unspecified = 0,
+    Accepted = 1,
+    /// Nobody takes streams of that protocol.
+    Unsupported = 2,
+    /// There is no such stream that could go on, or there are too many.
+    Refused = 3,
+}
+impl RoamingOutcome {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ROAMING_OUTCOME_UNSPECIFIED",
+            Self::Accepted => "ROAMING_OUTCOME_ACCEPTED",
+            Self::Unsupported => "ROAMING_OUTCOME_UNSUPPORTED",
+            Self::Refused => "ROAMING_OUTCOME_REFUSED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ROAMING_OUTCOME_UNSPECIFIED" => Some(Self::Unspecified),
+            "ROAMING_OUTCOME_ACCEPTED" => Some(Self::Accepted),
+            "ROAMING_OUTCOME_UNSUPPORTED" => Some(Self::Unsupported),
+            "ROAMING_OUTCOME_REFUSED" => Some(Self::Refused),
+            _ => None,
+        }
+    }
+}
 /// What two peers of a room in hybrid mode tell each other, at most 256 KiB. It may get lost, come twice or be overtaken, whatever carries it: each frame repeats what the other does not have yet.
 ///
 /// On streams (/peercompute/sync/1) every frame is a length (varint) followed by that many bytes of one SyncFrame, and the first in each direction has the binding.

@@ -103,6 +103,8 @@ every_message! {
     Presence presence;
     PrivatePresence private_presence;
     HealthFrame health_frame;
+    RoamingHello roaming_hello;
+    RoamingReply roaming_reply;
     SignalFrame signal_frame;
     ClockSync clock_sync;
     NodeMetrics node_metrics;

@@ -78,6 +78,18 @@ pub(crate) fn visit(visitor: &mut impl Visitor) {
             echo_delay_us: 250_000,
         };
         "HealthFrame.empty" v1::HealthFrame::default();
+        "RoamingHello" v1::RoamingHello {
+            protocol: "/peercompute/task/1".to_owned(),
+            stream: (0..16).collect(),
+        };
+        "RoamingHello.least" v1::RoamingHello {
+            stream: vec![7; 16].into(),
+            ..v1::RoamingHello::default()
+        };
+        "RoamingReply" v1::RoamingReply {
+            outcome: v1::RoamingOutcome::Accepted.into(),
+        };
+        "RoamingReply.empty" v1::RoamingReply::default();
         "SignalFrame" v1::SignalFrame {
             frame: Some(v1::signal_frame::Frame::Offer(v1::SessionDescription {
                 session: (0..16).collect(),

@@ -264,6 +264,17 @@ pub(crate) fn health_frame() -> impl Strategy<Value = v1::HealthFrame> {
         )
 }
 
+pub(crate) fn roaming_hello() -> impl Strategy<Value = v1::RoamingHello> {
+    (name(), any::<[u8; 16]>()).prop_map(|(protocol, stream)| v1::RoamingHello {
+        protocol,
+        stream: Bytes::copy_from_slice(&stream),
+    })
+}
+
+pub(crate) fn roaming_reply() -> impl Strategy<Value = v1::RoamingReply> {
+    any::<i32>().prop_map(|outcome| v1::RoamingReply { outcome })
+}
+
 pub(crate) fn signal_frame() -> impl Strategy<Value = v1::SignalFrame> {
     use v1::signal_frame::Frame;
 

@@ -235,6 +235,9 @@ impl SwarmTask {
                 let superfluous = lock(&self.shared.state)
                     .connections
                     .handle_pong(peer, connection, rtt);
+                if !superfluous.is_empty() {
+                    self.roaming.take_along(peer);
+                }
                 for relayed in superfluous {
                     self.swarm.behaviour_mut().streams.retire(peer, relayed);
                 }

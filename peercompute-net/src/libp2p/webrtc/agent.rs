@@ -27,8 +27,8 @@ use super::{
     upgrades::{AttemptId, Upgrades},
 };
 use crate::{
-    FrameReader, FrameWriter, Identity, Incoming, OpenError, Path, PeerId, Stream, frames,
-    libp2p::{shared::Shared, swarm_task::Command},
+    FrameReader, FrameWriter, Identity, Incoming, Path, PeerId, Stream, frames,
+    libp2p::{Opener, swarm_task::Command},
     toolkit::lock,
 };
 
@@ -43,8 +43,7 @@ const LOOK: Duration = Duration::from_secs(30);
 pub(super) struct Tools {
     pub(super) identity: Identity,
     pub(super) runtime: Runtime,
-    pub(super) shared: Arc<Shared>,
-    pub(super) commands: mpsc::Sender<Command>,
+    pub(super) opener: Opener,
     pub(super) doorway: Doorway,
     pub(super) datagrams: Arc<DatagramHub>,
     /// Servers that tell a browser how others see it, as URLs.
@@ -168,7 +167,7 @@ impl Agent {
             Err(failure) => {
                 tracing::debug!(%peer, %failure, "no connection over WebRTC");
                 let reason = failure.to_string();
-                lock(&self.tools.shared.state)
+                lock(&self.tools.opener.shared.state)
                     .no_webrtc
                     .insert(*peer, reason);
             }
@@ -179,7 +178,7 @@ impl Agent {
 impl Tools {
     /// The peers that speak WebRTC and are reached through relays only.
     fn relayed(&self) -> Vec<PeerId> {
-        let state = lock(&self.shared.state);
+        let state = lock(&self.opener.shared.state);
         let speakers = state.speak_webrtc.iter().copied();
         speakers
             .filter(|peer| state.connections.path(peer) == Some(Path::Relayed))
@@ -191,7 +190,8 @@ impl Tools {
         let mut session = Session::default();
         self.runtime.fill_random(&mut session);
         let offer = description.sign(&self.identity, peer, Role::Offer, session);
-        let (mut reader, mut writer) = frames::<SignalFrame, SignalFrame>(self.open(peer).await?);
+        let (mut reader, mut writer) =
+            frames::<SignalFrame, SignalFrame>(self.opener.open(peer, WEBRTC_PROTOCOL).await?);
         send(&mut writer, Frame::Offer(offer)).await?;
         let answer = match read(&mut reader).await? {
             Frame::Answer(answer) => answer,
@@ -252,30 +252,13 @@ impl Tools {
         }
     }
 
-    /// Opens a stream over the best path that there is.
-    async fn open(&self, peer: PeerId) -> Result<Stream, OpenError> {
-        let (reply, answer) = oneshot::channel();
-        let protocol = WEBRTC_PROTOCOL;
-        let command = Command::Open {
-            peer,
-            protocol,
-            reply,
-        };
-        let sent = self.commands.clone().send(command).await;
-        sent.map_err(|_| OpenError::Closed)?;
-        let stream = answer
-            .await
-            .unwrap_or(Err(OpenError::NotConnected { peer }))?;
-        Ok(Box::new(stream))
-    }
-
     /// Has libp2p take the connection that waits in the doorway.
     async fn dial(&self, peer: PeerId) -> Result<(), Failure> {
         let (reply, answer) = oneshot::channel();
         let address = carrier::address(peer);
         let command = Command::Dial { address, reply };
         let not_taken = || Failure::NotTaken { peer };
-        let sent = self.commands.clone().send(command).await;
+        let sent = self.opener.commands.clone().send(command).await;
         sent.map_err(|_| not_taken())?;
         answer.await.map_err(|_| not_taken())??;
         Ok(())
