@@ -79,7 +79,7 @@ fn a_relay_is_reached_over_websocket_and_quic_too() {
 #[test]
 fn a_relayed_path_is_replaced_by_a_direct_one_without_breaking_streams() {
     run(async {
-        let (_relay, at_relay) = relay().await;
+        let (relay, at_relay) = relay().await;
         let mut quick = config();
         quick.ping_interval = std::time::Duration::from_millis(20);
         let (alice, _) = listening(quick.clone(), "/ip4/127.0.0.1/tcp/0").await;
@@ -97,16 +97,16 @@ fn a_relayed_path_is_replaced_by_a_direct_one_without_breaking_streams() {
         };
         until(&mut events, |event| *event == direct).await;
         let mut late = echoes(&bob, peer).await;
-        echoes_on(&mut early).await;
-        drop(early);
-        // With nothing open on it, the relayed connection goes, and the path stays direct.
+        // The stream is taken along, so that the relayed connection goes although somebody uses the stream.
         while bob
             .connections_detail()
             .iter()
             .any(|connection| connection.path == Path::Relayed)
         {
-            tokio::task::yield_now().await;
+            echoes_on(&mut early).await;
         }
+        relay.close().await;
+        echoes_on(&mut early).await;
         echoes_on(&mut late).await;
         assert!(bob.connections().contains(&(peer, Path::Direct)));
     });

@@ -198,3 +198,6 @@ impl AsyncWrite for Roaming {
         self.sink()?.poll_close(cx)
     }
 }
+
+#[cfg(test)]
+mod tests;
