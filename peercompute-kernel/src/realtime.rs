@@ -3,6 +3,7 @@
 mod authority;
 mod clock_mode;
 mod config;
+mod datagrams;
 mod driver;
 mod event;
 mod handle;

@@ -44,7 +44,8 @@ pub use toolkit::{
     MESSAGE_QUEUE_BYTES, MessageSender, Messages, message_queue,
 };
 pub use transport::{
-    Broadcast, BroadcastMessage, Datagrams, Duplex, Event, Path, Stream, Transport,
+    Broadcast, BroadcastMessage, Datagrams, Duplex, Event, Path, PathChange, PathReport,
+    SessionReport, Stream, StreamReport, Transport,
 };
 
 /// The largest message that can be published, in bytes: 1 MiB. Larger ones go over streams.
@@ -52,6 +53,9 @@ pub const MAX_MESSAGE: usize = peercompute_proto::limits::MAX_ENVELOPE;
 
 /// The longest datagram, in bytes: 16 KiB. Longer messages go over streams.
 pub const MAX_DATAGRAM: usize = 16 * 1024;
+
+/// The most changes of the path to a peer that are remembered.
+pub const MAX_PATH_CHANGES: usize = 32;
 
 /// The most addresses that one transport listens at, reservations at relays included.
 pub const MAX_LISTENERS: usize = 64;

@@ -17,6 +17,7 @@ mod muxer;
 #[cfg(not(target_arch = "wasm32"))]
 mod relay;
 mod roaming;
+mod sessions;
 mod shared;
 mod streams;
 mod swarm_task;
@@ -45,7 +46,7 @@ use self::{
 };
 use crate::{
     Broadcast, Datagrams, DialError, Event, Events, Incoming, ListenError, Multiaddr, OpenError,
-    Path, PeerId, ProtocolTaken, Stream, Transport, toolkit::lock,
+    Path, PeerId, ProtocolTaken, SessionReport, Stream, Transport, toolkit::lock,
 };
 
 pub use self::{
@@ -166,7 +167,7 @@ impl Libp2pTransport {
         mut registry: Option<&mut Registry>,
     ) -> Result<Self, StartError> {
         let local = config.identity.peer();
-        let shared = Arc::new(Shared::new());
+        let shared = Arc::new(Shared::new(runtime.clone()));
         let (relay_transport, relay_client) = libp2p::relay::client::new(local);
         let (webrtc, webrtc_carrier) = Webrtc::new();
         let carrier = transports::build(&config, webrtc_carrier, relay_transport)?;
@@ -380,6 +381,10 @@ impl Transport for Libp2pTransport {
 
     fn connections(&self) -> Vec<(PeerId, Path)> {
         lock(&self.shared.state).connections.paths().collect()
+    }
+
+    fn session(&self, peer: PeerId) -> Option<SessionReport> {
+        lock(&self.shared.state).session(peer)
     }
 
     fn keep(&self, peer: PeerId, keep: bool) {

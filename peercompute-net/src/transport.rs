@@ -1,8 +1,8 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::{AsyncRead, AsyncWrite};
-use peercompute_rt::{BoxFuture, MaybeSend, MaybeSync};
+use peercompute_rt::{BoxFuture, Instant, MaybeSend, MaybeSync};
 
 use crate::{
     Events, Incoming, Messages, Multiaddr, PeerId,
@@ -67,6 +67,12 @@ pub trait Transport: MaybeSend + MaybeSync + 'static {
 
     /// The peers that are connected now, with the path to each.
     fn connections(&self) -> Vec<(PeerId, Path)>;
+
+    /// How `peer` is reached and was before, for people who want to know why it is not reached better. `None` if nothing is known of it, or in a transport that keeps no such record.
+    fn session(&self, peer: PeerId) -> Option<SessionReport> {
+        let _ = peer;
+        None
+    }
 
     /// Ends every connection to `peer`.
     fn disconnect(&self, peer: PeerId);
@@ -154,6 +160,64 @@ pub enum Path {
     Direct,
     /// Through a relay, which sees the ciphertext only.
     Relayed,
+}
+
+/// How a peer is reached.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct SessionReport {
+    /// The connections that are up, the one that streams are opened on first.
+    pub paths: Vec<PathReport>,
+    /// Why there is no better path, as far as one was tried.
+    pub obstacle: Option<String>,
+    /// How the best path has changed, oldest first: the last [`MAX_PATH_CHANGES`](crate::MAX_PATH_CHANGES) times.
+    pub history: Vec<PathChange>,
+}
+
+/// One connection.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PathReport {
+    /// Whether somebody is in between.
+    pub path: Path,
+    /// What carries it: `circuit`, `webrtc`, `quic`, `ws`, `tcp` or `other`.
+    pub carrier: &'static str,
+    /// Where the other end is, as far as this one sees.
+    pub address: Multiaddr,
+    /// Whether this end dialled.
+    pub outbound: bool,
+    /// When it came up, on the runtime's clock.
+    pub since: Instant,
+    /// The round trip that the last answered ping took. `None` before the first.
+    pub rtt: Option<Duration>,
+    /// What went over it, by protocol. Streams that go on elsewhere when the path becomes better are told as `/peercompute/roaming/1`, whatever they carry.
+    pub streams: Vec<StreamReport>,
+}
+
+/// The streams of one protocol on one connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StreamReport {
+    /// The protocol.
+    pub protocol: String,
+    /// Streams that were opened, by either end.
+    pub opened: u64,
+    /// Bytes written to them.
+    pub sent: u64,
+    /// Bytes read from them.
+    pub received: u64,
+}
+
+/// A change of the best path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PathChange {
+    /// When, on the runtime's clock.
+    pub at: Instant,
+    /// The path from then on. `None` when the last connection ended.
+    pub path: Option<Path>,
+    /// What carries it, as in [`PathReport::carrier`]; empty without a path.
+    pub carrier: &'static str,
 }
 
 /// What happens to a transport's connections.

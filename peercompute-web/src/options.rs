@@ -25,7 +25,9 @@ pub(crate) fn build(
         Some(bytes) => Identity::from_bytes(&bytes).map_err(invalid)?,
         None => Identity::generate(runtime),
     };
-    let config = Libp2pConfig::new(identity.clone());
+    let mut config = Libp2pConfig::new(identity.clone());
+    config.webrtc = given.flag("webrtc")?.unwrap_or(true);
+    config.ice_servers = given.texts("iceServers")?;
     let transport = Libp2pTransport::start(config, runtime).map_err(invalid)?;
     let mut builder = NodeKernel::builder()
         .transport(Arc::new(transport))

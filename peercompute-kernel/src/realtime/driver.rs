@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    future::poll_fn,
     sync::Arc,
     time::Duration,
 };
@@ -14,7 +15,7 @@ use peercompute_net::{NetworkManager, PeerId, ProtocolTaken, Stream};
 use peercompute_rt::{BoxFuture, BoxStream};
 
 use super::{
-    Realtime,
+    Realtime, datagrams,
     lane::{LANES, Lane},
 };
 use crate::{clock::now, error::LinkError, retries::Retries};
@@ -31,7 +32,11 @@ pub(crate) fn protocols() -> impl Iterator<Item = &'static str> {
 }
 
 /// The streams of live rooms that others open.
-pub(crate) struct IncomingLanes(SelectAll<BoxStream<'static, (PeerId, Lane, Stream)>>);
+pub(crate) struct IncomingLanes {
+    streams: SelectAll<BoxStream<'static, (PeerId, Lane, Stream)>>,
+    datagrams: datagrams::Receiver,
+    sender: Option<datagrams::Sender>,
+}
 
 impl IncomingLanes {
     /// Takes them from now on.
@@ -46,7 +51,12 @@ impl IncomingLanes {
             let named = incoming.map(move |(peer, stream)| (peer, lane, stream));
             all.push(Box::pin(named) as BoxStream<'static, _>);
         }
-        Ok(Self(all))
+        let (sender, datagrams) = datagrams::open(net)?;
+        Ok(Self {
+            streams: all,
+            datagrams,
+            sender,
+        })
     }
 }
 
@@ -101,6 +111,7 @@ pub(crate) async fn keep_lanes(
     };
     let shared = lanes.realtime.clone();
     let shared = shared.shared();
+    shared.lock().set_datagrams(incoming.sender.take());
     loop {
         lanes.open_missing();
         loop {
@@ -116,7 +127,14 @@ pub(crate) async fn keep_lanes(
                     lanes.ended(&end);
                     break;
                 }
-                Some((peer, lane, stream)) = incoming.0.next() => lanes.accept(peer, lane, stream),
+                Some((peer, lane, stream)) = incoming.streams.next() => lanes.accept(peer, lane, stream),
+                message = poll_fn(|cx| incoming.datagrams.poll_next(cx)) => {
+                    let from = message.from;
+                    if let Err(error) = datagrams::take(shared, message) {
+                        tracing::warn!(peer = %from, %error, "the peer is cut off");
+                        lanes.net.cut_off(from);
+                    }
+                }
                 Some(_event) = events.next() => break,
                 () = &mut look => {
                     look = runtime.sleep(LOOK);

@@ -11,8 +11,8 @@ use peercompute_sched::{
 use thiserror::Error;
 
 use super::{
-    ClockModeError, CommandError, RealtimeConfig, RealtimeEvent, RealtimeStats, regime::Regime,
-    shared::Shared, state::State,
+    ClockModeError, CommandError, RealtimeConfig, RealtimeEvent, RealtimeStats, lane::Lane,
+    regime::Regime, shared::Shared, state::State,
 };
 use crate::clock::now;
 
@@ -196,9 +196,12 @@ impl Realtime {
 
     /// What went to and came from all peers.
     pub fn stats(&self) -> RealtimeStats {
+        let mut lanes = self.0.counted();
+        let state = self.0.lock();
+        lanes[Lane::Snapshots as usize].add(state.datagrams_sent());
         RealtimeStats {
-            scheduler: self.0.lock().scheduler.stats(),
-            lanes: self.0.counted(),
+            scheduler: state.scheduler.stats(),
+            lanes,
         }
     }
 }

@@ -14,7 +14,8 @@ use prost::Message as _;
 use tokio::sync::mpsc;
 
 use super::{
-    ProviderFailure, RealtimeError, RealtimeEvent, Recipients, SealedTick, Step,
+    LaneTraffic, ProviderFailure, RealtimeError, RealtimeEvent, Recipients, SealedTick, Step,
+    datagrams,
     lane::{Lane, Linked},
     providers::Registered,
     regime::{Outgoing, Regime},
@@ -39,6 +40,8 @@ pub(super) struct State {
     came: Option<Duration>,
     notes: VecDeque<RealtimeEvent>,
     missed: u64,
+    /// Carries snapshots where it can.
+    datagrams: Option<datagrams::Sender>,
     /// When the driver is going to look.
     pub(super) due: Option<Duration>,
     is_stopped: bool,
@@ -59,6 +62,7 @@ impl State {
             came: Some(now),
             notes: VecDeque::new(),
             missed: 0,
+            datagrams: None,
             due: None,
             is_stopped: false,
         }
@@ -121,12 +125,30 @@ impl State {
                 Channel::Snapshots => Lane::Snapshots,
                 _ => Lane::Control,
             };
-            let linked = self.names.get(&peer).and_then(|id| self.peers.get_mut(id));
+            let id = self.names.get(&peer).copied();
+            if lane == Lane::Snapshots
+                && let (Some(datagrams), Some(id)) = (&mut self.datagrams, id)
+                && datagrams.send(id, &transmit.frame)
+            {
+                continue;
+            }
+            let linked = id.and_then(|id| self.peers.get_mut(&id));
             if !linked.is_some_and(|linked| linked.send(lane, transmit.frame)) {
                 // Until the writer has made room; if it has ended, so does the link.
                 let _ = self.scheduler.set_blocked(peer, channel, true);
             }
         }
+    }
+
+    /// Snapshots go by these from now on, where they can.
+    pub(super) fn set_datagrams(&mut self, datagrams: Option<datagrams::Sender>) {
+        self.datagrams = datagrams;
+    }
+
+    /// What has gone by them.
+    pub(super) fn datagrams_sent(&self) -> LaneTraffic {
+        let sent = self.datagrams.as_ref().map(|it| it.traffic);
+        sent.unwrap_or_default()
     }
 
     fn ask_providers(&mut self, now: Duration) {

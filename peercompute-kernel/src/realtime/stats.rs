@@ -14,7 +14,8 @@ pub struct RealtimeStats {
     pub(super) lanes: [LaneTraffic; LANES],
 }
 
-/// What went over the streams of one protocol. Bytes are those of the frames with their lengths, as they are written to the streams: what sealing, encryption and packets add is not in them.
+/// What went over the streams of one protocol, and as datagrams of it. Bytes are those of the frames with their lengths, as they are written to the streams: what sealing, encryption and packets add is
+/// not in them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LaneTraffic {
@@ -37,17 +38,21 @@ impl RealtimeStats {
     /// What went over all of them.
     pub fn total(&self) -> LaneTraffic {
         let mut total = LaneTraffic::default();
-        for lane in &self.lanes {
-            total.frames_sent += lane.frames_sent;
-            total.bytes_sent += lane.bytes_sent;
-            total.frames_received += lane.frames_received;
-            total.bytes_received += lane.bytes_received;
+        for lane in self.lanes {
+            total.add(lane);
         }
         total
     }
 }
 
 impl LaneTraffic {
+    pub(super) fn add(&mut self, other: Self) {
+        self.frames_sent += other.frames_sent;
+        self.bytes_sent += other.bytes_sent;
+        self.frames_received += other.frames_received;
+        self.bytes_received += other.bytes_received;
+    }
+
     /// A frame of so many bytes, without its length, is on its way.
     pub(super) fn sent(&mut self, size: usize) {
         self.frames_sent += 1;

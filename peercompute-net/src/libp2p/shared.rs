@@ -6,8 +6,9 @@ use std::{
 
 use bytes::Bytes;
 use libp2p::swarm::ConnectionId;
+use peercompute_rt::Runtime;
 
-use super::{connections::Connections, streams::Protocols};
+use super::{connections::Connections, sessions::Sessions, streams::Protocols};
 use crate::{Acceptor, Event, EventHub, MessageSender, Multiaddr, PeerId, toolkit::lock};
 
 /// The most messages that wait to be published.
@@ -18,6 +19,7 @@ pub(crate) const PUBLISH_QUEUE_BYTES: usize = 16 * 1024 * 1024;
 
 /// What the transport's handles and its swarm task both see.
 pub(crate) struct Shared {
+    runtime: Runtime,
     pub(crate) state: Mutex<State>,
     pub(crate) wishes: Mutex<Wishes>,
     pub(crate) topics: Mutex<Topics>,
@@ -35,6 +37,7 @@ pub(crate) struct State {
     pub(crate) speak_webrtc: BTreeSet<PeerId>,
     /// Why the last attempt at one came to nothing.
     pub(crate) no_webrtc: BTreeMap<PeerId, String>,
+    pub(crate) sessions: Sessions,
     pub(crate) listening: Vec<Multiaddr>,
     pub(crate) external: Vec<Multiaddr>,
 }
@@ -99,8 +102,9 @@ impl Wishes {
 }
 
 impl Shared {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(runtime: Runtime) -> Self {
         Self {
+            runtime,
             state: Mutex::default(),
             wishes: Mutex::default(),
             topics: Mutex::default(),
@@ -151,6 +155,7 @@ impl Shared {
     pub(crate) fn report(&self, change: impl FnOnce(&mut State) -> Option<Event>) -> Option<Event> {
         let mut state = lock(&self.state);
         let event = change(&mut state)?;
+        state.remember(self.runtime.now(), &event);
         self.events.send(event.clone());
         Some(event)
     }

@@ -21,8 +21,7 @@ use libp2p::{
 };
 
 use handler::{Handler, Open};
-use stream::OpenStreams;
-pub(crate) use stream::PeerStream;
+pub(crate) use stream::{OpenStreams, PeerStream};
 
 use crate::{Multiaddr, OpenError, PeerId};
 
@@ -89,8 +88,8 @@ impl Behaviour {
         let protocol = StreamProtocol::new(protocol);
         let open = Open {
             peer,
+            guard: streams.add(&protocol),
             protocol,
-            guard: streams.add(),
             reply,
         };
         let handler = NotifyHandler::One(connection);
@@ -99,6 +98,12 @@ impl Behaviour {
             handler,
             event: open,
         });
+    }
+
+    /// The streams of a connection.
+    pub(crate) fn of(&self, connection: ConnectionId) -> Option<Arc<OpenStreams>> {
+        let (_, streams) = self.connections.get(&connection)?;
+        Some(streams.clone())
     }
 
     /// Closes the connection as soon as no stream is open on it.

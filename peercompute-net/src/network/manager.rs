@@ -20,9 +20,9 @@ use super::{
     shared::{Job, Shared},
 };
 use crate::{
-    Broadcast, Events, Incoming, Listing, ListingError, OpenError, Presence, PrivateRoom,
-    ProtocolTaken, PublishError, RendezvousServer, RoomInfo, ServerConfig, Stream, Transport,
-    toolkit::lock,
+    Broadcast, Datagrams, Events, Incoming, Listing, ListingError, OpenError, Presence,
+    PrivateRoom, ProtocolTaken, PublishError, RendezvousServer, RoomInfo, ServerConfig,
+    SessionReport, Stream, Transport, toolkit::lock,
 };
 
 /// Keeps a node in its room: finds the other peers through relays, bootstrap peers and the local network, connects to them and keeps it so, and carries what is published.
@@ -300,6 +300,17 @@ impl NetworkManager {
             Some(incoming) => Ok(incoming),
             None => self.0.shared.accept(protocol),
         }
+    }
+
+    /// How a peer is reached and was before, as [`Transport::session`].
+    pub fn session(&self, peer: PeerId) -> Option<SessionReport> {
+        self.0.shared.transport.session(peer)
+    }
+
+    /// Datagrams, as [`Transport::datagrams`]: of every peer that connects, whatever room it is in. In a private room they are not sealed, but encrypted on their way to the peer as all is; so they
+    /// are for peers that have shown over a stream that they know the password.
+    pub fn datagrams(&self) -> Option<Arc<dyn Datagrams>> {
+        self.0.shared.transport.datagrams()
     }
 
     /// Sends a message to all peers of the room that subscribe to `stream`, a name of the application's choice. Best effort: it may be lost, doubled or overtaken.

@@ -162,8 +162,9 @@ impl ConnectionHandler for Handler {
                     tracing::debug!(%protocol, limit = self.limit, "peer opens too many streams, refusing one");
                     return;
                 }
+                let counted = self.streams.add(&protocol);
                 self.accepted
-                    .push_back((protocol, PeerStream::new(stream, self.streams.add())));
+                    .push_back((protocol, PeerStream::new(stream, counted)));
                 self.wake();
             }
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound {

@@ -4,17 +4,20 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll},
 };
 
 use futures::{AsyncRead, AsyncWrite, task::AtomicWaker};
+use libp2p::StreamProtocol;
 
-use crate::toolkit::lock;
+use crate::{StreamReport, toolkit::lock};
 
-/// The streams that are open on one connection.
+/// The streams that are open on one connection, and what went over them.
 pub(crate) struct OpenStreams {
+    /// An entry for each protocol of this program's that was used.
+    traffic: Mutex<HashMap<StreamProtocol, Arc<Traffic>>>,
     /// As many entries as there are streams, which the limits on streams bound.
     open: Mutex<Open>,
     /// The connection has ended, or is ending.
@@ -22,6 +25,13 @@ pub(crate) struct OpenStreams {
     /// The connection stays without any.
     kept: AtomicBool,
     idle: Arc<AtomicWaker>,
+}
+
+#[derive(Default)]
+struct Traffic {
+    opened: AtomicU64,
+    sent: AtomicU64,
+    received: AtomicU64,
 }
 
 #[derive(Default)]
@@ -41,6 +51,7 @@ impl OpenStreams {
     /// None yet. `idle` is woken whenever the last one ends.
     pub(crate) fn new(idle: Arc<AtomicWaker>) -> Self {
         Self {
+            traffic: Mutex::default(),
             open: Mutex::default(),
             ended: AtomicBool::new(false),
             kept: AtomicBool::new(false),
@@ -61,8 +72,27 @@ impl OpenStreams {
         self.kept.load(Ordering::Relaxed)
     }
 
+    /// What went over the connection.
+    pub(crate) fn report(&self) -> Vec<StreamReport> {
+        let traffic = lock(&self.traffic);
+        let report = |(protocol, traffic): (&StreamProtocol, &Arc<Traffic>)| StreamReport {
+            protocol: protocol.to_string(),
+            opened: traffic.opened.load(Ordering::Relaxed),
+            sent: traffic.sent.load(Ordering::Relaxed),
+            received: traffic.received.load(Ordering::Relaxed),
+        };
+        let mut report: Vec<_> = traffic.iter().map(report).collect();
+        report.sort_by(|one, other| one.protocol.cmp(&other.protocol));
+        report
+    }
+
     /// Counts one more, until the returned value is dropped.
-    pub(crate) fn add(self: &Arc<Self>) -> Counted {
+    pub(crate) fn add(self: &Arc<Self>, protocol: &StreamProtocol) -> Counted {
+        let traffic = lock(&self.traffic)
+            .entry(protocol.clone())
+            .or_default()
+            .clone();
+        traffic.opened.fetch_add(1, Ordering::Relaxed);
         let waiting = Arc::new(Waiting::default());
         let mut open = lock(&self.open);
         let id = open.next;
@@ -72,6 +102,7 @@ impl OpenStreams {
             streams: self.clone(),
             id,
             waiting,
+            traffic,
         }
     }
 
@@ -93,6 +124,7 @@ pub(crate) struct Counted {
     streams: Arc<OpenStreams>,
     id: u64,
     waiting: Arc<Waiting>,
+    traffic: Arc<Traffic>,
 }
 
 impl Counted {
@@ -118,8 +150,24 @@ impl Counted {
         Poll::Pending
     }
 
-    fn reader<T>(&self, outcome: Poll<io::Result<T>>, cx: &Context<'_>) -> Poll<io::Result<T>> {
+    fn read(&self, outcome: Poll<io::Result<usize>>, cx: &Context<'_>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(count)) = outcome {
+            self.traffic
+                .received
+                .fetch_add(count as u64, Ordering::Relaxed);
+        }
         self.or_ended(outcome, |waiting| &waiting.reader, cx)
+    }
+
+    fn written(
+        &self,
+        outcome: Poll<io::Result<usize>>,
+        cx: &Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(count)) = outcome {
+            self.traffic.sent.fetch_add(count as u64, Ordering::Relaxed);
+        }
+        self.writer(outcome, cx)
     }
 
     fn writer<T>(&self, outcome: Poll<io::Result<T>>, cx: &Context<'_>) -> Poll<io::Result<T>> {
@@ -159,7 +207,7 @@ impl AsyncRead for PeerStream {
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.stream).poll_read(cx, buf);
-        self.counted.reader(outcome, cx)
+        self.counted.read(outcome, cx)
     }
 
     fn poll_read_vectored(
@@ -168,7 +216,7 @@ impl AsyncRead for PeerStream {
         bufs: &mut [IoSliceMut<'_>],
     ) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.stream).poll_read_vectored(cx, bufs);
-        self.counted.reader(outcome, cx)
+        self.counted.read(outcome, cx)
     }
 }
 
@@ -179,7 +227,7 @@ impl AsyncWrite for PeerStream {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.counted.writer(outcome, cx)
+        self.counted.written(outcome, cx)
     }
 
     fn poll_write_vectored(
@@ -188,7 +236,7 @@ impl AsyncWrite for PeerStream {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.counted.writer(outcome, cx)
+        self.counted.written(outcome, cx)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

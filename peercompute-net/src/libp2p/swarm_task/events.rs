@@ -180,12 +180,14 @@ impl SwarmTask {
         let address = endpoint.get_remote_address().clone();
         let now = self.runtime.now();
         let connection = Connection::new(id, path, address, endpoint.is_dialer(), now);
+        let streams = self.swarm.behaviour().streams.of(id);
         let mut others = false;
         self.shared.report(|state| {
             others = state
                 .connections
                 .path(&peer)
                 .is_some_and(|best| best <= path);
+            state.sessions.streams.extend(streams.map(|it| (id, it)));
             state.connections.handle_opened(peer, connection)
         });
         for dial in self.dials.connected(id, peer, path) {
@@ -208,6 +210,7 @@ impl SwarmTask {
     fn handle_closed(&mut self, peer: PeerId, id: ConnectionId) {
         let event = self.shared.report(|state| {
             let event = state.connections.handle_closed(peer, id);
+            state.sessions.streams.remove(&id);
             if let Some(Event::Disconnected { .. }) = event {
                 state.forget_details(peer);
             }
