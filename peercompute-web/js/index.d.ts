@@ -23,6 +23,10 @@ export interface NodeOptions {
   bootstrapPeers?: string[];
   /** Full multiaddresses of relays to meet others at, and to be reachable through. */
   relays?: string[];
+  /** Whether relayed paths may be replaced by WebRTC. Default: true. */
+  webrtc?: boolean;
+  /** STUN and TURN servers, such as `stun:stun.example.org`, without which two tabs behind different routers may not find a direct path. Default: none, so that nobody is asked. */
+  iceServers?: string[];
   /** What others are told this device is called. */
   name?: string;
   /** Default: what the browser says. */
@@ -85,6 +89,27 @@ export type StatusEvent =
   | { type: "unreachable"; address: string; reason: string }
   | { type: "providerFailed"; provider: string; message: string }
   | { type: "lagged"; missed: number };
+
+/** How a peer is reached. */
+export interface Session {
+  /** The connections that are up, the one that is used first. */
+  paths: {
+    path: LinkPath;
+    /** `circuit`, `webrtc`, `ws` or `other`. */
+    carrier: string;
+    address: string;
+    /** Whether this end has opened it. */
+    outbound: boolean;
+    ageMs: number;
+    roundTripMs?: number;
+    /** What went over it, in bytes, by protocol. What goes on elsewhere when the path becomes better is told as `/peercompute/roaming/1`. */
+    streams: { protocol: string; opened: number; sent: number; received: number }[];
+  }[];
+  /** Why there is no better path, as far as one was tried. */
+  obstacle?: string;
+  /** How the best path has changed, oldest first; without a path where the last one was lost. */
+  history: { agoMs: number; path?: LinkPath; carrier: string }[];
+}
 
 export type LinkPath = "direct" | "relayed";
 
@@ -170,6 +195,8 @@ export class NodeKernel {
   /** Ends everything in good order. */
   stop(): Promise<void>;
   status(): NodeStatus;
+  /** How a peer is reached, and was before; undefined if nothing is known of it. */
+  session(peerId: string): Session | undefined;
   configureScheduler(scheduler: SchedulerOptions): void;
   /** Shows a state to the others: `state` is asked for bytes, or for nothing if it is as it was. Gives a function that ends it. */
   registerStateProvider(name: string, state: (moment: Moment) => Data | null | undefined): () => void;

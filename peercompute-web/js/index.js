@@ -194,6 +194,12 @@ export class NodeKernel {
     return { ...this.#node.status(), identityIsKept: this.#identityIsKept };
   }
 
+  /** How a peer is reached, and was before; undefined if nothing is known of it. */
+  session(peerId) {
+    checkText(peerId, "peerId");
+    return this.#node.session(peerId);
+  }
+
   /** Changes rates and policies of the live room from now on. */
   configureScheduler(scheduler) {
     checkObject(scheduler, "scheduler");

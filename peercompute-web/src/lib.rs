@@ -7,6 +7,7 @@ mod node;
 mod object;
 mod options;
 mod relay;
+mod session;
 mod task;
 mod worker;
 

@@ -4,14 +4,14 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use js_sys::{Array, Function};
 use peercompute_kernel::{NodeKernel, NodeStatus, PeerStatus, Realtime};
-use peercompute_net::{Events, Identity, NetworkEvent, Path};
+use peercompute_net::{Events, Identity, NetworkEvent};
 use peercompute_rt::Runtime;
 use wasm_bindgen::{JsValue, prelude::wasm_bindgen};
 
 use crate::{
     live,
-    object::{Given, error, list, object, optional},
-    options, task,
+    object::{Given, error, invalid, list, object, optional},
+    options, session::{self, path}, task,
 };
 
 /// A node in a page. The package's `NodeKernel` is this with the page's own around it: workers, storage, handlers.
@@ -19,6 +19,7 @@ use crate::{
 pub struct Node {
     kernel: Arc<NodeKernel>,
     identity: Identity,
+    runtime: Runtime,
     network: RefCell<Option<Events<NetworkEvent>>>,
 }
 
@@ -38,6 +39,7 @@ impl Node {
         Ok(Self {
             kernel,
             identity,
+            runtime,
             network: RefCell::default(),
         })
     }
@@ -89,6 +91,20 @@ impl Node {
     /// What the node is doing now.
     pub fn status(&self) -> JsValue {
         status(&self.kernel.status())
+    }
+
+    /// How a peer is reached and was before; undefined if nothing is known of it.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the peer's id.
+    pub fn session(&self, peer: &str) -> Result<JsValue, JsValue> {
+        let peer = peer
+            .parse()
+            .map_err(|error| invalid(format!("{peer:?} is no peer id: {error}")))?;
+        let report = self.kernel.network().and_then(|it| it.session(peer));
+        let now = self.runtime.now();
+        Ok(optional(report.map(|it| session::session(&it, now))))
     }
 
     /// The next thing that has happened in the live room; undefined when the node has stopped.
@@ -256,13 +272,6 @@ fn peer(peer: &PeerStatus) -> JsValue {
         ("workers", peer.workers.into()),
         ("name", optional(metadata)),
     ])
-}
-
-fn path(path: Path) -> &'static str {
-    match path {
-        Path::Relayed => "relayed",
-        _ => "direct",
-    }
 }
 
 fn network_event(event: &NetworkEvent) -> Option<JsValue> {
