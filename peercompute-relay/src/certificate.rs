@@ -30,6 +30,8 @@ const MAX_NAMES: usize = 16;
 pub struct CertificateError {
     /// The file.
     pub file: PathBuf,
+    /// Whether it is to hold the private key, and not the certificates. It may be one file for both.
+    pub is_key: bool,
     /// What is wrong with it.
     pub problem: CertificateProblem,
 }
@@ -130,10 +132,12 @@ impl ServerCertificate {
     pub fn read(files: &Certificate, now: Duration) -> Result<Self, CertificateError> {
         let about_chain = |problem| CertificateError {
             file: files.chain.clone(),
+            is_key: false,
             problem,
         };
         let about_key = |problem| CertificateError {
             file: files.key.clone(),
+            is_key: true,
             problem,
         };
         let chain = read(&files.chain)
@@ -311,9 +315,9 @@ pub(crate) mod tests {
     fn refusal(chain: &str, key: &str) -> CertificateError {
         let (_folder, files) = files(chain, key);
         let error = ServerCertificate::read(&files, NOW).unwrap_err();
-        let is_about_key = error.file == files.key;
+        assert_eq!(error.is_key, error.file == files.key);
         assert_eq!(
-            is_about_key,
+            error.is_key,
             matches!(
                 error.problem,
                 CertificateProblem::NotAKey { .. } | CertificateProblem::OtherKey { .. }
@@ -340,6 +344,14 @@ pub(crate) mod tests {
         assert_eq!(read.names(), ["node.example"]);
         let shown = format!("{read:?}");
         assert!(shown.contains("certificates: 2"), "{shown}");
+    }
+
+    #[test]
+    fn one_file_may_hold_both() {
+        let (chain, key) = pair(2020, 2040);
+        let (_folder, mut files) = files(&format!("{key}{chain}"), "");
+        files.key = files.chain.clone();
+        assert!(ServerCertificate::read(&files, NOW).is_ok());
     }
 
     #[test]
