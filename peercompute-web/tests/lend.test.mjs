@@ -75,3 +75,13 @@ test("the page says why it cannot go on", async () => {
   await tab.getByText("cannot be reached").waitFor();
   await tab.locator("#link", { hasText: "none" }).waitFor();
 });
+
+test("a reload does not fetch again what the browser has kept", async () => {
+  const { tab } = await lent();
+  const fetched = () => tab.evaluate(() => performance.getEntriesByType("resource").find(({ name }) => name.endsWith(".wasm")).transferSize);
+  await tab.getByText("waiting for work").waitFor();
+  assert.ok(await fetched() > 500_000);
+  await tab.reload();
+  await tab.getByText("waiting for work").waitFor();
+  assert.ok(await fetched() < 10_000);
+});
