@@ -4,14 +4,14 @@ import { generateKeyPairSync, sign } from "node:crypto";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
+const lengthOf = ({ length }) => length < 128 ? [length] : length < 256 ? [0x81, length] : [0x82, length >> 8, length & 255];
 const field = (tag, ...parts) => {
   const content = Buffer.concat(parts);
-  const length = content.length < 128 ? [content.length] : [0x82, content.length >> 8, content.length & 255];
-  return Buffer.concat([Buffer.from([tag, ...length]), content]);
+  return Buffer.concat([Buffer.from([tag, ...lengthOf(content)]), content]);
 };
 const sequence = (...parts) => field(0x30, ...parts);
 const identifier = (hex) => field(0x06, Buffer.from(hex, "hex"));
-const time = (date) => field(0x18, Buffer.from(`${date.toISOString().replace(/\D/g, "").slice(0, 14)}Z`));
+const time = (date) => field(0x17, Buffer.from(`${date.toISOString().replace(/\D/g, "").slice(2, 14)}Z`));
 
 const DAY = 24 * 60 * 60 * 1000;
 const ECDSA_WITH_SHA256 = sequence(identifier("2a8648ce3d040302"));
