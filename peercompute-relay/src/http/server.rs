@@ -268,8 +268,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_takes_nothing_of_an_answer_loses_the_connection() {
-        let mut options = HttpOptions::default();
-        options.limit = 1000 * HTTP_STALL_TIMEOUT;
+        let options = HttpOptions {
+            limit: 1000 * HTTP_STALL_TIMEOUT,
+            certificate: None,
+        };
         let server = server(options, share).await;
         let start = Instant::now();
         let mut idle = Vec::new();
@@ -313,8 +315,10 @@ mod tests {
     #[tokio::test]
     async fn with_a_certificate_the_same_is_served_encrypted() {
         let (certificate, trusted) = localhost();
-        let mut options = HttpOptions::default();
-        options.certificate = Some(certificate);
+        let options = HttpOptions {
+            certificate: Some(certificate),
+            ..HttpOptions::default()
+        };
         let server = server(options, share).await;
         let mut roots = RootCertStore::empty();
         roots.add(trusted.into()).unwrap();
@@ -342,8 +346,10 @@ mod tests {
 
     #[tokio::test]
     async fn who_leaves_https_out_is_sent_there() {
-        let mut options = HttpOptions::default();
-        options.certificate = Some(localhost().0);
+        let options = HttpOptions {
+            certificate: Some(localhost().0),
+            ..HttpOptions::default()
+        };
         let server = server(options, share).await;
         let said = answer(asked(&server, "/large?a=b").await).await;
         assert!(said.starts_with("HTTP/1.1 307"), "{said}");
