@@ -268,7 +268,7 @@ fn lend_tabs(context: &Context, fleet: &mut Fleet, relay: &str, stop: &Stop) -> 
     }
     let program = fleet.program().display();
     println!(
-        "and work finds its way there with\n  {program} run --topology emergent --op crc32c --relay {relay} FILE…"
+        "and work of more than a moment finds its way there with\n  {program} run --topology emergent --op crc32c --relay {relay} FILE…"
     );
     Ok(())
 }

@@ -113,7 +113,7 @@ impl Fleet {
         )
     }
 
-    /// Starts a worker that serves the page for browsers, in this folder, to whoever reaches this machine, and gives where.
+    /// Starts a node that serves the page for browsers, in this folder, to whoever reaches this machine, and leaves the work to them; gives where the page is.
     pub(super) fn start_page(
         &mut self,
         folder: &Path,
@@ -122,7 +122,14 @@ impl Fleet {
     ) -> Result<Vec<String>> {
         let name = "page";
         let folder = folder.display().to_string();
-        let serve = ["--web", ANYWHERE, "--web-folder", &folder];
+        let serve = [
+            "--throttle",
+            "0",
+            "--web",
+            ANYWHERE,
+            "--web-folder",
+            &folder,
+        ];
         let arguments = [&["node", "--json", "--relay", relay], &serve[..]].concat();
         let lines = self.launch(name, &arguments)?;
         self.wait_for_line(name, &lines, stop, urls)
