@@ -235,7 +235,7 @@ pub(crate) struct NodeArgs {
 
     /// Serve a page by which browsers become workers of the room, at this address [0.0.0.0:8080 if none is given].
     ///
-    /// Opening it on another device of the network lends that device. The node listens for WebSockets too then, at a port of the system's choice unless --listen names one.
+    /// Opening it on another device of the network lends that device. The node listens for WebSockets at the same address too then, at a port of the system's choice, unless --listen names one.
     #[arg(long, value_name = "IP:PORT", num_args = 0..=1, default_missing_value = "0.0.0.0:8080", value_parser = crate::web::listen_address)]
     pub(crate) web: Option<SocketAddr>,
 
