@@ -1,6 +1,9 @@
 //! Health, metrics and the clients' configuration over HTTP/1.1.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+mod server;
+mod steady;
+
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -10,35 +13,15 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use hyper::server::conn::http1;
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
-};
-use peercompute_rt::{Runtime, Task};
 use serde_json::{Value, json};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    task::JoinSet,
+
+pub use self::server::{
+    HTTP_HEAD_TIMEOUT, HTTP_STALL_TIMEOUT, HttpOptions, HttpServer, MAX_HTTP_CONNECTIONS,
+    MAX_HTTP_CONNECTIONS_PER_ADDRESS, MAX_HTTP_HEAD,
 };
-
-/// HTTP connections that are served at the same time.
-pub const MAX_HTTP_CONNECTIONS: usize = 64;
-
-/// How long a client may take to send the head of its request.
-pub const HTTP_HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long one of the relay's HTTP connections lasts at most, from its first byte to its last.
 pub const HTTP_CONNECTION_TIMEOUT: Duration = Duration::from_secs(15);
-
-/// The largest head of a request, in bytes. No request here has a body that would be read.
-pub const MAX_HTTP_HEAD: usize = 16 * 1024;
-
-/// Header lines of a request at most.
-const MAX_HEADERS: usize = 64;
-
-/// How long the server waits before it accepts again after the system refused it a socket.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The content type of OpenMetrics text, which Prometheus asks for.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -61,74 +44,6 @@ pub(crate) trait Status: Send + Sync + 'static {
 
     /// A request was answered.
     fn handle_answered(&self, status: StatusCode);
-}
-
-/// A running HTTP/1.1 server; dropping it closes the listener and every connection. Each connection answers one request and is bounded in size and time; at most [`MAX_HTTP_CONNECTIONS`] are open,
-/// later ones wait in the system's queue.
-#[derive(Debug)]
-pub struct HttpServer {
-    address: SocketAddr,
-    _accepting: Task<()>,
-}
-
-impl HttpServer {
-    /// Listens at `address` and serves until it is dropped. No connection lasts longer than `limit`.
-    ///
-    /// # Errors
-    ///
-    /// What the system says, for one when the port is taken.
-    pub async fn start(
-        runtime: &Runtime,
-        address: SocketAddr,
-        router: Router,
-        limit: Duration,
-    ) -> io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
-        let address = listener.local_addr()?;
-        let accepting = runtime.spawn(accept(listener, router, limit));
-        Ok(Self {
-            address,
-            _accepting: accepting,
-        })
-    }
-
-    /// The address, with the port that was chosen.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-}
-
-async fn accept(listener: TcpListener, router: Router, limit: Duration) {
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            accepted = listener.accept(), if connections.len() < MAX_HTTP_CONNECTIONS => match accepted {
-                Ok((stream, _from)) => {
-                    connections.spawn(serve(stream, router.clone(), limit));
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept an HTTP connection");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            },
-            Some(_ended) = connections.join_next() => {}
-        }
-    }
-}
-
-async fn serve(stream: TcpStream, router: Router, limit: Duration) {
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HTTP_HEAD_TIMEOUT)
-        .max_buf_size(MAX_HTTP_HEAD)
-        .max_headers(MAX_HEADERS)
-        .keep_alive(false)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    match tokio::time::timeout(limit, connection).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "HTTP connection failed"),
-        Err(_elapsed) => tracing::debug!("HTTP connection took too long"),
-    }
 }
 
 pub(crate) fn router(status: Arc<dyn Status>) -> Router {
@@ -189,9 +104,16 @@ async fn count(State(status): State<Arc<dyn Status>>, request: Request, next: Ne
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use std::{
+        net::SocketAddr,
+        sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    };
 
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use peercompute_rt::Runtime;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpStream,
+    };
 
     use super::*;
 
@@ -226,9 +148,8 @@ mod tests {
     async fn server() -> (HttpServer, Arc<Fixed>) {
         let status = Arc::new(Fixed::default());
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let limit = HTTP_CONNECTION_TIMEOUT;
         let router = router(status.clone());
-        let server = HttpServer::start(&Runtime::tokio(), address, router, limit)
+        let server = HttpServer::start(&Runtime::tokio(), address, router, HttpOptions::default())
             .await
             .unwrap();
         (server, status)

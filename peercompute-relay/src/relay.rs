@@ -24,9 +24,9 @@ use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 
 use crate::{
-    StartError, certificate,
+    ServerCertificate, StartError,
     config::RelayOptions,
-    http::{self, HTTP_CONNECTION_TIMEOUT, HttpServer, Status},
+    http::{self, HttpOptions, HttpServer, Status},
     identity,
     metrics::Metrics,
     published,
@@ -76,7 +76,7 @@ impl Relay {
     pub async fn start(runtime: &Runtime, options: RelayOptions) -> Result<Self, StartError> {
         let identity = identity::load(runtime, &options)?;
         let mut registry = Registry::default();
-        let config = transport_config(&options, identity)?;
+        let config = transport_config(&options, identity, runtime.unix_time())?;
         // Without external addresses of its own the transport announces those at which it listens, and follows their changes.
         let follows_listeners = config.external_addresses.is_empty();
         let transport = Libp2pTransport::start_with_metrics(config, runtime, &mut registry)?;
@@ -120,7 +120,7 @@ impl Relay {
         let http = match core.options.http {
             Some(address) => {
                 let router = http::router(Arc::new(endpoints));
-                let server = HttpServer::start(runtime, address, router, HTTP_CONNECTION_TIMEOUT);
+                let server = HttpServer::start(runtime, address, router, HttpOptions::default());
                 let started = server.await;
                 Some(started.map_err(|source| StartError::Http { address, source })?)
             }
@@ -309,6 +309,7 @@ impl Status for Endpoints {
 fn transport_config(
     options: &RelayOptions,
     identity: Identity,
+    now: Duration,
 ) -> Result<Libp2pConfig, StartError> {
     let mut config = Libp2pConfig::new(identity);
     config.agent = concat!("peercompute-relay/", env!("CARGO_PKG_VERSION")).into();
@@ -322,8 +323,9 @@ fn transport_config(
     config.tls = options
         .certificate
         .as_ref()
-        .map(certificate::load)
-        .transpose()?;
+        .map(|files| ServerCertificate::read(files, now))
+        .transpose()?
+        .map(|certificate| certificate.for_transport());
     Ok(config)
 }
 

@@ -21,11 +21,11 @@ async function lent(...args) {
   return { node, url: urls[0], tab: await scene.tab(undefined, { page: urls[0] }) };
 }
 
-async function job(node, ...args) {
+async function job(node, tasks, ...args) {
   const folder = await scene.folder();
   const [module, file, out] = [join(folder, "slow.wasm"), join(folder, "input"), await scene.folder()];
   await writeFile(module, slow);
-  await writeFile(file, randomBytes(20 << 10));
+  await writeFile(file, randomBytes(tasks << 10));
   const what = ["--wasm", module, "--input", file, "--chunk", "1KiB", "--out", out];
   return scene.run("run", ["run", "--json", ...what, "--no-local", "--game", "test", "--topology", "emergent", "--peer", node.tcp, ...args]);
 }
@@ -35,7 +35,7 @@ test("opening the page makes the tab a worker, and it shows what it does", async
   await tab.getByText("waiting for work").waitFor();
   assert.equal(await tab.locator("#room").textContent(), "test / lend");
   assert.equal(await tab.locator("#link").textContent(), "direct");
-  const run = await job(node, "--room", "lend");
+  const run = await job(node, 20, "--room", "lend");
   const result = await run.line(() => true);
   assert.equal(await run.exited, 0, JSON.stringify(result));
   await tab.waitForFunction(() => Number(document.getElementById("done").textContent) >= 20);
@@ -58,14 +58,16 @@ test("the share that a person has chosen holds, from the start and after a reloa
 
 test("closing the tab costs nobody a result", async () => {
   const { node, url, tab } = await lent();
+  const other = await scene.tab(undefined, { page: url });
   await tab.getByText("waiting for work").waitFor();
-  const run = await job(node, "--room", "lend");
+  await other.getByText("waiting for work").waitFor();
+  // The page says twice a second what it does.
+  const run = await job(node, 100, "--room", "lend");
   await tab.getByText("computing").waitFor();
   await tab.browser.close();
-  await scene.tab(undefined, { page: url });
   const result = await run.line(() => true);
   assert.equal(await run.exited, 0, JSON.stringify(result));
-  assert.equal(result.tasks, 20);
+  assert.equal(result.tasks, 100);
 });
 
 test("the page says why it cannot go on", async () => {
@@ -74,4 +76,14 @@ test("the page says why it cannot go on", async () => {
   await node.kill();
   await tab.getByText("cannot be reached").waitFor();
   await tab.locator("#link", { hasText: "none" }).waitFor();
+});
+
+test("a reload does not fetch again what the browser has kept", async () => {
+  const { tab } = await lent();
+  const fetched = () => tab.evaluate(() => performance.getEntriesByType("resource").find(({ name }) => name.endsWith(".wasm")).transferSize);
+  await tab.getByText("waiting for work").waitFor();
+  assert.ok(await fetched() > 500_000);
+  await tab.reload();
+  await tab.getByText("waiting for work").waitFor();
+  assert.ok(await fetched() < 10_000);
 });

@@ -235,15 +235,28 @@ pub(crate) struct NodeArgs {
 
     /// Serve a page by which browsers become workers of the room, at this address [0.0.0.0:8080 if none is given].
     ///
-    /// Opening it on another device of the network lends that device. The node listens for WebSockets too then, at a port of the system's choice unless --listen names one.
+    /// Opening it on another device of the network lends that device. The node listens for WebSockets at the same address too then, at a port of the system's choice, unless --listen names one.
     #[arg(long, value_name = "IP:PORT", num_args = 0..=1, default_missing_value = "0.0.0.0:8080", value_parser = crate::web::listen_address)]
     pub(crate) web: Option<SocketAddr>,
 
     /// The folder with the pages that --web serves.
     ///
-    /// The one that `cargo xtask web` makes. Without it the folder web beside the program, or what PEERCOMPUTE_WEB_FOLDER names.
+    /// The one that `cargo xtask web` makes. Without it what PEERCOMPUTE_WEB_FOLDER names, what was built into the program, or the folder web beside it.
     #[arg(long, value_name = "FOLDER", requires = "web")]
     pub(crate) web_folder: Option<PathBuf>,
+
+    /// Serve the page encrypted, with this certificate.
+    ///
+    /// A PEM file, the certificate itself first and those that issued it after it. Browsers on other machines have their GPU and all of their storage only so. The node listens for secure WebSockets with the same certificate
+    /// then. Both files are read once, when the node starts. Without the option the environment variable PEERCOMPUTE_WEB_CERT says it.
+    #[arg(long, value_name = "FILE", requires = "web")]
+    pub(crate) web_cert: Option<PathBuf>,
+
+    /// The private key of the certificate.
+    ///
+    /// An unencrypted PEM file. Without the option the environment variable PEERCOMPUTE_WEB_KEY says it.
+    #[arg(long, value_name = "FILE", requires = "web")]
+    pub(crate) web_key: Option<PathBuf>,
 
     /// Stop at the end of standard input too; `bench` has its nodes end with it, however it ends.
     #[arg(long, hide = true)]

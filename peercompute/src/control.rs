@@ -9,7 +9,6 @@ use std::{
 };
 
 use peercompute_compute::Throttle;
-use peercompute_kernel::NodeKernel;
 use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
@@ -19,7 +18,7 @@ use tokio::{
 use crate::{
     cli::{ControlArgs, ThrottleArgs},
     failure::Failure,
-    node::JsonStatus,
+    node::{JsonStatus, Lending},
     output,
 };
 
@@ -94,7 +93,7 @@ impl ControlSocket {
     }
 
     /// Answers for as long as it is polled.
-    pub(crate) async fn serve(&self, node: &Arc<NodeKernel>) {
+    pub(crate) async fn serve(&self, node: &Arc<Lending>) {
         let mut connections = tokio::task::JoinSet::new();
         loop {
             tokio::select! {
@@ -122,7 +121,7 @@ impl Drop for ControlSocket {
     }
 }
 
-async fn answer(stream: UnixStream, node: Arc<NodeKernel>) {
+async fn answer(stream: UnixStream, node: Arc<Lending>) {
     let exchange = async {
         let mut stream = BufReader::new(stream);
         let mut line = Vec::new();
@@ -148,16 +147,17 @@ async fn answer(stream: UnixStream, node: Arc<NodeKernel>) {
     }
 }
 
-fn respond(request: Request, node: &NodeKernel) -> Response {
+fn respond(request: Request, node: &Lending) -> Response {
     match request {
         Request::Status => {}
-        Request::Pause => node.pause(),
-        Request::Resume => node.resume(),
+        Request::Pause => node.kernel.pause(),
+        Request::Resume => node.kernel.resume(),
         Request::Throttle { percent } => {
             let set = Throttle::percent(percent)
                 .map_err(|error| error.to_string())
                 .and_then(|throttle| {
-                    node.set_throttle(throttle)
+                    node.kernel
+                        .set_throttle(throttle)
                         .map_err(|error| error.to_string())
                 });
             if let Err(error) = set {
@@ -165,7 +165,7 @@ fn respond(request: Request, node: &NodeKernel) -> Response {
             }
         }
     }
-    Response::Status(Box::new(JsonStatus::new(&node.status())))
+    Response::Status(Box::new(node.status()))
 }
 
 pub(crate) async fn status(args: ControlArgs, json: bool) -> Result<(), Failure> {

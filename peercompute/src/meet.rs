@@ -17,6 +17,7 @@ use crate::{
     cli::{MeetArgs, NodeArgs, RunArgs},
     failure::Failure,
     password,
+    web::Web,
 };
 
 /// What `--listen` says when nothing is to be listened at.
@@ -31,17 +32,8 @@ const IDENTITY: &str = "identity";
 /// Where a node listens if it is not told: everywhere, at ports of the system's choice.
 const EVERYWHERE: [&str; 2] = ["/ip4/0.0.0.0/tcp/0", "/ip4/0.0.0.0/udp/0/quic-v1"];
 
-/// Where it listens for browsers if it is not told.
-const WEB_SOCKET: &str = "/ip4/0.0.0.0/tcp/0/ws";
-
-fn is_web_socket(address: &Multiaddr) -> bool {
-    address
-        .iter()
-        .any(|part| matches!(part, Protocol::Ws(_) | Protocol::Wss(_)))
-}
-
-/// A node that runs tasks for others.
-pub(crate) fn worker(args: &NodeArgs) -> Result<NodeKernel, Failure> {
+/// A node that runs tasks for others, and listens for the browsers that have opened its page.
+pub(crate) fn worker(args: &NodeArgs, web: Option<&Web>) -> Result<NodeKernel, Failure> {
     let runtime = Runtime::tokio();
     let identity = match &args.identity {
         Some(path) => identity_of(path, &runtime)?,
@@ -49,10 +41,10 @@ pub(crate) fn worker(args: &NodeArgs) -> Result<NodeKernel, Failure> {
     };
     let throttle = Throttle::percent(args.throttle).map_err(Failure::usage)?;
     let mut addresses = listen_addresses(&args.listen, identity.peer())?;
-    if args.web.is_some() && !addresses.iter().any(is_web_socket) {
-        addresses.push(WEB_SOCKET.parse().expect("a valid address"));
-    }
-    let mut builder = builder(&args.meet, identity)?
+    addresses.extend(web.and_then(|web| web.listens_too(&addresses)));
+    let mut config = Libp2pConfig::new(identity);
+    config.tls = web.and_then(Web::certificate);
+    let mut builder = builder(&args.meet, config)?
         .topology(args.topology)
         .neighbours(args.neighbours)
         .pool(PoolConfig::new().with_throttle(throttle))
@@ -91,10 +83,13 @@ pub(crate) fn submitter(args: &RunArgs) -> Result<NodeKernel, Failure> {
         password::of(meet)?;
         NodeKernel::builder().room(&meet.game, &meet.room)
     } else {
-        builder(meet, Identity::generate(&Runtime::tokio()))?
-            .serves(false)
-            .topology(args.topology)
-            .neighbours(args.neighbours)
+        builder(
+            meet,
+            Libp2pConfig::new(Identity::generate(&Runtime::tokio())),
+        )?
+        .serves(false)
+        .topology(args.topology)
+        .neighbours(args.neighbours)
     };
     let runs_modules = args.program.wasm.is_some() || args.program.reduce.is_some();
     if runs_modules && !args.no_local {
@@ -127,13 +122,12 @@ fn modules() -> WasmConfig {
     }
 }
 
-fn builder(args: &MeetArgs, identity: Identity) -> Result<NodeBuilder, Failure> {
+fn builder(args: &MeetArgs, mut config: Libp2pConfig) -> Result<NodeBuilder, Failure> {
     let room = NodeKernel::builder();
     let room = match password::of(args)? {
         Some(password) => room.private_room(&args.game, password),
         None => room.room(&args.game, &args.room),
     };
-    let mut config = Libp2pConfig::new(identity);
     config.mdns = args.lan;
     let transport = Libp2pTransport::start(config, &Runtime::tokio()).map_err(Failure::run)?;
     let mut builder = room.transport(Arc::new(transport));

@@ -5,23 +5,18 @@ mod health;
 mod status;
 mod troubles;
 
-use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures::StreamExt as _;
 use peercompute_kernel::{NodeKernel, NodeStatus};
 use peercompute_net::{Multiaddr, NetworkEvent, NetworkManager, Path};
-use peercompute_relay::HttpServer;
 use serde::Serialize;
 
 pub(crate) use self::status::JsonStatus;
 use self::{health::JsonHealth, troubles::Troubles};
 use crate::{
-    cli::NodeArgs,
-    control::ControlSocket,
-    failure::Failure,
-    meet, output, password, probe,
-    stop::StopSignal,
-    web::{self, NodeConfig, Pages},
+    cli::NodeArgs, control::ControlSocket, failure::Failure, meet, output, password, probe,
+    stop::StopSignal, web::Web,
 };
 
 /// How often a running node prints how it stands, with `--json`.
@@ -78,24 +73,41 @@ enum NodeLine {
     },
 }
 
+/// A node that lends this machine, and the page that it serves.
+pub(crate) struct Lending {
+    pub(crate) kernel: NodeKernel,
+    web: Option<Web>,
+}
+
+impl Lending {
+    pub(crate) fn status(&self) -> JsonStatus {
+        let status = self.kernel.status();
+        let web = self.web.as_ref();
+        let urls = web.map(|web| web.urls(&status.addresses));
+        JsonStatus::new(&status, urls.unwrap_or_default())
+    }
+}
+
 pub(crate) async fn node(args: NodeArgs, json: bool, mut stop: StopSignal) -> Result<(), Failure> {
     if args.stop_with_input {
         stop = stop.with_input()?;
     }
+    let web = Web::prepare(&args)?;
     let socket = ControlSocket::open(args.control.clone())?;
-    let node = Arc::new(meet::worker(&args)?);
+    let kernel = meet::worker(&args, web.as_ref())?;
+    let node = Arc::new(Lending { kernel, web });
     let outcome = tokio::select! {
         outcome = run(&node, &args, &socket, json) => outcome,
         () = socket.serve(&node) => Ok(()),
-        () = know_machine(&node) => Ok(()),
+        () = know_machine(&node.kernel) => Ok(()),
         () = stop.next() => Ok(()),
     };
-    let done = node.status().tasks.done;
+    let done = node.kernel.status().tasks.done;
     if !json && outcome.is_ok() {
         output::note("stopping; tasks that are not done go back to their submitters");
     }
     tokio::select! {
-        () = node.stop() => {}
+        () = node.kernel.stop() => {}
         // Asked twice, it leaves at once.
         () = stop.next() => {}
     }
@@ -118,13 +130,12 @@ async fn know_machine(node: &NodeKernel) {
 }
 
 async fn run(
-    node: &Arc<NodeKernel>,
+    lending: &Lending,
     args: &NodeArgs,
     socket: &ControlSocket,
     json: bool,
 ) -> Result<(), Failure> {
-    let read = |address| Ok::<_, Failure>((Pages::read(args.web_folder.as_deref())?, address));
-    let pages = args.web.map(read).transpose()?;
+    let node = &lending.kernel;
     node.start().await.map_err(meet::start_failure)?;
     let mut printer = Printer {
         json,
@@ -141,8 +152,13 @@ async fn run(
         let _ = tokio::time::timeout(RESERVATION_WAIT, first_reservation(node, &network)).await;
     }
     printer.listening(&node.status(), socket);
-    let _server = match pages {
-        Some((pages, address)) => Some(serve_pages(node, args, pages, address, &printer).await?),
+    let _server = match &lending.web {
+        Some(web) => {
+            let status = node.status();
+            let server = web.serve(&args.meet, &status).await?;
+            printer.pages_at(web.urls(&status.addresses));
+            Some(server)
+        }
         None => None,
     };
     // What lies beyond the end of the clock never comes.
@@ -165,7 +181,7 @@ async fn run(
                 alone &= !matches!(event, NetworkEvent::Joined { .. });
                 printer.event(&event);
             }
-            _ = status.tick(), if json => printer.status(&node.status()),
+            _ = status.tick(), if json => printer.status(lending.status()),
             () = tick(&mut health) => printer.health(JsonHealth::new(&network.health())),
             () = sleep_until(deadline), if alone => {
                 let wait = humantime::format_duration(args.wait.unwrap_or_default());
@@ -177,31 +193,6 @@ async fn run(
             }
         }
     }
-}
-
-/// Serves the page by which browsers become workers of the room, and says where.
-async fn serve_pages(
-    node: &NodeKernel,
-    args: &NodeArgs,
-    pages: Pages,
-    address: SocketAddr,
-    printer: &Printer,
-) -> Result<HttpServer, Failure> {
-    let status = node.status();
-    let peer = status.peer.expect("the node has a transport");
-    let room = match password::is_wanted(&args.meet) {
-        true => None,
-        false => Some(args.meet.room.as_str()),
-    };
-    let config = NodeConfig::new(&args.meet.game, room, peer, &status.addresses);
-    let config = config.ok_or_else(|| {
-        Failure::usage(
-            "--web: browsers reach a node by WebSocket; add --listen /ip4/0.0.0.0/tcp/0/ws",
-        )
-    })?;
-    let server = pages.serve(address, config).await?;
-    printer.pages_at(web::urls(server.address(), &status.addresses));
-    Ok(server)
 }
 
 /// Waits until a relay has given an address, or has refused.
@@ -325,8 +316,8 @@ impl Printer {
         }
     }
 
-    fn status(&mut self, status: &NodeStatus) {
-        print_line(&NodeLine::Status(Box::new(JsonStatus::new(status))));
+    fn status(&mut self, status: JsonStatus) {
+        print_line(&NodeLine::Status(Box::new(status)));
     }
 
     fn health(&mut self, health: JsonHealth) {

@@ -81,6 +81,12 @@ fn in_file(path: &Path) -> Result<String, String> {
 }
 
 fn usable(text: &str, empty: &str) -> Result<String, String> {
+    if text.starts_with('\u{feff}') {
+        return Err("begins with a byte-order mark, which is no part of a password; save it as UTF-8 without one".to_owned());
+    }
+    if text.contains('\0') {
+        return Err("the password has a NUL byte in it; write it as text".to_owned());
+    }
     match text.len() {
         0 => Err(empty.to_owned()),
         1..=MAX_PASSWORD => Ok(text.to_owned()),
@@ -114,6 +120,17 @@ mod tests {
             assert_eq!(read(bytes.as_bytes()).unwrap(), "open sesame");
         }
         assert_eq!(read(b" a \n").unwrap(), " a ");
+    }
+
+    #[test]
+    fn what_editors_add_and_no_keyboard_types_is_no_part_of_a_password() {
+        let refused = |bytes| read(bytes).unwrap_err();
+        assert!(refused(b"\xef\xbb\xbfopen sesame\n").contains("byte-order mark"));
+        assert!(refused(b"\xef\xbb\xbf").contains("byte-order mark"));
+        assert!(refused(b"open\0sesame\n").contains("NUL"));
+        assert!(refused(b"open sesame\0").contains("NUL"));
+        // In the middle it is a character like others.
+        assert_eq!(read("a\u{feff}b".as_bytes()).unwrap(), "a\u{feff}b");
     }
 
     #[test]

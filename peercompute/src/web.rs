@@ -1,45 +1,43 @@
 //! The page by which a browser becomes a worker of the room: `node --web`.
 
+mod pages;
+
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    env, fs, io,
+    collections::BTreeSet,
+    env,
     net::{IpAddr, SocketAddr},
-    path::{Path, PathBuf},
-    sync::Arc,
+    path::PathBuf,
+    sync::OnceLock,
     time::Duration,
 };
 
-use axum::{
-    Json, Router,
-    extract::{Path as Named, State},
-    http::{HeaderMap, HeaderName, StatusCode, header},
-    response::{IntoResponse, Response},
-    routing::get,
-};
-use bytes::Bytes;
-use peercompute_net::{Multiaddr, PeerId, multiaddr::Protocol};
-use peercompute_relay::HttpServer;
+use peercompute_kernel::NodeStatus;
+use peercompute_net::{Multiaddr, TlsCertificate, multiaddr::Protocol};
+use peercompute_relay::{Certificate, HttpOptions, HttpServer, ServerCertificate};
 use peercompute_rt::Runtime;
 use serde::Serialize;
 
-use crate::failure::Failure;
-
-/// The environment variable that names the folder with the pages, and the option.
-const FOLDER: &str = "PEERCOMPUTE_WEB_FOLDER";
-
-/// The file without which a folder does not hold the pages.
-const PAGE: &str = "lend.html";
+use self::pages::Pages;
+use crate::{
+    cli::{MeetArgs, NodeArgs},
+    failure::Failure,
+    output, password,
+};
 
 /// How long a browser may take to fetch a file.
 const FETCH_LIMIT: Duration = Duration::from_secs(60);
 
-/// What is served of a folder: more files, or larger ones, are not of the package.
-const MAX_FILES: usize = 256;
-const MAX_FILE_BYTES: u64 = 32 << 20;
+/// The options for the certificate, each with the environment variable that says the same.
+const CERTIFICATE: [&str; 2] = ["web-cert", "PEERCOMPUTE_WEB_CERT"];
+const KEY: [&str; 2] = ["web-key", "PEERCOMPUTE_WEB_KEY"];
 
-/// The pages, as they were when the node started.
-pub(crate) struct Pages {
-    files: BTreeMap<String, Bytes>,
+/// What `--web` asks for, read and checked before anything listens.
+pub(crate) struct Web {
+    pages: Pages,
+    address: SocketAddr,
+    certificate: Option<ServerCertificate>,
+    /// Where it is served, once it is.
+    served: OnceLock<SocketAddr>,
 }
 
 /// What the page has to know of its node.
@@ -55,20 +53,16 @@ pub(crate) struct NodeConfig {
 }
 
 impl NodeConfig {
-    /// Of the node that browsers reach by WebSocket at one of `addresses`; none if there is no such address.
-    pub(crate) fn new(
-        game: &str,
-        room: Option<&str>,
-        peer: PeerId,
-        addresses: &[Multiaddr],
-    ) -> Option<Self> {
-        let port = addresses.iter().find_map(web_socket_port)?;
+    /// Of the node that browsers reach at one of its addresses; none if there is no such address.
+    fn new(meet: &MeetArgs, status: &NodeStatus, secure: bool) -> Option<Self> {
+        let room = (!password::is_wanted(meet)).then(|| meet.room.clone());
+        let port = |address| web_socket_port(address, secure);
         Some(Self {
-            game_id: game.to_owned(),
-            room_id: room.map(str::to_owned),
-            peer_id: peer.to_string(),
-            port,
-            secure: false,
+            game_id: meet.game.clone(),
+            room_id: room,
+            peer_id: status.peer?.to_string(),
+            port: status.addresses.iter().find_map(port)?,
+            secure,
         })
     }
 }
@@ -83,11 +77,129 @@ pub(crate) fn listen_address(text: &str) -> Result<SocketAddr, String> {
     }
 }
 
-/// Where a page that is served at `address` is found: at each of this machine's own addresses, if it is served at all of them.
-pub(crate) fn urls(address: SocketAddr, reachable: &[Multiaddr]) -> Vec<String> {
-    if !address.ip().is_unspecified() {
-        return vec![format!("http://{address}/")];
+impl Web {
+    /// Reads the pages and the certificate, if `--web` asks for them.
+    pub(crate) fn prepare(args: &NodeArgs) -> Result<Option<Self>, Failure> {
+        let Some(address) = args.web else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            certificate: certificate(args)?,
+            pages: Pages::find(args.web_folder.as_deref())?,
+            address,
+            served: OnceLock::new(),
+        }))
     }
+
+    /// With which the node listens for browsers that had the page encrypted.
+    pub(crate) fn certificate(&self) -> Option<TlsCertificate> {
+        let certificate = self.certificate.as_ref();
+        certificate.map(ServerCertificate::for_transport)
+    }
+
+    /// Where the node is to listen for the page, if not at one of `addresses`.
+    pub(crate) fn listens_too(&self, addresses: &[Multiaddr]) -> Option<Multiaddr> {
+        let is_secure = self.certificate.is_some();
+        let serves = |address| web_socket_port(address, is_secure).is_some();
+        if addresses.iter().any(serves) {
+            return None;
+        }
+        let socket = match is_secure {
+            true => Protocol::Wss("/".into()),
+            false => Protocol::Ws("/".into()),
+        };
+        let place = Multiaddr::from(self.address.ip());
+        Some(place.with(Protocol::Tcp(0)).with(socket))
+    }
+
+    /// Serves the pages of a node that has started.
+    pub(crate) async fn serve(
+        &self,
+        meet: &MeetArgs,
+        status: &NodeStatus,
+    ) -> Result<HttpServer, Failure> {
+        let config = NodeConfig::new(meet, status, self.certificate.is_some());
+        let config = config.ok_or_else(|| {
+            Failure::usage(
+                "--web: browsers reach a node by WebSocket; add --listen /ip4/0.0.0.0/tcp/0/ws",
+            )
+        })?;
+        let mut options = HttpOptions::default();
+        options.limit = FETCH_LIMIT;
+        options.certificate = self.certificate.clone();
+        let router = self.pages.clone().router(config);
+        let started = HttpServer::start(&Runtime::tokio(), self.address, router, options).await;
+        let server = started.map_err(|error| {
+            Failure::run(format!(
+                "cannot serve pages at {}: {error}; choose another address with --web",
+                self.address
+            ))
+        })?;
+        // It is served once.
+        let _ = self.served.set(server.address());
+        Ok(server)
+    }
+
+    /// Where the page of a node with these addresses is found; nowhere before it is served.
+    pub(crate) fn urls(&self, reachable: &[Multiaddr]) -> Vec<String> {
+        let Some(address) = self.served.get() else {
+            return Vec::new();
+        };
+        let names = self.certificate.as_ref().map(ServerCertificate::names);
+        urls(*address, reachable, names)
+    }
+}
+
+/// The certificate that the options or the environment name, if they do.
+fn certificate(args: &NodeArgs) -> Result<Option<ServerCertificate>, Failure> {
+    let named = |option: &Option<PathBuf>, [name, variable]: [&str; 2]| match option {
+        Some(path) => Some((path.clone(), format!("--{name}"))),
+        None => env::var_os(variable)
+            .filter(|it| !it.is_empty())
+            .map(|path| (path.into(), variable.to_owned())),
+    };
+    let without = |what: &str, by: &str, [name, variable]: [&str; 2]| {
+        Failure::usage(format!(
+            "{by}: {what}; give both files: add --{name} FILE, or set {variable}"
+        ))
+    };
+    let ((chain, chain_by), (key, key_by)) = match (
+        named(&args.web_cert, CERTIFICATE),
+        named(&args.web_key, KEY),
+    ) {
+        (None, None) => return Ok(None),
+        (Some(chain), Some(key)) => (chain, key),
+        (Some((_, by)), None) => {
+            return Err(without("a certificate without its private key", &by, KEY));
+        }
+        (None, Some((_, by))) => {
+            return Err(without(
+                "a private key without its certificate",
+                &by,
+                CERTIFICATE,
+            ));
+        }
+    };
+    let files = Certificate { chain, key };
+    let now = Runtime::tokio().unix_time();
+    let read = ServerCertificate::read(&files, now);
+    read.map(Some).map_err(|error| {
+        let (by, [field, _]) = match error.is_key {
+            true => (key_by, KEY),
+            false => (chain_by, CERTIFICATE),
+        };
+        let name = output::name(&error.file);
+        let remedy = error.problem.remedy();
+        Failure::usage(format_args!("{}; {remedy}", error.problem))
+            .at(format_args!("{by} {name}"))
+            .about(&error.file, field)
+    })
+}
+
+/// Where a page that is served at `address` is found, first where others can open it: by the `names` of its certificate if it is encrypted, and by the address, or at each
+/// of this machine's own addresses if it is served at all of them.
+fn urls(address: SocketAddr, reachable: &[Multiaddr], names: Option<&[String]>) -> Vec<String> {
+    let everywhere = address.ip().is_unspecified();
     let ip = |address: &Multiaddr| {
         address.iter().find_map(|part| match part {
             Protocol::Ip4(ip) => Some(IpAddr::V4(ip)),
@@ -95,221 +207,46 @@ pub(crate) fn urls(address: SocketAddr, reachable: &[Multiaddr]) -> Vec<String> 
             _ => None,
         })
     };
-    // Those that others can open come first.
-    let ips: BTreeSet<_> = reachable.iter().filter_map(ip).collect();
-    let mut ips: Vec<_> = ips.into_iter().collect();
-    ips.sort_by_key(IpAddr::is_loopback);
+    let ips: BTreeSet<_> = match everywhere {
+        true => reachable.iter().filter_map(ip).collect(),
+        false => [address.ip()].into(),
+    };
     let alike = ips.iter().filter(|ip| ip.is_ipv4() || address.is_ipv6());
-    alike
-        .map(|ip| format!("http://{}/", SocketAddr::new(*ip, address.port())))
+    // Each with whether only this machine can open it.
+    let named = names.unwrap_or_default().iter().map(|name| {
+        let host = format!("{name}:{}", address.port());
+        (name == "localhost", host)
+    });
+    let mut hosts: Vec<_> = named
+        .filter(|(is_local, _)| everywhere || *is_local == address.ip().is_loopback())
+        .chain(alike.map(|ip| {
+            let host = SocketAddr::new(*ip, address.port()).to_string();
+            (ip.is_loopback(), host)
+        }))
+        .collect();
+    hosts.sort_by_key(|(is_local, _)| *is_local);
+    let scheme = if names.is_some() { "https" } else { "http" };
+    let hosts = hosts.into_iter();
+    hosts
+        .map(|(_, host)| format!("{scheme}://{host}/"))
         .collect()
 }
 
-/// The port of an address at which this machine itself listens for WebSockets.
-fn web_socket_port(address: &Multiaddr) -> Option<u16> {
-    let mut port = None;
+/// The port of an address at which this machine itself listens for WebSockets, encrypted ones or not.
+fn web_socket_port(address: &Multiaddr, secure: bool) -> Option<u16> {
+    let (mut port, mut encrypted) = (None, false);
     for part in address {
         match part {
             Protocol::Tcp(tcp) => port = Some(tcp),
-            Protocol::Ws(_) => return port,
-            Protocol::P2pCircuit | Protocol::Tls => return None,
+            Protocol::Tls => encrypted = true,
+            Protocol::Ws(_) => return port.filter(|_| encrypted == secure),
+            Protocol::Wss(_) => return port.filter(|_| secure),
+            Protocol::P2pCircuit => return None,
             _ => {}
         }
     }
     None
 }
 
-impl Pages {
-    /// Reads the pages: from `folder` if one is given, otherwise from where they are installed or were built.
-    pub(crate) fn read(folder: Option<&Path>) -> Result<Self, Failure> {
-        let folder = match folder {
-            Some(folder) => folder.to_owned(),
-            None => installed().into_iter().find(|it| it.join(PAGE).is_file()).ok_or_else(|| {
-                Failure::usage(format!(
-                    "--web: the pages are not installed beside this program; build them with `cargo xtask web` in the sources, and name their folder with --web-folder or {FOLDER}"
-                ))
-            })?,
-        };
-        let unusable = |error: io::Error| {
-            Failure::usage(format!("--web-folder {}: {error}", folder.display()))
-        };
-        let mut files = BTreeMap::new();
-        for entry in fs::read_dir(&folder).map_err(unusable)? {
-            let entry = entry.map_err(unusable)?;
-            let metadata = entry.metadata().map_err(unusable)?;
-            let is_page = metadata.is_file() && metadata.len() <= MAX_FILE_BYTES;
-            if let (true, Ok(name)) = (is_page, entry.file_name().into_string()) {
-                files.insert(name, fs::read(entry.path()).map_err(unusable)?.into());
-            }
-            if files.len() > MAX_FILES {
-                return Err(Failure::usage(format!(
-                    "--web-folder {}: more than {MAX_FILES} files are in it; name the folder that `cargo xtask web` makes",
-                    folder.display()
-                )));
-            }
-        }
-        if !files.contains_key(PAGE) {
-            return Err(Failure::usage(format!(
-                "--web-folder {}: there is no {PAGE} in it; name the folder that `cargo xtask web` makes",
-                folder.display()
-            )));
-        }
-        Ok(Self { files })
-    }
-
-    /// Serves them at `address`.
-    pub(crate) async fn serve(
-        self,
-        address: SocketAddr,
-        config: NodeConfig,
-    ) -> Result<HttpServer, Failure> {
-        let state = Arc::new((self, config));
-        let router = Router::new()
-            .route("/", get(index))
-            .route("/node.json", get(node))
-            .route("/{file}", get(file))
-            .with_state(state);
-        let started = HttpServer::start(&Runtime::tokio(), address, router, FETCH_LIMIT).await;
-        started.map_err(|error| {
-            Failure::run(format!(
-                "cannot serve pages at {address}: {error}; choose another address with --web"
-            ))
-        })
-    }
-}
-
-/// Where the pages are when nobody says where: what the environment names, beside the program, and where `cargo xtask web` puts them.
-fn installed() -> Vec<PathBuf> {
-    let named = env::var_os(FOLDER).filter(|it| !it.is_empty());
-    let mut folders: Vec<PathBuf> = named.map(PathBuf::from).into_iter().collect();
-    if let Some(beside) = env::current_exe().ok().as_deref().and_then(Path::parent) {
-        folders.extend(["web", "../web", "../share/peercompute/web"].map(|it| beside.join(it)));
-    }
-    folders
-}
-
-type Served = State<Arc<(Pages, NodeConfig)>>;
-
-/// What holds for all answers: nobody guesses types, and pages load nothing from elsewhere.
-const GUARDED: [(HeaderName, &str); 4] = [
-    (header::VARY, "accept-encoding"),
-    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    (header::CACHE_CONTROL, "no-cache"),
-    (
-        header::CONTENT_SECURITY_POLICY,
-        "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self' ws: wss:; img-src 'self' data:; frame-ancestors 'none'",
-    ),
-];
-
-async fn index(state: Served, headers: HeaderMap) -> Response {
-    file(state, Named(PAGE.to_owned()), headers).await
-}
-
-async fn node(State(state): Served) -> impl IntoResponse {
-    (GUARDED, Json(state.1.clone()))
-}
-
-async fn file(State(state): Served, Named(name): Named<String>, headers: HeaderMap) -> Response {
-    let files = &state.0.files;
-    let Some(whole) = files.get(&name) else {
-        let said = format!("there is no {name} here\n");
-        return (StatusCode::NOT_FOUND, GUARDED, said).into_response();
-    };
-    let kind = [(header::CONTENT_TYPE, content_type(&name))];
-    match files
-        .get(&format!("{name}.gz"))
-        .filter(|_| takes_gzip(&headers))
-    {
-        Some(gzipped) => {
-            let encoding = [(header::CONTENT_ENCODING, "gzip")];
-            (GUARDED, kind, encoding, gzipped.clone()).into_response()
-        }
-        None => (GUARDED, kind, whole.clone()).into_response(),
-    }
-}
-
-fn takes_gzip(headers: &HeaderMap) -> bool {
-    let taken = headers.get(header::ACCEPT_ENCODING);
-    taken.and_then(|it| it.to_str().ok()).is_some_and(|it| {
-        it.split(',').any(|it| {
-            let mut parts = it.split(';').map(str::trim);
-            parts.next() == Some("gzip") && !parts.any(|it| matches!(it, "q=0" | "q=0.0"))
-        })
-    })
-}
-
-fn content_type(name: &str) -> &'static str {
-    match name.rsplit('.').next() {
-        Some("html") => "text/html; charset=utf-8",
-        Some("css") => "text/css; charset=utf-8",
-        Some("js") => "text/javascript; charset=utf-8",
-        Some("json") => "application/json",
-        Some("wasm") => "application/wasm",
-        _ => "text/plain; charset=utf-8",
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_port_for_browsers_is_that_of_the_web_socket() {
-        let port = |address: &str| web_socket_port(&address.parse().expect("an address"));
-        assert_eq!(port("/ip4/10.0.0.1/tcp/4001/ws"), Some(4001));
-        assert_eq!(port("/ip4/10.0.0.1/tcp/4001"), None);
-        assert_eq!(port("/ip4/10.0.0.1/tcp/4001/tls/ws"), None);
-        assert_eq!(port("/ip4/10.0.0.1/udp/4001/quic-v1"), None);
-    }
-
-    #[test]
-    fn an_address_or_a_port_says_where_to_serve() {
-        let address = |text| listen_address(text).map(|it| it.to_string());
-        assert_eq!(address("8080").as_deref(), Ok("0.0.0.0:8080"));
-        assert_eq!(address(":8080").as_deref(), Ok("0.0.0.0:8080"));
-        assert_eq!(address("[::1]:80").as_deref(), Ok("[::1]:80"));
-        assert!(address("localhost:8080").is_err_and(|it| it.contains("8080")));
-    }
-
-    #[test]
-    fn a_page_that_is_served_everywhere_is_found_at_each_address_of_the_machine() {
-        let reachable = [
-            "/ip4/10.0.0.1/tcp/1",
-            "/ip4/10.0.0.1/tcp/2/ws",
-            "/ip4/127.0.0.1/tcp/1",
-        ];
-        let reachable = reachable.map(|it| it.parse().expect("an address"));
-        let urls = |address: &str| urls(address.parse().expect("an address"), &reachable);
-        assert_eq!(
-            urls("0.0.0.0:80"),
-            ["http://10.0.0.1:80/", "http://127.0.0.1:80/"]
-        );
-        assert_eq!(urls("127.0.0.1:80"), ["http://127.0.0.1:80/"]);
-    }
-
-    #[test]
-    fn gzip_is_given_to_whoever_says_that_he_takes_it() {
-        let takes = |text: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::ACCEPT_ENCODING, text.parse().expect("a header"));
-            takes_gzip(&headers)
-        };
-        assert!(takes("gzip") && takes("deflate, gzip;q=0.8, br"));
-        assert!(!takes("br") && !takes("xgzip") && !takes("gzip;q=0, br"));
-        assert!(!takes_gzip(&HeaderMap::new()));
-    }
-
-    #[test]
-    fn a_folder_that_does_not_hold_the_pages_is_named() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let refusal = Pages::read(Some(folder.path())).err().expect("it is empty");
-        let said = refusal.to_string();
-        assert!(
-            said.contains("lend.html") && said.contains("xtask web"),
-            "{said}"
-        );
-        fs::write(folder.path().join(PAGE), "<!doctype html>").expect("it is writable");
-        let pages = Pages::read(Some(folder.path())).expect("it holds the page");
-        assert_eq!(pages.files.len(), 1);
-    }
-}
+mod tests;

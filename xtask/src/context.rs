@@ -118,7 +118,7 @@ fn is_kept(name: &str) -> bool {
         "CARGO_SOURCE_",
         "CARGO_TERM_",
     ];
-    const DROPPED: [&str; 11] = [
+    const DROPPED: [&str; 12] = [
         "RUSTFLAGS",
         "RUSTDOCFLAGS",
         "RUSTC",
@@ -130,6 +130,7 @@ fn is_kept(name: &str) -> bool {
         "CLIPPY_ARGS",
         "LD_LIBRARY_PATH",
         "PEERCOMPUTE_CODEGEN",
+        "PEERCOMPUTE_EMBED_WEB",
     ];
     if name.starts_with("CARGO") {
         return KEPT.iter().any(|kept| {

@@ -30,7 +30,7 @@ use self::{
     job::{Job, Run, Worker},
     report::Report,
 };
-use crate::{context::Context, program};
+use crate::{context::Context, program, web};
 
 /// What is computed over every file, as the program's arguments.
 const OPERATIONS: &[&str] = &[
@@ -61,7 +61,7 @@ pub(crate) struct DemoArgs {
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
 
-    /// Leave the relay and the workers running until Ctrl-C.
+    /// Leave the relay and the workers running until Ctrl-C, with a page by which browsers on this network lend a tab.
     #[arg(long)]
     keep: bool,
 
@@ -131,7 +131,7 @@ fn show(
         eprintln!("error: {fault}");
     }
     if arguments.keep {
-        keep(fleet, &relay, &workers, stop)?;
+        keep(context, fleet, &relay, &workers, stop)?;
     }
     Ok(report)
 }
@@ -217,7 +217,13 @@ fn work(
     unreachable!("the last attempt returns")
 }
 
-fn keep(fleet: &mut Fleet, relay: &str, workers: &[Worker], stop: &Stop) -> Result<()> {
+fn keep(
+    context: &Context,
+    fleet: &mut Fleet,
+    relay: &str,
+    workers: &[Worker],
+    stop: &Stop,
+) -> Result<()> {
     let program = fleet.program().display().to_string();
     println!("\nThe network stays up. Give it work from another shell:");
     println!("  {program} run --op crc32c --relay {relay} FILE…");
@@ -227,12 +233,43 @@ fn keep(fleet: &mut Fleet, relay: &str, workers: &[Worker], stop: &Stop) -> Resu
             println!("  {program} run --op crc32c --peer {address} FILE…");
         }
     }
+    lend_tabs(context, fleet, relay, stop)?;
     println!("Ctrl-C ends it.");
     while !stop.came() {
         fleet.check()?;
         thread::sleep(POLL);
     }
     println!();
+    Ok(())
+}
+
+/// Lets browsers into the network where the package for them is at hand, and says how to come by it where it is not.
+fn lend_tabs(context: &Context, fleet: &mut Fleet, relay: &str, stop: &Stop) -> Result<()> {
+    let package = web::at_hand(context);
+    // Ctrl-C in the terminal ends what builds it, too.
+    stop.check()?;
+    let folder = match package {
+        Ok(Some(folder)) => folder,
+        Ok(None) => {
+            println!(
+                "A browser can lend a tab once `cargo xtask web` has built the page for it, and installed what that needs; then start this anew."
+            );
+            return Ok(());
+        }
+        Err(error) => {
+            eprintln!("error: no page for browsers: {error:#}");
+            return Ok(());
+        }
+    };
+    let urls = fleet.start_page(&folder, relay, stop)?;
+    println!("A browser on this machine or its network lends a tab while it has this page open:");
+    for url in &urls {
+        println!("  {url}");
+    }
+    let program = fleet.program().display();
+    println!(
+        "and work of more than a moment finds its way there with\n  {program} run --topology emergent --op crc32c --relay {relay} FILE…"
+    );
     Ok(())
 }
 

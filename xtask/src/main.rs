@@ -57,6 +57,8 @@ enum Command {
     Guests,
     /// Build the npm package for pages into `web/` of the target folder.
     Web(web::WebArgs),
+    /// Install the program with that package in it, so that `peercompute node --web` needs no folder.
+    Install(web::InstallArgs),
     /// Write the generated types of the wire schema anew.
     Codegen,
     /// Run the benchmarks; what follows is passed to `cargo bench`.
@@ -103,6 +105,7 @@ fn dispatch(context: &Context, command: Command) -> Result<ExitCode> {
             guests::build(context)?;
         }
         Command::Web(arguments) => web::web(context, &arguments)?,
+        Command::Install(arguments) => web::install(context, &arguments)?,
         Command::Codegen => checks::codegen(context)?,
         Command::Bench { arguments } => run(&mut checks::bench_command(context, &arguments))?,
         Command::BenchOracle(arguments) => return oracle::bench(context, &arguments),

@@ -239,20 +239,32 @@ pub(crate) fn wasm_bindgen(context: &Context) -> Result<PathBuf> {
     of_wasm_bindgen(context, "wasm-bindgen")
 }
 
+/// Whether that program is there already.
+pub(crate) fn has_wasm_bindgen(context: &Context) -> bool {
+    let Ok(lock) = fs::read_to_string(context.root.join("Cargo.lock")) else {
+        return false;
+    };
+    locked_version(&lock, "wasm-bindgen").is_ok_and(|version| {
+        let wanted = bindgen_crate("wasm-bindgen", version);
+        present(context, &wanted).is_some()
+    })
+}
+
+fn bindgen_crate<'a>(program: &'a str, version: &'a str) -> Crate<'a> {
+    Crate {
+        package: "wasm-bindgen-cli",
+        program,
+        version,
+        exact: true,
+    }
+}
+
 /// The path of a program of wasm-bindgen's, of exactly the version that the modules are built with.
 fn of_wasm_bindgen(context: &Context, program: &str) -> Result<PathBuf> {
     let lock =
         fs::read_to_string(context.root.join("Cargo.lock")).context("cannot read Cargo.lock")?;
     let version = locked_version(&lock, "wasm-bindgen")?;
-    from_crate(
-        context,
-        &Crate {
-            package: "wasm-bindgen-cli",
-            program,
-            version,
-            exact: true,
-        },
-    )
+    from_crate(context, &bindgen_crate(program, version))
 }
 
 /// A program that a crate installs.
@@ -266,18 +278,20 @@ struct Crate<'a> {
     exact: bool,
 }
 
-fn from_crate(context: &Context, wanted: &Crate<'_>) -> Result<PathBuf> {
-    let own = context.tools().join("bin").join(wanted.program);
-    let fits = |program: &Path| {
+/// Where the program is, if it is there.
+fn present(context: &Context, wanted: &Crate<'_>) -> Option<PathBuf> {
+    let fits = |program: &PathBuf| {
         let said = output_of(context.command(program).arg("--version"));
         said.is_ok_and(|said| !wanted.exact || version_in(&said) == Some(wanted.version))
     };
     // Ours comes first in the PATH, too.
-    if let Some(found) = [own.as_path(), Path::new(wanted.program)]
-        .into_iter()
-        .find(|program| fits(program))
-    {
-        return Ok(found.to_path_buf());
+    let own = context.tools().join("bin").join(wanted.program);
+    [own, wanted.program.into()].into_iter().find(fits)
+}
+
+fn from_crate(context: &Context, wanted: &Crate<'_>) -> Result<PathBuf> {
+    if let Some(found) = present(context, wanted) {
+        return Ok(found);
     }
     let mut install = context.command("cargo");
     install
@@ -294,15 +308,14 @@ fn from_crate(context: &Context, wanted: &Crate<'_>) -> Result<PathBuf> {
         .arg(wanted.package);
     run_within(&mut install, BUILD_LIMIT)
         .with_context(|| format!("cannot install {} {}", wanted.package, wanted.version))?;
-    if fits(&own) {
-        Ok(own)
-    } else {
-        bail!(
-            "{}: installed, but is not {}",
-            own.display(),
+    present(context, wanted).with_context(|| {
+        format!(
+            "{}: installed in {}, but is not {}",
+            wanted.program,
+            context.tools().display(),
             wanted.version
         )
-    }
+    })
 }
 
 /// The version in what a program says to `--version`: the second word of the first line.

@@ -136,13 +136,16 @@ fn passed_in(line: &str) -> Option<u64> {
         .ok()
 }
 
+/// A compiler that can build for wasm, if there is one.
+pub(crate) fn toolchain(context: &Context) -> Option<Toolchain> {
+    [Toolchain::Own, Toolchain::Debian]
+        .into_iter()
+        .find(|toolchain| compiles(context, *toolchain))
+}
+
 /// A compiler that can build for wasm; it is set up if there is none.
 pub(crate) fn ensure_toolchain(context: &Context) -> Result<Toolchain> {
-    let found = || {
-        [Toolchain::Own, Toolchain::Debian]
-            .into_iter()
-            .find(|toolchain| compiles(context, *toolchain))
-    };
+    let found = || toolchain(context);
     if let Some(toolchain) = found() {
         return Ok(toolchain);
     }

@@ -1,4 +1,4 @@
-//! `cargo xtask web`: the npm package for pages.
+//! `cargo xtask web`: the npm package for pages; `cargo xtask install`: the program with that package in it.
 
 use std::{
     env, fs,
@@ -12,7 +12,7 @@ use clap::Args;
 use crate::{
     context::Context,
     process::{run, run_within},
-    tools::{FETCH_LIMIT, browser, wasm_bindgen},
+    tools::{FETCH_LIMIT, Tool, browser, has_wasm_bindgen, wasm_bindgen},
     wasm,
 };
 
@@ -31,6 +31,36 @@ pub(crate) struct WebArgs {
     /// Where the package goes, instead of `web/` in the target folder.
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InstallArgs {
+    /// Where the program goes, into its `bin/`, instead of where `cargo install` puts programs.
+    #[arg(long, value_name = "FOLDER")]
+    root: Option<PathBuf>,
+}
+
+/// Builds the package, and installs the program with it, so that `peercompute node --web` needs no folder.
+pub(crate) fn install(context: &Context, arguments: &InstallArgs) -> Result<()> {
+    let folder = context.target.join("web");
+    build(context, &folder)?;
+    Tool::Linker.ensure(context)?;
+    let mut cargo = context.cargo(["install", "--locked", "--path", "peercompute"]);
+    cargo.env("PEERCOMPUTE_EMBED_WEB", &folder);
+    if let Some(root) = &arguments.root {
+        cargo.arg("--root").arg(env::current_dir()?.join(root));
+    }
+    run(&mut cargo)
+}
+
+/// The folder with the package, brought up to date if what builds it is there; none if it is not, and the package is not either. Installs nothing.
+pub(crate) fn at_hand(context: &Context) -> Result<Option<PathBuf>> {
+    let folder = context.target.join("web");
+    if has_wasm_bindgen(context) && wasm::toolchain(context).is_some() {
+        println!("==> building the page for browsers, which takes some minutes the first time");
+        build(context, &folder)?;
+    }
+    Ok(folder.join("lend.html").is_file().then_some(folder))
 }
 
 /// Builds the package and says what it weighs.

@@ -13,6 +13,9 @@ use crate::output;
 pub(crate) struct JsonStatus {
     peer_id: Option<String>,
     addresses: Vec<String>,
+    /// Where it serves the page for browsers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    web: Vec<String>,
     uptime_seconds: u64,
     paused: bool,
     throttle: u8,
@@ -98,13 +101,14 @@ struct JsonPeer {
 }
 
 impl JsonStatus {
-    pub(crate) fn new(status: &NodeStatus) -> Self {
+    pub(crate) fn new(status: &NodeStatus, web: Vec<String>) -> Self {
         let tasks = status.tasks;
         let (connected, unreached): (Vec<_>, Vec<_>) =
             status.peers.iter().partition(|peer| peer.path.is_some());
         Self {
             peer_id: status.peer.map(|peer| peer.to_string()),
             addresses: status.addresses.iter().map(ToString::to_string).collect(),
+            web,
             uptime_seconds: status.uptime.as_secs(),
             paused: status.paused,
             throttle: status.throttle.as_percent(),
@@ -177,6 +181,8 @@ impl JsonStatus {
         let mut lines = vec![format!("node      {name}")];
         let addresses = self.addresses.iter();
         lines.extend(addresses.map(|address| format!("address   {address}")));
+        let pages = self.web.iter();
+        lines.extend(pages.map(|url| format!("page      {url}")));
         lines.push(format!("up        {uptime}"));
         lines.push(format!("lends     {}", self.lent()));
         let machine = self.machine.to_text();

@@ -21,6 +21,9 @@ pub(crate) fn command(args: &[&str]) -> Command {
         .stdin(Stdio::null())
         .env_remove("PEERCOMPUTE_LOG")
         .env_remove("PEERCOMPUTE_PASSWORD")
+        .env_remove("PEERCOMPUTE_WEB_FOLDER")
+        .env_remove("PEERCOMPUTE_WEB_CERT")
+        .env_remove("PEERCOMPUTE_WEB_KEY")
         .env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"))
         .env("PEERCOMPUTE_SOFTWARE_GPU", "1")
         .env("NO_COLOR", "1");

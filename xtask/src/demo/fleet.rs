@@ -28,6 +28,9 @@ const END_LIMIT: Duration = Duration::from_secs(10);
 /// How often a wait looks at everything else.
 const POLL: Duration = Duration::from_millis(50);
 
+/// At a port of the system's choice, for every machine of the network.
+const ANYWHERE: &str = "0.0.0.0:0";
+
 /// Lines of a log that are shown after a failure.
 const LOG_LINES: usize = 15;
 
@@ -110,12 +113,40 @@ impl Fleet {
         )
     }
 
+    /// Starts a node that serves the page for browsers, in this folder, to whoever reaches this machine, and leaves the work to them; gives where the page is.
+    pub(super) fn start_page(
+        &mut self,
+        folder: &Path,
+        relay: &str,
+        stop: &Stop,
+    ) -> Result<Vec<String>> {
+        let name = "page";
+        let folder = folder.display().to_string();
+        let serve = [
+            "--throttle",
+            "0",
+            "--web",
+            ANYWHERE,
+            "--web-folder",
+            &folder,
+        ];
+        let arguments = [&["node", "--json", "--relay", relay], &serve[..]].concat();
+        let lines = self.launch(name, &arguments)?;
+        self.wait_for_line(name, &lines, stop, urls)
+    }
+
     fn start(
         &mut self,
         name: &'static str,
         arguments: &[&str],
         stop: &Stop,
     ) -> Result<(String, Vec<String>)> {
+        let lines = self.launch(name, arguments)?;
+        self.wait_for_line(name, &lines, stop, listening)
+    }
+
+    /// Starts a process and gives the first lines of its output.
+    fn launch(&mut self, name: &'static str, arguments: &[&str]) -> Result<Receiver<String>> {
         let log = self.folder.path().join(format!("{name}.log"));
         let errors =
             File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
@@ -134,8 +165,8 @@ impl Fleet {
             log,
             killed: false,
         });
-        let lines = first_lines(output.context("the standard output was just asked for")?);
-        self.wait_listening(name, &lines, stop)
+        let output = output.context("the standard output was just asked for")?;
+        Ok(first_lines(output))
     }
 
     /// A command of the program with data and runtime folders of its own, so that no two processes are the same peer.
@@ -169,19 +200,21 @@ impl Fleet {
         Ok(command)
     }
 
-    fn wait_listening(
+    /// Waits for the line that says what is wanted.
+    fn wait_for_line<T>(
         &mut self,
         name: &str,
         lines: &Receiver<String>,
         stop: &Stop,
-    ) -> Result<(String, Vec<String>)> {
+        wanted: impl Fn(&str) -> Option<T>,
+    ) -> Result<T> {
         let start = Instant::now();
         while start.elapsed() < START_LIMIT {
             stop.check()?;
             match lines.recv_timeout(POLL) {
                 Ok(line) => {
-                    if let Some(listening) = listening(&line) {
-                        return Ok(listening);
+                    if let Some(said) = wanted(&line) {
+                        return Ok(said);
                     }
                 }
                 // Closed: the process has ended, which the check tells, or it will.
@@ -394,6 +427,16 @@ fn listening(line: &str) -> Option<(String, Vec<String>)> {
     ))
 }
 
+/// The places of a `web` line.
+fn urls(line: &str) -> Option<Vec<String>> {
+    let value: Value = serde_json::from_str(line).ok()?;
+    if value["event"] != "web" {
+        return None;
+    }
+    let urls = value["urls"].as_array()?.iter();
+    Some(urls.filter_map(Value::as_str).map(str::to_owned).collect())
+}
+
 /// A full address: it ends with the peer's id.
 fn with_peer(address: &str, peer: &str) -> String {
     if address.contains("/p2p/") {
@@ -432,6 +475,14 @@ mod tests {
         );
         assert!(listening(r#"{"event":"connected"}"#).is_none());
         assert!(listening("not JSON").is_none());
+    }
+
+    #[test]
+    fn a_web_line_gives_where_the_page_is() {
+        let line = r#"{"event":"web","urls":["http://10.0.0.1:1/","http://127.0.0.1:1/"]}"#;
+        let urls = |line| super::urls(line).unwrap_or_default();
+        assert_eq!(urls(line), ["http://10.0.0.1:1/", "http://127.0.0.1:1/"]);
+        assert!(urls(r#"{"event":"listening"}"#).is_empty());
     }
 
     #[test]
