@@ -10,8 +10,8 @@ use peercompute_proto::v1;
 
 use super::{Asked, MAX_OUTPUT, WasmConfig, WasmError, check, features, memory, nan};
 use crate::{
-    Control, Executor, Limits, ModuleError, Portable, PortableModule, Program, ProgramHash,
-    ProgramStore, TaskError, TaskInput, Unsupported, lru::Lru,
+    Control, Executor, Limits, Portable, PortableModule, Program, ProgramHash, ProgramStore,
+    TaskError, TaskInput, Unsupported, lru::Lru,
 };
 
 /// Prepares WebAssembly modules that follow the task ABI, whose bytes it finds in a [`ProgramStore`].
