@@ -7,6 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures::StreamExt as _;
 use peercompute_compute::Operation;
 use peercompute_kernel::{JobResults, JobSender, LocalFallback, NewTask, NodeKernel, Topology};
 use peercompute_net::{Identity, Libp2pConfig, Libp2pTransport};
@@ -72,8 +73,13 @@ pub(super) async fn submitter(args: &BenchSubmitterArgs, stop: StopSignal) -> Re
     let status = node.status();
     let peer = status.peer.expect("it has a transport");
     say_listening(peer, status.addresses)?;
+    let measured = async {
+        let met = tokio::time::timeout(PATIENCE, joined(&node)).await;
+        met.map_err(|_| Failure::run("no worker has come"))?;
+        measure(&node, args).await
+    };
     let done = tokio::select! {
-        done = measure(&node, args) => done,
+        done = measured => done,
         () = stop.next() => Ok(()),
     };
     node.stop().await;
@@ -94,6 +100,15 @@ async fn start(args: &BenchSubmitterArgs) -> Result<NodeKernel, Failure> {
         .map_err(Failure::run)?;
     node.start().await.map_err(Failure::run)?;
     Ok(node)
+}
+
+/// Until somebody else is in the room.
+async fn joined(node: &NodeKernel) {
+    let Some(network) = node.network() else {
+        return;
+    };
+    let mut events = network.events();
+    while node.status().peers.is_empty() && events.next().await.is_some() {}
 }
 
 async fn measure(node: &NodeKernel, args: &BenchSubmitterArgs) -> Result<(), Failure> {
