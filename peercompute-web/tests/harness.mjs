@@ -41,15 +41,15 @@ export class Scene {
     this.#ends = [];
   }
 
-  /** Serves the package under /peercompute and the pages of the tests beside it. Gives the address. */
-  async serve() {
+  /** Serves the package under /peercompute and the pages of the tests, or another folder's, beside it, all with these headers. Gives the address. */
+  async serve(pages = join(HERE, "pages"), headers = {}) {
     const server = createServer(async (request, response) => {
       const path = normalize(new URL(request.url, "http://localhost").pathname);
       const [, first, ...rest] = path.split("/");
-      const file = first === "peercompute" ? join(need("PEERCOMPUTE_WEB"), ...rest) : join(HERE, "pages", path);
+      const file = first === "peercompute" ? join(need("PEERCOMPUTE_WEB"), ...rest) : join(pages, path);
       try {
         const bytes = await readFile(file);
-        response.writeHead(200, { "content-type": TYPES[extname(file)] ?? "application/octet-stream" });
+        response.writeHead(200, { ...headers, "content-type": TYPES[extname(file)] ?? "application/octet-stream" });
         response.end(bytes);
       } catch {
         response.writeHead(404).end();

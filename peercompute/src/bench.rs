@@ -4,6 +4,7 @@ mod bulk;
 mod events;
 mod process;
 mod snapshot;
+mod submitter;
 mod tasks;
 
 use std::time::Duration;
@@ -79,6 +80,7 @@ pub(crate) async fn bench(
             }
         }
         BenchCommand::Listener { listen } => events::listener(listen, stop.with_input()?).await,
+        BenchCommand::Submitter(args) => submitter::submitter(&args, stop).await,
         BenchCommand::Sink { listen } => bulk::sink(listen, stop.with_input()?).await,
     }
 }

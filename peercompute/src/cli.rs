@@ -307,6 +307,9 @@ pub(crate) enum BenchCommand {
         #[arg(long)]
         listen: Multiaddr,
     },
+    /// A submitter that workers join and that measures the first of them; `cargo xtask web-bench` starts it.
+    #[command(hide = true)]
+    Submitter(BenchSubmitterArgs),
     /// The other end of the bare stream; `bench tasks` starts it.
     #[command(hide = true)]
     Sink {
@@ -401,6 +404,38 @@ pub(crate) struct BenchTasksArgs {
     /// tcp, quic or ws.
     #[arg(long, value_enum, default_value_t = BenchTransport::Tcp)]
     pub(crate) transport: BenchTransport,
+}
+
+/// Options of the submitter that workers join.
+#[derive(Debug, Args)]
+pub(crate) struct BenchSubmitterArgs {
+    /// Where to listen.
+    #[arg(long)]
+    pub(crate) listen: Multiaddr,
+
+    /// No-op tasks for the rate.
+    #[arg(long, default_value_t = 0, value_parser = RangedI64ValueParser::<u64>::new().range(0..=1_000_000_000))]
+    pub(crate) tasks: u64,
+
+    /// Single no-op tasks for the round trip.
+    #[arg(long, default_value_t = 0, value_parser = RangedI64ValueParser::<u64>::new().range(0..=1_000_000))]
+    pub(crate) round_trips: u64,
+
+    /// A module to time.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) wasm: Option<PathBuf>,
+
+    /// Its input.
+    #[arg(long, value_name = "FILE", requires = "wasm")]
+    pub(crate) input: Option<PathBuf>,
+
+    /// Single tasks of the module.
+    #[arg(long, default_value_t = 40, value_parser = RangedI64ValueParser::<u64>::new().range(1..=1_000_000))]
+    pub(crate) repeat: u64,
+
+    /// Then give the worker as many tasks of it as it takes, for this long.
+    #[arg(long, value_name = "DURATION", requires = "wasm", value_parser = units::duration)]
+    pub(crate) busy: Option<Duration>,
 }
 
 fn topology() -> impl TypedValueParser<Value = Topology> {

@@ -22,6 +22,7 @@ mod summary;
 mod tools;
 mod wasm;
 mod web;
+mod web_bench;
 
 use std::process::ExitCode;
 
@@ -79,6 +80,8 @@ enum Command {
     GpuBench(gpu::BenchArgs),
     /// Measure products of matrices on the processor beside OpenBLAS.
     BlasBench(blas::BenchArgs),
+    /// Measure the browser node: what the package weighs, and what it does in Chromium beside the release program.
+    WebBench(web_bench::BenchArgs),
     /// Ask the RustSec database about the locked dependencies.
     Advisories,
 }
@@ -112,6 +115,7 @@ fn dispatch(context: &Context, command: Command) -> Result<ExitCode> {
         Command::PlanOverlay(arguments) => return oracle::plan(context, &arguments),
         Command::GpuBench(arguments) => gpu::bench(context, &arguments)?,
         Command::BlasBench(arguments) => blas::bench(context, &arguments)?,
+        Command::WebBench(arguments) => return web_bench::bench(context, &arguments),
         Command::Advisories => checks::advisories(context)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsStr,
-    io::{BufRead as _, BufReader, Write as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     process::{Child, Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
@@ -71,6 +71,37 @@ pub(crate) fn output_of(command: &mut Command) -> Result<String> {
     }
     String::from_utf8(output.stdout)
         .map_err(|_| anyhow!("`{line}` printed something that is not UTF-8"))
+}
+
+/// Like [`output_of`], but ends the command once `limit` has passed, and shows what it says on standard error.
+pub(crate) fn output_within(command: &mut Command, limit: Duration) -> Result<String> {
+    let line = command_line(command);
+    eprintln!("    $ {line}");
+    let mut child = command
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot start `{line}`"))?;
+    let mut stdout = child
+        .stdout
+        .take()
+        .context("the standard output was just asked for")?;
+    let reader = thread::spawn(move || {
+        let mut output = String::new();
+        stdout.read_to_string(&mut output).map(|_| output)
+    });
+    let status = wait_within(&mut child, limit)?;
+    if status.is_none() {
+        child
+            .kill()
+            .with_context(|| format!("cannot end `{line}`"))?;
+        child.wait()?;
+        bail!("`{line}` did not end within {} s", limit.as_secs());
+    }
+    let output = reader.join();
+    check(&line, status.unwrap_or_default())?;
+    output
+        .map_err(|_| anyhow!("reading the output of `{line}` broke off"))?
+        .with_context(|| format!("cannot read the output of `{line}`"))
 }
 
 /// Whether the command can be started and succeeds; what it prints is not shown.

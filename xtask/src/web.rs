@@ -1,8 +1,11 @@
 //! `cargo xtask web`: the npm package for pages; `cargo xtask install`: the program with that package in it.
 
+mod order;
+
 use std::{
     env, fs,
     path::{Path, PathBuf},
+    process::Command,
     time::Duration,
 };
 
@@ -69,7 +72,11 @@ pub(crate) fn web(context: &Context, arguments: &WebArgs) -> Result<()> {
         Some(folder) => env::current_dir()?.join(folder),
         None => context.target.join("web"),
     };
-    build(context, &folder)?;
+    let weight = build(context, &folder)?;
+    println!(
+        "    {} bytes, {} with gzip -9",
+        weight.whole, weight.gzipped
+    );
     println!("the package is in {}", folder.display());
     Ok(())
 }
@@ -77,21 +84,31 @@ pub(crate) fn web(context: &Context, arguments: &WebArgs) -> Result<()> {
 /// Builds the package, and tests it in a browser against the program as it was built for the other tests.
 pub(crate) fn test(context: &Context) -> Result<()> {
     let folder = context.target.join("web");
-    build(context, &folder)?;
-    let browser = browser(context)?;
+    let weight = build(context, &folder)?;
+    println!(
+        "    {} bytes, {} with gzip -9",
+        weight.whole, weight.gzipped
+    );
     let mut npm = context.command("npm");
     npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
         .current_dir(context.root.join(JS_PEER));
     run_within(&mut npm, FETCH_LIMIT)?;
     let program = context.target.join("debug/peercompute");
-    let mut node = context.command("node");
+    let mut node = in_browser(context, &folder, &program)?;
     node.args(["--test", "--test-concurrency=1", "--test-reporter=spec"])
-        .args(tests(context)?)
-        .env("PEERCOMPUTE_PROGRAM", program)
+        .args(tests(context)?);
+    run_within(&mut node, TEST_LIMIT)
+}
+
+/// `node` for scripts that try the package of `folder` in a browser beside `program`, as `peercompute-web/tests/harness.mjs` wants it.
+pub(crate) fn in_browser(context: &Context, folder: &Path, program: &Path) -> Result<Command> {
+    let browser = browser(context)?;
+    let mut node = context.command("node");
+    node.env("PEERCOMPUTE_PROGRAM", program)
         .env("PEERCOMPUTE_WEB", folder)
         .env("PEERCOMPUTE_CHROMIUM", browser.program)
         .env("PEERCOMPUTE_NODE_MODULES", browser.node_modules);
-    run_within(&mut node, TEST_LIMIT)
+    Ok(node)
 }
 
 /// The files with tests.
@@ -110,8 +127,16 @@ fn tests(context: &Context) -> Result<Vec<PathBuf>> {
     Ok(tests)
 }
 
+/// What a page loads, in bytes: modules and scripts.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Weight {
+    pub(crate) whole: u64,
+    /// Each file by `gzip -9`.
+    pub(crate) gzipped: u64,
+}
+
 /// Builds the package into `folder`, whose files of the same names it replaces.
-pub(crate) fn build(context: &Context, folder: &Path) -> Result<()> {
+pub(crate) fn build(context: &Context, folder: &Path) -> Result<Weight> {
     let toolchain = wasm::ensure_toolchain(context)?;
     let mut cargo = toolchain.cargo(context);
     cargo.args([
@@ -132,10 +157,12 @@ pub(crate) fn build(context: &Context, folder: &Path) -> Result<()> {
         .with_extension("wasm");
     let mut bindgen = context.command(wasm_bindgen(context)?);
     bindgen
-        .args(["--target", "web", "--no-typescript", "--out-dir"])
+        .args(["--target", "web", "--no-typescript"])
+        .args(["--remove-name-section", "--out-dir"])
         .arg(folder)
         .arg(&module);
     run(&mut bindgen)?;
+    reorder(&folder.join(format!("{MODULE}_bg.wasm")))?;
     let sources = context.root.join(PACKAGE);
     for part in ["js", "pages"] {
         let part = sources.join(part);
@@ -151,14 +178,20 @@ pub(crate) fn build(context: &Context, folder: &Path) -> Result<()> {
     weigh(context, folder)
 }
 
+fn reorder(path: &Path) -> Result<()> {
+    let module = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let reordered = order::reorder(&module).with_context(|| path.display().to_string())?;
+    fs::write(path, reordered).with_context(|| format!("cannot write {}", path.display()))
+}
+
 fn copy(from: &Path, to: &Path) -> Result<()> {
     fs::copy(from, to)
         .map(drop)
         .with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))
 }
 
-fn weigh(context: &Context, folder: &Path) -> Result<()> {
-    let (mut whole, mut gzipped) = (0, 0);
+pub(crate) fn weigh(context: &Context, folder: &Path) -> Result<Weight> {
+    let mut weight = Weight::default();
     let entries =
         fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
     for entry in entries {
@@ -167,12 +200,11 @@ fn weigh(context: &Context, folder: &Path) -> Result<()> {
             .extension()
             .is_some_and(|it| it == "js" || it == "wasm");
         if is_sent {
-            whole += fs::metadata(&path)?.len();
-            gzipped += gzip(context, &path)?;
+            weight.whole += fs::metadata(&path)?.len();
+            weight.gzipped += gzip(context, &path)?;
         }
     }
-    println!("    {whole} bytes, {gzipped} with gzip -9");
-    Ok(())
+    Ok(weight)
 }
 
 /// Lays the file, as `gzip -9` makes it, beside it for those who serve it, and gives how long that is.

@@ -13,8 +13,8 @@ mod temporaries;
 mod walk;
 
 use wasmparser::{
-    FuncToValidate, FuncValidator, FuncValidatorAllocations, FunctionBody, Parser, Payload,
-    RefType, ValType, ValidPayload, Validator, ValidatorResources, WasmFeatures,
+    BinaryReader, FuncToValidate, FuncValidator, FuncValidatorAllocations, FunctionBody, Parser,
+    Payload, RefType, ValType, ValidPayload, Validator, ValidatorResources, WasmFeatures,
 };
 
 use peercompute_proto::limits::MAX_MODULE;
@@ -131,6 +131,7 @@ impl Code {
             body,
             start: validator,
             code: reader.original_position(),
+            operators: reader,
         };
         let rewritten = function.rewrite()?;
         leb(&mut self.bytes, rewritten.len());
@@ -158,6 +159,7 @@ struct Function<'a> {
     start: FuncValidator<ValidatorResources>,
     /// Where that is in the module.
     code: usize,
+    operators: BinaryReader<'a>,
 }
 
 impl Function<'_> {

@@ -8,7 +8,7 @@ use std::{
 use libp2p::{multiaddr::Protocol, swarm::ConnectionId};
 use peercompute_rt::Instant;
 
-use super::{shared::State, streams::OpenStreams};
+use super::{connections::Connection, shared::State, streams::OpenStreams};
 use crate::{
     Event, MAX_PATH_CHANGES, Multiaddr, Path, PathChange, PathReport, PeerId, SessionReport,
 };
@@ -61,7 +61,7 @@ impl State {
             _ => return,
         };
         let best = self.connections.best(&peer);
-        let carrier = best.map_or("", |it| carrier_of(&it.address));
+        let carrier = best.map_or("", carrier_of);
         let change = PathChange { at, path, carrier };
         self.sessions.record(peer, change);
     }
@@ -74,9 +74,9 @@ impl State {
             return None;
         }
         connections.sort_by_key(|connection| connection.path);
-        let report = |connection: &super::connections::Connection<ConnectionId>| PathReport {
+        let report = |connection: &Connection<ConnectionId>| PathReport {
             path: connection.path,
-            carrier: carrier_of(&connection.address),
+            carrier: carrier_of(connection),
             address: connection.address.clone(),
             outbound: connection.outbound,
             since: connection.since,
@@ -109,11 +109,19 @@ impl State {
     }
 }
 
-/// What carries a connection with the other end at `address`.
-fn carrier_of(address: &Multiaddr) -> &'static str {
+/// What carries a connection.
+fn carrier_of(connection: &Connection<ConnectionId>) -> &'static str {
+    match connection.path {
+        // The address of one that came in names the peer alone.
+        Path::Relayed => "circuit",
+        Path::Direct => direct_carrier(&connection.address),
+    }
+}
+
+/// What carries a direct connection with the other end at `address`.
+fn direct_carrier(address: &Multiaddr) -> &'static str {
     // What comes first in this order says most.
-    let kinds: [(fn(&Protocol<'_>) -> bool, &str); 5] = [
-        (|it| matches!(it, Protocol::P2pCircuit), "circuit"),
+    let kinds: [(fn(&Protocol<'_>) -> bool, &str); 4] = [
         (|it| matches!(it, Protocol::WebRTC), "webrtc"),
         (|it| matches!(it, Protocol::QuicV1), "quic"),
         (|it| matches!(it, Protocol::Ws(_) | Protocol::Wss(_)), "ws"),
@@ -133,21 +141,16 @@ mod tests {
 
     #[test]
     fn a_connection_is_called_by_what_carries_it() {
-        let relay = PeerId::random();
         for (address, carrier) in [
             ("/ip4/192.0.2.1/tcp/4001".to_owned(), "tcp"),
             ("/ip4/192.0.2.1/tcp/4001/ws".to_owned(), "ws"),
             ("/dns/example.org/tcp/443/tls/ws".to_owned(), "ws"),
             ("/ip6/2001:db8::1/udp/4001/quic-v1".to_owned(), "quic"),
-            (
-                format!("/ip4/192.0.2.1/tcp/4001/ws/p2p/{relay}/p2p-circuit"),
-                "circuit",
-            ),
-            (format!("/webrtc/p2p/{relay}"), "webrtc"),
+            (format!("/webrtc/p2p/{}", PeerId::random()), "webrtc"),
             ("/memory/7".to_owned(), "other"),
         ] {
             let address: Multiaddr = address.parse().unwrap();
-            assert_eq!(carrier_of(&address), carrier, "{address}");
+            assert_eq!(direct_carrier(&address), carrier, "{address}");
         }
     }
 

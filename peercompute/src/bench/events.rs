@@ -23,6 +23,9 @@ const ROOM: (&str, &str) = ("peercompute-bench", "events");
 /// An event that is timed: when it was sent, in nanoseconds of Unix time.
 const PING: &str = "ping";
 
+/// An event that is sent back at once, as it is.
+const ECHO: &str = "echo";
+
 /// Asks for, and gives, what was measured.
 const REPORT: &str = "report";
 
@@ -114,7 +117,7 @@ async fn report(live: &Realtime) -> Result<Bytes, Failure> {
     }
 }
 
-/// Times events until it is asked to stop.
+/// Times events, and sends back those that ask for it, until it is asked to stop.
 pub(super) async fn listener(listen: Multiaddr, mut stop: StopSignal) -> Result<(), Failure> {
     let node = node(|node| node.listen(listen)).await?;
     let status = node.status();
@@ -138,6 +141,9 @@ pub(super) async fn listener(listen: Multiaddr, mut stop: StopSignal) -> Result<
         if event_type == REPORT {
             let answer = summary(&mut times);
             live.send_event_by(Recipients::Peer(from), REPORT, answer, Delivery::Ordered)
+                .map_err(Failure::run)?;
+        } else if event_type == ECHO {
+            live.send_event_by(Recipients::Peer(from), ECHO, payload, Delivery::Reliable)
                 .map_err(Failure::run)?;
         } else if let Ok(sent) = payload.try_get_u64_le() {
             times.push(unix_nanos().saturating_sub(sent));
@@ -184,7 +190,7 @@ fn live(node: &NodeKernel) -> &Realtime {
 }
 
 /// The clock that all processes of a machine share.
-fn unix_nanos() -> u64 {
+pub(super) fn unix_nanos() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     u64::try_from(since.unwrap_or_default().as_nanos()).unwrap_or(u64::MAX)
 }

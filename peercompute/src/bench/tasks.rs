@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use peercompute_compute::Operation;
-use peercompute_kernel::{JOB_BACKLOG_BYTES, LocalFallback, NewTask, NodeKernel, Topology};
+use peercompute_kernel::{
+    Host, JOB_BACKLOG_BYTES, JobResults, JobSender, LocalFallback, NewTask, NodeKernel, Topology,
+};
 use peercompute_net::{Identity, Libp2pConfig, Libp2pTransport};
 use peercompute_rt::Runtime;
 
@@ -43,7 +45,7 @@ pub(super) async fn submitter(workers: &[Node], topology: Topology) -> Result<No
     node.ready().await;
     for _ in 0..WARM_UPS {
         let hosts = run_noops(&node, WARM_UP, &Bytes::new()).await?;
-        if hosts == workers.len() {
+        if hosts.len() == workers.len() {
             return Ok(node);
         }
     }
@@ -65,8 +67,12 @@ pub(super) async fn rate(
     Ok(time)
 }
 
-/// Runs the tasks and returns how many hosts took part.
-async fn run_noops(node: &NodeKernel, tasks: u64, payload: &Bytes) -> Result<usize, Failure> {
+/// Runs the tasks and returns who took part.
+pub(super) async fn run_noops(
+    node: &NodeKernel,
+    tasks: u64,
+    payload: &Bytes,
+) -> Result<Vec<Host>, Failure> {
     let (mut sender, mut results) = node
         .submit(Operation::Noop.into())
         .map_err(Failure::run)?
@@ -100,7 +106,7 @@ async fn run_noops(node: &NodeKernel, tasks: u64, payload: &Bytes) -> Result<usi
                 outcome.result.map_err(Failure::run)?;
             }
         }
-        Ok(results.shares().len())
+        Ok(results.shares().into_keys().collect())
     };
     Ok(tokio::try_join!(feed, collect)?.1)
 }
@@ -115,23 +121,10 @@ pub(super) async fn round_trips(
         .submit(Operation::Noop.into())
         .map_err(Failure::run)?
         .split();
-    let mut times = Vec::new();
-    let mut outcomes = Vec::new();
-    for _ in 0..count {
-        let begun = Instant::now();
-        sender
-            .push(vec![NewTask::default()])
-            .await
-            .map_err(Failure::run)?;
-        results
-            .next_batch(&mut outcomes)
-            .await
-            .map_err(Failure::run)?;
-        times.push(begun.elapsed());
-        outcomes.clear();
-    }
+    let times = one_by_one(&mut sender, &mut results, &Bytes::new(), count).await?;
     drop((sender, results));
     node.stop().await;
+    let mut times: Vec<_> = times.into_iter().map(|it| it.round_trip).collect();
     times.sort();
     Ok(RoundTrip {
         p50: quantile(&times, 0.5),
@@ -139,8 +132,50 @@ pub(super) async fn round_trips(
     })
 }
 
-/// A quantile in microseconds, of sorted times.
-fn quantile(times: &[Duration], share: f64) -> f64 {
-    let place = ((times.len() - 1) as f64 * share).round() as usize;
-    times[place].as_secs_f64() * 1e6
+/// What one task took.
+pub(super) struct Times {
+    /// As the worker says.
+    pub(super) run: Duration,
+    /// From push to result.
+    pub(super) round_trip: Duration,
+}
+
+/// Runs so many tasks, each once the one before has come back.
+pub(super) async fn one_by_one(
+    sender: &mut JobSender,
+    results: &mut JobResults,
+    input: &Bytes,
+    count: u64,
+) -> Result<Vec<Times>, Failure> {
+    let mut times = Vec::new();
+    let mut outcomes = Vec::new();
+    for _ in 0..count {
+        let begun = Instant::now();
+        let task = NewTask {
+            state: None,
+            input: input.clone(),
+        };
+        sender.push(vec![task]).await.map_err(Failure::run)?;
+        results
+            .next_batch(&mut outcomes)
+            .await
+            .map_err(Failure::run)?;
+        let round_trip = begun.elapsed();
+        for outcome in outcomes.drain(..) {
+            outcome.result.map_err(Failure::run)?;
+            times.push(Times {
+                run: outcome.run,
+                round_trip,
+            });
+        }
+    }
+    Ok(times)
+}
+
+/// A quantile in microseconds, of sorted times; 0 of none.
+pub(super) fn quantile(times: &[Duration], share: f64) -> f64 {
+    let place = (times.len().saturating_sub(1) as f64 * share).round() as usize;
+    times
+        .get(place)
+        .map_or(0.0, |time| time.as_secs_f64() * 1e6)
 }

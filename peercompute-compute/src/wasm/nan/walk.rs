@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use wasmparser::{FuncValidator, Operator, ValType, ValidatorResources};
+use wasmparser::{BinaryReader, FuncValidator, Operator, ValType, ValidatorResources};
 
 use super::{
     Function,
@@ -17,6 +17,8 @@ use crate::{ModuleError, wasm::check::invalid};
 pub(super) struct Walk<'a> {
     function: &'a Function<'a>,
     validator: FuncValidator<ValidatorResources>,
+    /// At the operator that the validator takes next.
+    unchecked: BinaryReader<'a>,
     /// One for each operand.
     stack: Vec<Value>,
     pub(super) finding: Finding,
@@ -37,6 +39,7 @@ impl<'a> Walk<'a> {
         Self {
             function,
             validator,
+            unchecked: function.operators.clone(),
             stack: Vec::new(),
             finding: Finding::Looking(Origins::new(candidates)),
             temporaries: Temporaries::default(),
@@ -47,6 +50,7 @@ impl<'a> Walk<'a> {
     /// Goes through the code once: to learn of its variables, or to write it.
     pub(super) fn pass(&mut self) -> Result<(), ModuleError> {
         self.validator = self.function.start.clone();
+        self.unchecked = self.function.operators.clone();
         self.stack.clear();
         let mut operators = self.function.body.get_operators_reader().map_err(invalid)?;
         while !operators.eof() {
@@ -60,7 +64,7 @@ impl<'a> Walk<'a> {
     fn step(&mut self, operator: &Operator<'_>, at: Range<usize>) -> Result<(), ModuleError> {
         let frame = self.validator.get_control_frame(0);
         if frame.is_none_or(|frame| frame.unreachable) {
-            self.copy(operator, at)?;
+            self.copy(at)?;
             // What is in code that is never reached does not matter, but for what lies below it.
             self.stack.resize(self.height(), Value::Own);
             return Ok(());
@@ -84,7 +88,7 @@ impl<'a> Walk<'a> {
                 (taken, Value::Own)
             }
         };
-        self.copy(operator, at)?;
+        self.copy(at)?;
         if let Kind::Vector(lanes) = kind {
             self.make_vector_canonical(lanes);
         }
@@ -96,8 +100,12 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    fn copy(&mut self, operator: &Operator<'_>, at: Range<usize>) -> Result<(), ModuleError> {
-        self.validator.op(at.start, operator).map_err(invalid)?;
+    fn copy(&mut self, at: Range<usize>) -> Result<(), ModuleError> {
+        // From the bytes, as the validator goes through whole functions: by the operator it would be all of that code once more.
+        let mut visitor = self.validator.visitor(at.start);
+        let checked = self.unchecked.visit_operator(&mut visitor);
+        drop(visitor);
+        checked.map_err(invalid)?.map_err(invalid)?;
         if self.writes() {
             self.out.extend_from_slice(&self.function.module[at]);
         }
