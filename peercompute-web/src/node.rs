@@ -11,7 +11,9 @@ use wasm_bindgen::{JsValue, prelude::wasm_bindgen};
 use crate::{
     live,
     object::{Given, error, invalid, list, object, optional},
-    options, session::{self, path}, task,
+    options,
+    session::{self, path},
+    task,
 };
 
 /// A node in a page. The package's `NodeKernel` is this with the page's own around it: workers, storage, handlers.
