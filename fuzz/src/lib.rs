@@ -62,6 +62,8 @@ targets! {
         clock_sync: ClockSync,
         node_metrics: NodeMetrics,
         realtime_frame: RealtimeFrame,
+        kept_event: KeptEvent,
+        kept_peer: KeptPeer,
         authority_note: AuthorityNote,
         lockstep_frame: LockstepFrame,
         lockstep_record: LockstepRecord,
