@@ -43,7 +43,7 @@ pub const MAX_FLOW_BUNDLE: usize = 9 * 1024 * 1024;
 /// Bytes of a [`KeptEvent`](crate::v1::KeptEvent): the largest event, and what stands beside it.
 pub const MAX_KEPT_EVENT: usize = MAX_PAYLOAD + 1024;
 /// Bytes of a [`KeptPeer`](crate::v1::KeptPeer).
-pub const MAX_KEPT_PEER: usize = 64 * 1024;
+pub const MAX_KEPT_PEER: usize = 128 * 1024;
 /// Bytes of a [`RealtimeFrame`](crate::v1::RealtimeFrame): one snapshot or batch of the largest size, and what stands beside it.
 pub const MAX_REALTIME_FRAME: usize = 1024 * 1024;
 /// Bytes of an [`AuthorityNote`](crate::v1::AuthorityNote).
