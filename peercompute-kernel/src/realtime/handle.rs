@@ -20,7 +20,7 @@ use crate::clock::now;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Recipients {
-    /// Everybody who takes part now.
+    /// Everybody who takes part now. Who was here until a moment ago and may come back gets reliable ones then.
     All,
     /// One peer.
     Peer(PeerId),
@@ -69,14 +69,17 @@ impl Realtime {
         binding: StreamBinding,
         me: PeerId,
         config: RealtimeConfig,
+        keeps: bool,
     ) -> Result<Self, RealtimeError> {
         let session = session(&runtime);
         let now = now(&runtime);
         let mut schedule = SchedulerConfig::new(session).with_profile(config.profile);
         // Streams lose nothing.
         schedule.command_copies = 1;
+        schedule.keeps = keeps;
+        schedule.unix = runtime.unix_time().saturating_sub(now);
         let regime = Regime::new(now, me, session, config.authority, config.clock)?;
-        let state = State::new(now, Scheduler::new(now, schedule), regime);
+        let state = State::new(now, Scheduler::new(now, schedule), regime, keeps);
         Ok(Self(Arc::new(Shared::new(runtime, binding, state))))
     }
 
@@ -84,6 +87,7 @@ impl Realtime {
     pub(crate) fn stop(&self) {
         self.0.step(State::stop);
         self.0.stopped.notify_one();
+        self.0.kept.notify_waiters();
     }
 
     pub(super) fn shared(&self) -> &Shared {
