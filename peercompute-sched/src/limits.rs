@@ -38,6 +38,9 @@ pub const MAX_BACKOFF: Duration = Duration::from_secs(60);
 /// Peers that cannot be reached and may come back, with what waits for them. The one that has been away for longest makes way: what waits for it is settled.
 pub const MAX_AWAY: usize = 256;
 
+/// For so long events to all are for a peer that is away, too.
+pub const EXPECTED_FOR: Duration = Duration::from_secs(30);
+
 /// After so long nobody is waited for.
 pub const MAX_AWAY_TIME: Duration = Duration::from_secs(3600);
 

@@ -116,7 +116,7 @@ impl From<SchedulerEvent> for Happened {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Target {
-    /// Every peer there is now; those that are away get reliable events, if they come back.
+    /// Every peer there is now. Reliable events are for those, too, that are [expected](Scheduler::expected) back.
     All,
     /// One.
     Peer(Peer),
@@ -247,11 +247,9 @@ impl Scheduler {
                 }
             }
             Target::All => {
-                let away = self
-                    .away
-                    .keys()
-                    .filter(|_| delivery != Delivery::BestEffort);
-                let peers: Vec<Peer> = self.peers.keys().chain(away).copied().collect();
+                let is_reliable = delivery != Delivery::BestEffort;
+                let away = self.expected().filter(|_| is_reliable);
+                let peers: Vec<Peer> = self.peers.keys().copied().chain(away).collect();
                 for peer in peers {
                     self.send_to_one_of_all(peer, &body);
                 }

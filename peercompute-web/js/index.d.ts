@@ -36,6 +36,11 @@ export interface NodeOptions {
   identity?: Uint8Array;
   /** Whether the key is kept for the next time, where the browser lets it. Default: true. */
   keepIdentity?: boolean;
+  /**
+   * Whether reliable events that wait for an acknowledgement, and which ones of others were delivered, are kept for the next time the page is loaded as the same peer, so that each arrives once: in IndexedDB, 4 MiB for each
+   * peer at most. Default: true.
+   */
+  keepOutbox?: boolean;
   /** Whether it starts no tasks of others while the page is hidden. Default: false. */
   pauseWhenHidden?: boolean;
   /** Whether it starts none while the battery is below a fifth and not charging, where the browser tells. Default: false. */
@@ -79,6 +84,10 @@ export interface CommandEvent {
 
 export type StatusEvent =
   | { type: "joined" | "left" | "restarted" | "peerJoined" | "peerLeft"; peer: string }
+  /** An event that was queued before a reload waits for this peer again; `settled` says what becomes of it. */
+  | { type: "resumed"; event: number; peer: string; eventType: string; payload: Uint8Array }
+  /** What became of a reliable event that no promise waits for. */
+  | { type: "settled"; event: number; peer: string; outcome: Outcome }
   | { type: "pathChanged"; peer: string; path: LinkPath }
   | { type: "relayUp"; relay: string }
   | { type: "relayLost" | "reservationFailed"; relay: string; reason: string }
@@ -93,7 +102,7 @@ export interface EventOptions {
   reliable?: boolean;
   /** Reliable, and in the order in which this node sends them. */
   ordered?: boolean;
-  /** A peer id. Default: everybody who takes part. */
+  /** A peer id: of one that takes part, or did a moment ago and may come back. Default: everybody who takes part, and for reliable events whoever has gone in the last half minute and comes back. */
   to?: string;
 }
 
@@ -101,7 +110,7 @@ export type Outcome = "acked" | "unknown" | "notSent";
 
 export interface QueuedEvent {
   id: number;
-  /** What became of a reliable event at each peer. */
+  /** What became of a reliable event at each peer. A reload ends it: see `resumed`. */
   settled: Promise<Record<string, Outcome>>;
 }
 
@@ -140,6 +149,8 @@ export interface NodeStatus {
   paused: boolean;
   jobs: number;
   identityIsKept: boolean;
+  /** Whether reliable events outlast a reload. */
+  outboxIsKept: boolean;
 }
 
 /** Where {@link resolveRelay} looks. */
@@ -163,6 +174,10 @@ export class NodeKernel {
   readonly peerId: string;
   /** Whether it will be the same after a reload. */
   readonly identityIsKept: boolean;
+  /** Whether reliable events outlast a reload; known once it has started. */
+  readonly outboxIsKept: boolean;
+  /** Waits until every event that was queued before would outlast a reload now, or none can. It takes a few milliseconds. */
+  kept(): Promise<void>;
   /** Meets the others of the room, and serves and submits from now on. */
   start(): Promise<void>;
   /** Waits until every relay and peer that it was given has answered or failed. */

@@ -7,6 +7,7 @@ mod node;
 mod object;
 mod options;
 mod relay;
+mod store;
 mod task;
 mod worker;
 

@@ -116,6 +116,18 @@ pub(crate) fn event(event: RealtimeEvent) -> Option<JsValue> {
             ("peer", peer.to_string().into()),
             ("outcome", name(outcome).into()),
         ]),
+        RealtimeEvent::Resumed {
+            event,
+            peer,
+            event_type,
+            payload,
+        } => object([
+            ("type", "resumed".into()),
+            ("event", (event.as_u64() as f64).into()),
+            ("peer", peer.to_string().into()),
+            ("eventType", event_type.into()),
+            ("payload", bytes(&payload)),
+        ]),
         RealtimeEvent::State {
             from,
             provider,

@@ -20,7 +20,7 @@ use crate::clock::now;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Recipients {
-    /// Everybody who takes part now. Who was here until a moment ago and may come back gets reliable ones then.
+    /// Everybody who takes part now. Reliable ones are for those, too, who are [expected](Realtime::expected) back.
     All,
     /// One peer.
     Peer(PeerId),
@@ -189,6 +189,13 @@ impl Realtime {
     /// Who takes part.
     pub fn peers(&self) -> Vec<PeerId> {
         self.0.lock().peer_ids()
+    }
+
+    /// Who does not take part now, and gets reliable events to all if it comes back: whoever could be reached half a minute ago.
+    pub fn expected(&self) -> Vec<PeerId> {
+        let state = self.0.lock();
+        let expected = state.scheduler.expected();
+        expected.filter_map(|peer| state.name(peer)).collect()
     }
 
     /// How the link to a peer does; `None` if it does not take part.

@@ -11,7 +11,7 @@ use super::{Scheduler, peer::PeerState, tell_settled};
 use crate::{
     Change, Delivery, EventId, KeptKey, Peer, RetryPolicy, SchedulerConfig,
     events::{Body, Inbox, Kept, KeptNumber, Outbox, time_left},
-    limits::{MAX_AWAY, MAX_AWAY_TIME, MAX_EVENT_PAYLOAD, MAX_PEERS},
+    limits::{EXPECTED_FOR, MAX_AWAY, MAX_AWAY_TIME, MAX_EVENT_PAYLOAD, MAX_PEERS},
 };
 
 /// What is known about the events to and from a peer.
@@ -32,6 +32,8 @@ pub(super) struct Mail {
 pub(super) struct Away {
     pub(super) mail: Mail,
     since: Duration,
+    /// What is for all is for it, too.
+    pub(super) is_expected: bool,
 }
 
 /// Why what was kept cannot be taken in. Nothing of it was.
@@ -146,10 +148,10 @@ impl Scheduler {
         }
         self.wakes.tidy(&self.peers);
         self.gone.add(&state.stats().traffic);
-        self.put_away(now, peer, state.mail);
+        self.put_away(now, peer, state.mail, true);
     }
 
-    fn put_away(&mut self, now: Duration, peer: Peer, mut mail: Mail) {
+    fn put_away(&mut self, now: Duration, peer: Peer, mut mail: Mail, is_expected: bool) {
         if self.away.len() >= MAX_AWAY {
             let oldest = self.away.iter().min_by_key(|(_, away)| away.since);
             if let Some((oldest, _)) = oldest.map(|(peer, away)| (*peer, away.since)) {
@@ -157,7 +159,12 @@ impl Scheduler {
             }
         }
         mail.outbox.suspend(now);
-        self.away.insert(peer, Away { mail, since: now });
+        let away = Away {
+            mail,
+            since: now,
+            is_expected,
+        };
+        self.away.insert(peer, away);
         self.look_at_away(now);
     }
 
@@ -187,6 +194,12 @@ impl Scheduler {
     /// The peers that are away.
     pub fn away(&self) -> impl Iterator<Item = Peer> + '_ {
         self.away.keys().copied()
+    }
+
+    /// Those among them that events to all are for: who has been away for [`EXPECTED_FOR`] at most.
+    pub fn expected(&self) -> impl Iterator<Item = Peer> + '_ {
+        let expected = self.away.iter().filter(|(_, away)| away.is_expected);
+        expected.map(|(peer, _)| *peer)
     }
 
     pub(super) fn name_peer(&mut self) -> Peer {
@@ -223,10 +236,19 @@ impl Scheduler {
     pub(super) fn look_at_away(&mut self, now: Duration) {
         let mut late = Vec::new();
         let mut next = None;
-        for (peer, Away { mail, since }) in &mut self.away {
+        for (peer, away) in &mut self.away {
+            let Away {
+                mail,
+                since,
+                is_expected,
+            } = away;
             mail.outbox.expire(now, &mut self.settled);
             tell_settled(&mut self.settled, *peer, &mut self.gone, &mut self.happened);
-            let ends = *since + MAX_AWAY_TIME;
+            *is_expected &= now < *since + EXPECTED_FOR;
+            let ends = match is_expected {
+                true => *since + EXPECTED_FOR,
+                false => *since + MAX_AWAY_TIME,
+            };
             if ends <= now {
                 late.push(*peer);
             }
@@ -343,7 +365,7 @@ impl Scheduler {
                 self.changes.push(Change::event(peer, key, None));
             }
         }
-        self.put_away(now, peer, mail);
+        self.put_away(now, peer, mail, false);
         Ok(Restored {
             peer,
             events: restored,
