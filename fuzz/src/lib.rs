@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod entities;
+mod kept;
 mod wasm;
 
 use std::fmt::Debug;
@@ -104,6 +105,8 @@ targets! {
         relay_config_json = relay_config_text,
         /// Decodes snapshots of entities, one after another. The first byte of the input names a schema, each snapshot follows an [`entities::HEADER`].
         snapshot_codec = entities::snapshots,
+        /// Takes in what an earlier life has kept. The first two bytes of the input are the length of the record of a peer (little endian), the rest is an event.
+        kept_room = kept::room,
         /// Prepares a WebAssembly module, and runs a task of it if it can.
         wasm_module = wasm::module,
         /// Reads what a WebAssembly module returned: the first eight bytes of the input, little endian, from the rest, which is its memory.

@@ -10,6 +10,10 @@ export interface SchedulerOptions {
   leastSnapshotHz?: number;
   commandHz?: number;
   eventHz?: number;
+  /** How long the first acknowledgement of a reliable event is waited for, in milliseconds; each further wait is twice as long, up to a minute. Default: 500. */
+  firstRetryMs?: number;
+  /** How often a reliable event is sent in all. The waits after these sends are how long it waits for a peer that cannot be reached. Default: 5, which is 15.5 seconds. */
+  sends?: number;
 }
 
 export interface NodeOptions {
