@@ -92,12 +92,11 @@ impl Scheduler {
             mail.inbox.begin_anew();
         }
         mail.inbox.begin_session(frame.session);
-        if is_restarted || mail.outbox.is_away() {
-            // A peer that begins anew again and again does not prolong what waits for it.
-            mail.outbox.suspend(now);
-            if !mail.is_remembered(frame.memory) {
-                mail.outbox.lose(now, &mut self.settled);
-            }
+        let is_away = mail.outbox.is_away();
+        if (is_restarted || is_away) && !mail.is_remembered(frame.memory) {
+            mail.outbox.lose(now, &mut self.settled);
+        }
+        if is_away {
             mail.outbox.resume(now);
         }
         mail.meet(frame.memory);

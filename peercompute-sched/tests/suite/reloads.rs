@@ -266,6 +266,8 @@ proptest! {
             };
         };
         let mut world = World::of(seed, link, 3, change);
+        // All have met, and know of each other that they remember.
+        world.run(20 * SECOND);
         // From whom, to whom, and whether in order; by the number that is the payload.
         let mut sent = Vec::new();
         // Which of them is meant by an event of a life.

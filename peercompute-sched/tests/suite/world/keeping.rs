@@ -41,6 +41,10 @@ impl Store {
         self.noted = writing.seen;
     }
 
+    pub(crate) fn bytes(&self) -> usize {
+        self.records.values().map(Bytes::len).sum()
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.records.len()
     }
