@@ -230,7 +230,7 @@ impl State {
                     }
                 }
                 Err(failure) => {
-                    tracing::warn!(peer = %id, %failure, "what was kept is passed over")
+                    tracing::warn!(peer = %id, %failure, "what was kept is passed over");
                 }
             }
         }

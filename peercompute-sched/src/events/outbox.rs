@@ -10,9 +10,11 @@ use crate::limits::MAX_UNSETTLED;
 
 mod away;
 mod keeping;
+mod waiting;
 
 use keeping::Keeping;
 pub(crate) use keeping::{Kept, KeptNumber, time_left};
+use waiting::{Fresh, Sent};
 
 /// The events for one peer: which wait, which are under way, and when they are sent again.
 ///
@@ -42,29 +44,6 @@ pub(crate) struct Outbox {
     /// When the first of the fresh ones is given up, while the peer is away.
     fresh_due: Option<Duration>,
     keeping: Keeping,
-}
-
-#[derive(Debug)]
-struct Fresh {
-    body: Body,
-    /// 0 of one that is not reliable.
-    number: u64,
-    first: Option<KeptNumber>,
-    until: Option<Duration>,
-}
-
-#[derive(Debug)]
-struct Sent {
-    body: Body,
-    first: Option<KeptNumber>,
-    /// When it is given up at the latest, as some of its budget was spent while the peer was away.
-    until: Option<Duration>,
-    sends: u32,
-    /// `None` while it waits for the one before it, with its budget spent.
-    due: Option<Duration>,
-    after: u64,
-    /// Its budget has begun anew.
-    is_renewed: bool,
 }
 
 /// What became of an event.
@@ -368,61 +347,6 @@ impl Outbox {
                 self.due.remove(&(due, number));
             }
             self.due.insert((now, number));
-        }
-    }
-}
-
-impl Fresh {
-    fn given_up(&self) -> Settled {
-        let outcome = match self.first {
-            None => Outcome::NotSent,
-            // An earlier life may have sent it.
-            Some(_) => Outcome::Unknown,
-        };
-        Settled {
-            id: self.body.id,
-            outcome,
-        }
-    }
-}
-
-impl Sent {
-    /// When the wait after the send that was the last is over.
-    fn wait(&mut self, now: Duration, rtt: Duration) -> Duration {
-        let mut due = now + self.body.retry.wait(self.sends, rtt);
-        if let Some(until) = self.until
-            && until <= due
-        {
-            due = until;
-            self.spend();
-        }
-        self.due = Some(due);
-        due
-    }
-
-    fn is_spent(&self) -> bool {
-        self.sends >= self.body.retry.sends.max(1)
-    }
-
-    fn spend(&mut self) {
-        self.sends = self.sends.max(self.body.retry.sends.max(1));
-    }
-
-    /// Whether its budget is spent and begins anew, should an earlier one be settled.
-    fn may_be_renewed(&self) -> bool {
-        self.body.delivery == Delivery::Ordered && !self.is_renewed && self.is_spent()
-    }
-
-    fn to_wire(&self, number: u64) -> v1::Event {
-        v1::Event {
-            id: number,
-            r#type: self.body.event_type.to_string(),
-            payload: self.body.payload.clone(),
-            reliable: true,
-            ordered: self.body.delivery == Delivery::Ordered,
-            after: self.after,
-            first_session: self.first.map_or(0, |first| first.session),
-            first_id: self.first.map_or(0, |first| first.number),
         }
     }
 }

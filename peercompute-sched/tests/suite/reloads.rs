@@ -312,8 +312,8 @@ proptest! {
             world.meet(one, other);
         }
         world.run(if is_patient { 1800 * SECOND } else { 60 * SECOND });
-        for node in 0..3 {
-            told(&mut world, node, lives[node], &names, &mut outcomes)?;
+        for (node, life) in lives.into_iter().enumerate() {
+            told(&mut world, node, life, &names, &mut outcomes)?;
         }
         let mut arrived = BTreeSet::new();
         for (at, node) in world.nodes.iter().enumerate() {
