@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod entities;
+mod kept;
 mod wasm;
 
 use std::fmt::Debug;
@@ -65,6 +66,8 @@ targets! {
         clock_sync: ClockSync,
         node_metrics: NodeMetrics,
         realtime_frame: RealtimeFrame,
+        kept_event: KeptEvent,
+        kept_peer: KeptPeer,
         authority_note: AuthorityNote,
         lockstep_frame: LockstepFrame,
         lockstep_record: LockstepRecord,
@@ -105,6 +108,8 @@ targets! {
         relay_config_json = relay_config_text,
         /// Decodes snapshots of entities, one after another. The first byte of the input names a schema, each snapshot follows an [`entities::HEADER`].
         snapshot_codec = entities::snapshots,
+        /// Takes in what an earlier life has kept. The first two bytes of the input are the length of the record of a peer (little endian), the rest is an event.
+        kept_room = kept::room,
         /// Prepares a WebAssembly module, and runs a task of it if it can.
         wasm_module = wasm::module,
         /// Reads what a WebAssembly module returned: the first eight bytes of the input, little endian, from the rest, which is its memory.

@@ -15,7 +15,7 @@ use crate::{
     error::BuildError,
     machine::{Machine, Meter},
     node::{NodeKernel, Parts},
-    realtime::{Realtime, RealtimeConfig},
+    realtime::{Realtime, RealtimeConfig, RoomStore},
     serve::Crewing,
     submit::LocalFallback,
 };
@@ -48,6 +48,7 @@ pub struct NodeBuilder {
     topology: Topology,
     neighbours: usize,
     realtime: Option<RealtimeConfig>,
+    room_store: Option<Arc<dyn RoomStore>>,
 }
 
 impl Default for NodeBuilder {
@@ -75,6 +76,7 @@ impl Default for NodeBuilder {
             topology: Topology::default(),
             neighbours: NEIGHBOURS,
             realtime: None,
+            room_store: None,
         }
     }
 }
@@ -222,6 +224,14 @@ impl NodeBuilder {
         }
     }
 
+    /// Keeps there what the live room's next life needs: see [`RoomStore`]. Without this call nothing is kept, and a restart of the node settles what was under way.
+    pub fn room_store(self, store: Arc<dyn RoomStore>) -> Self {
+        Self {
+            room_store: Some(store),
+            ..self
+        }
+    }
+
     /// How work gets to those who do it. A node takes part in the work of others whatever topology they have; it is [`Topology::Emergent`] itself unless it is told
     /// otherwise, or has no transport.
     pub fn topology(self, topology: Topology) -> Self {
@@ -279,7 +289,14 @@ impl NodeBuilder {
         let me = self.transport.as_ref().map(|it| it.local_peer());
         let realtime = self.realtime.map(|config| {
             let me = me.unwrap_or_else(PeerId::random);
-            Realtime::new(runtime.clone(), StreamBinding::new(scope), me, config)
+            let keeps = self.room_store.is_some();
+            Realtime::new(
+                runtime.clone(),
+                StreamBinding::new(scope),
+                me,
+                config,
+                keeps,
+            )
         });
         Ok(NodeKernel::new(Parts {
             submitter: SubmitterConfig::new(StreamBinding::new(scope)),
@@ -298,6 +315,7 @@ impl NodeBuilder {
             topology: self.topology,
             neighbours: self.neighbours,
             realtime: realtime.transpose()?,
+            room_store: self.room_store,
         }))
     }
 }

@@ -30,8 +30,9 @@ pub use realtime::{
     LaneTraffic, Lockstep, LockstepConfig, LockstepEvent, LockstepSetupError, LockstepStats,
     LockstepStep, Moment, Ownership, Prediction, ProviderFailure, Realtime, RealtimeConfig,
     RealtimeError, RealtimeEvent, RealtimeStats, Recipients, Recorder, Replay, ReplayError,
-    Rollback, RollbackConfig, RollbackStats, Runner, SealedTick, SessionSetup, SharedSimulation,
-    Simulation, SnapshotError, StateProvider, Step, StepError, SyncPoints, TickRate, limits,
+    Rollback, RollbackConfig, RollbackStats, RoomChange, RoomRecord, RoomStore, RoomStoreError,
+    Runner, SealedTick, SessionSetup, SharedSimulation, Simulation, SnapshotError, StateProvider,
+    Step, StepError, SyncPoints, TickRate, limits,
 };
 pub use status::{
     Leader, LinkReason, MeshChoice, MeshFlow, MeshJob, MeshNeighbour, MeshStatus, NodeStatus,

@@ -20,7 +20,7 @@ use crate::{
     machine::{Machine, Meter, REFRESH},
     mesh::{Mesh, MeshSupervisor, peer_bytes},
     programs::{Programs, Wanted},
-    realtime::{self, IncomingLanes},
+    realtime::{self, IncomingLanes, RoomStore},
     serve::{Crewing, MAX_SESSIONS, Workshop},
     submit::{Engine, Job, LocalFallback, Supervisor},
 };
@@ -55,6 +55,7 @@ pub(crate) struct Parts {
     pub(crate) topology: Topology,
     pub(crate) neighbours: usize,
     pub(crate) realtime: Option<Realtime>,
+    pub(crate) room_store: Option<Arc<dyn RoomStore>>,
 }
 
 #[derive(Default)]
@@ -121,6 +122,7 @@ impl NodeKernel {
             }
             state.started = Some(self.parts.runtime.now());
         }
+        self.keep_room().await;
         let net = match &self.parts.transport {
             None => None,
             Some(transport) => Some(self.start_network(transport.clone()).await?),
@@ -141,6 +143,23 @@ impl NodeKernel {
         let live = live.map(|live| runtime.spawn(realtime::keep_time(live)));
         self.state().tasks.extend(tasks.into_iter().chain(live));
         Ok(())
+    }
+
+    /// Takes in what an earlier life has kept of the live room, and keeps it for the next one from now on.
+    async fn keep_room(&self) {
+        let Parts {
+            runtime,
+            realtime: Some(realtime),
+            room_store: Some(store),
+            ..
+        } = &self.parts
+        else {
+            return;
+        };
+        realtime.restore(store.as_ref()).await;
+        let keep = realtime::keep_room(realtime.clone(), store.clone());
+        let keep = runtime.spawn(keep);
+        self.state().tasks.push(keep);
     }
 
     async fn start_network(
@@ -388,6 +407,7 @@ impl NodeKernel {
             (state.net.take(), tasks, state.lanes.take())
         };
         if let Some(realtime) = &self.parts.realtime {
+            realtime.farewell().await;
             realtime.stop();
         }
         if let Some(lanes) = lanes {

@@ -1,6 +1,7 @@
 //! Live rooms: states, events and commands between nodes by the scheduler over the network, and the pure cores of rooms that share one state: who may write it, and how all advance it alike.
 
 mod authority;
+mod away;
 mod clock_mode;
 mod config;
 mod datagrams;
@@ -8,6 +9,7 @@ mod driver;
 mod event;
 mod handle;
 mod hybrid;
+mod keeping;
 mod lane;
 pub mod limits;
 mod links;
@@ -34,6 +36,7 @@ pub use config::RealtimeConfig;
 pub use event::{ProviderFailure, RealtimeEvent};
 pub use handle::{Realtime, RealtimeError, Recipients};
 pub use hybrid::{Hybrid, HybridConfig, HybridEvent, HybridStats};
+pub use keeping::{RoomChange, RoomRecord, RoomStore, RoomStoreError};
 pub use lockstep::{
     CommandError, HashError, InputDelay, Lockstep, LockstepConfig, LockstepEvent,
     LockstepSetupError, LockstepStats, LockstepStep, SealedTick, SnapshotError, TickRate,
@@ -48,3 +51,4 @@ pub use step::Step;
 pub use sync_points::SyncPoints;
 
 pub(crate) use driver::{IncomingLanes, keep_lanes, keep_time, protocols};
+pub(crate) use keeping::keep_room;

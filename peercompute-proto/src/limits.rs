@@ -56,6 +56,10 @@ pub const MAX_FLOW_CHUNK: usize = 64 * 1024;
 /// Bytes of a bundle of tasks or of results, [`FlowInputs`](crate::v1::FlowInputs) or [`FlowOutputs`](crate::v1::FlowOutputs): the largest input or value of one
 /// task, and as much again as a batch of small ones needs.
 pub const MAX_FLOW_BUNDLE: usize = 9 * 1024 * 1024;
+/// Bytes of a [`KeptEvent`](crate::v1::KeptEvent): the largest event, and what stands beside it.
+pub const MAX_KEPT_EVENT: usize = MAX_PAYLOAD + 1024;
+/// Bytes of a [`KeptPeer`](crate::v1::KeptPeer).
+pub const MAX_KEPT_PEER: usize = 128 * 1024;
 /// Bytes of a [`RealtimeFrame`](crate::v1::RealtimeFrame): one snapshot or batch of the largest size, and what stands beside it.
 pub const MAX_REALTIME_FRAME: usize = 1024 * 1024;
 /// Bytes of an [`AuthorityNote`](crate::v1::AuthorityNote).
@@ -152,6 +156,10 @@ pub const MAX_TASKS_PER_FRAME: usize = 4096;
 pub const MAX_EVENTS: usize = 1024;
 /// Snapshots in a [`RealtimeFrame`](crate::v1::RealtimeFrame), and acknowledgements of such.
 pub const MAX_SNAPSHOTS: usize = 16;
+/// Sessions of a peer of which it is kept which events were delivered: the present one, and those before it.
+pub const MAX_KEPT_WINDOWS: usize = 17;
+/// Event ids of one session that are kept beside the run that was delivered whole.
+pub const MAX_KEPT_IDS: usize = 4096;
 /// Event ids that one acknowledgement names beside the run that it acknowledges whole.
 pub const MAX_ACKED_EVENTS: usize = 1024;
 /// Commands in one batch.

@@ -64,6 +64,15 @@ rules! {
         commands = 11 One(&COMMAND_BATCH),
         clock = 12 One(&CLOCK_SYNC),
     }
+    KEPT_EVENT: KeptEvent {
+        type = 3 Length(MAX_EVENT_TYPE),
+    }
+    KEPT_WINDOW: KeptWindow {
+        ids = 3 Numbers(MAX_KEPT_IDS),
+    }
+    KEPT_PEER: KeptPeer {
+        windows = 3 Many(MAX_KEPT_WINDOWS, &KEPT_WINDOW),
+    }
     AUTHORITY_CLAIM: AuthorityClaim {
         host = 1 Length(MAX_PEER_ID),
     }

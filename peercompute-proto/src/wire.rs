@@ -108,6 +108,8 @@ wire! {
     ClockSync, limits::MAX_CLOCK_SYNC, tables::CLOCK_SYNC, ClockSync;
     NodeMetrics, limits::MAX_NODE_METRICS, tables::NODE_METRICS, NodeMetrics;
     RealtimeFrame, limits::MAX_REALTIME_FRAME, tables::REALTIME_FRAME;
+    KeptEvent, limits::MAX_KEPT_EVENT, tables::KEPT_EVENT;
+    KeptPeer, limits::MAX_KEPT_PEER, tables::KEPT_PEER;
     AuthorityNote, limits::MAX_AUTHORITY_NOTE, tables::AUTHORITY_NOTE;
     LockstepFrame, limits::MAX_LOCKSTEP_FRAME, tables::LOCKSTEP_FRAME;
     LockstepRecord, limits::MAX_LOCKSTEP_RECORD, tables::LOCKSTEP_RECORD;

@@ -39,6 +39,10 @@ pub struct SchedulerConfig {
     pub waiting: usize,
     /// In how many batches each command is sent, 1 to 8, for transports that lose frames. Default: 3. Over streams 1 does.
     pub command_copies: u32,
+    /// Whether events that wait, and which were delivered, are kept for the next life: see [`Scheduler::take_changes`](crate::Scheduler::take_changes). Default: no.
+    pub keeps: bool,
+    /// The Unix time at the scheduler's time zero, for the age of what is kept. Default: that of `session` in microseconds.
+    pub unix: Duration,
 }
 
 impl SchedulerConfig {
@@ -54,6 +58,8 @@ impl SchedulerConfig {
             queued_bytes: MAX_QUEUED_BYTES,
             waiting: MAX_WAITING,
             command_copies: 3,
+            keeps: false,
+            unix: Duration::from_micros(session),
         }
     }
 

@@ -69,7 +69,7 @@ pub enum SchedulerEvent {
         /// What came with it.
         payload: Bytes,
     },
-    /// A peer has begun a new life: what was under way to its earlier one is settled as unknown.
+    /// A peer has begun a new life. What was under way to its earlier one goes on where it remembers what it got, and is settled as unknown where it does not.
     Restarted {
         /// The peer.
         peer: Peer,

@@ -1,5 +1,6 @@
 //! Reliable events: acknowledged, sent again, and delivered once at most.
 
+mod delivered;
 mod inbox;
 mod outbox;
 
@@ -7,8 +8,8 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
-pub(crate) use inbox::{Inbox, Taken};
-pub(crate) use outbox::{Outbox, Settled};
+pub(crate) use inbox::{Inbox, Receipt, Taken};
+pub(crate) use outbox::{Kept, KeptNumber, Outbox, Settled, time_left};
 
 /// Names an event in [`SchedulerEvent::EventSettled`](crate::SchedulerEvent::EventSettled). Counts up from 1 over all events of a scheduler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,7 +82,23 @@ impl RetryPolicy {
             .saturating_mul(1 << doublings)
             .clamp(Duration::from_millis(1), crate::limits::MAX_BACKOFF)
     }
+
+    /// All the waits of the sends after the `sends`th, on a link whose round trip takes no time.
+    fn left(self, sends: u32) -> Duration {
+        // From then on no wait is longer than the one before it.
+        let steady = 18;
+        let all = self.sends.max(1);
+        let growing = sends.saturating_add(1)..=all.min(steady);
+        let waits = growing.map(|send| self.wait(send, Duration::ZERO));
+        let more = all.saturating_sub(steady.max(sends));
+        let more = self.wait(steady, Duration::ZERO).saturating_mul(more);
+        // Nobody waits longer than that, and sums with it stay in range.
+        waits.sum::<Duration>().saturating_add(more).min(MAX_WAIT)
+    }
 }
+
+/// No budget lasts longer: a year.
+const MAX_WAIT: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// An event as it waits for all the peers that it is for.
 #[derive(Clone, Debug)]

@@ -22,10 +22,12 @@ pub use clock::RoomClock;
 pub use config::{Clocking, SchedulerConfig};
 pub use event::{Channel, FrameError, SchedulerEvent, SendError, Transmit, Wanted};
 pub use events::{Delivery, EventId, Outcome, RetryPolicy};
-pub use ids::{Peer, ProviderId};
+pub use ids::{Change, KeptKey, Peer, ProviderId};
 pub use interest::{Attention, Grid, Sight};
 pub use interpolation::{Between, Interpolator, InterpolatorConfig};
 pub use profile::{EventPolicy, Profile};
 pub use rate::{Rate, RateError};
-pub use scheduler::{EntityConfig, ProviderError, ProviderKind, Scheduler, Target};
+pub use scheduler::{
+    EntityConfig, ProviderError, ProviderKind, RestoreError, Restored, Scheduler, Target,
+};
 pub use stats::{Dropped, PeerStats, Traffic};

@@ -34,3 +34,18 @@ pub const MAX_CLOCK_EXCHANGES: usize = 8;
 
 /// No wait between two sends of an event is longer.
 pub const MAX_BACKOFF: Duration = Duration::from_secs(60);
+
+/// Peers that cannot be reached and may come back, with what waits for them. The one that has been away for longest makes way: what waits for it is settled.
+pub const MAX_AWAY: usize = 256;
+
+/// For so long events to all are for a peer that is away, too.
+pub const EXPECTED_FOR: Duration = Duration::from_secs(30);
+
+/// After so long nobody is waited for.
+pub const MAX_AWAY_TIME: Duration = Duration::from_secs(3600);
+
+/// Bytes of events for one peer that are kept for the next life. What comes beyond is sent, and not kept.
+pub const MAX_KEPT_BYTES: usize = 4 * 1024 * 1024;
+
+/// Numbers of delivered events of a peer's earlier lives that are remembered one by one. Beyond it the earliest life is forgotten, and what was sent first in it is not taken any more.
+pub const MAX_REMEMBERED: usize = 1024;

@@ -1,5 +1,6 @@
 mod commands;
 mod flight;
+mod mail;
 mod peer;
 mod providers;
 mod receive;
@@ -18,14 +19,16 @@ use bytes::{Bytes, BytesMut};
 use peercompute_proto::{limits::MAX_EVENT_TYPE, v1};
 
 use crate::{
-    Delivery, EventId, Outcome, Peer, PeerStats, Profile, ProviderId, RoomClock, SchedulerConfig,
-    SchedulerEvent, SendError, Traffic, Wanted,
+    Change, Delivery, EventId, Outcome, Peer, PeerStats, Profile, ProviderId, RoomClock,
+    SchedulerConfig, SchedulerEvent, SendError, Traffic, Wanted,
     codec::SnapshotCodec,
-    events::{Body, Settled},
+    events::{Body, Receipt, Settled},
     limits::{MAX_EVENT_PAYLOAD, MAX_PEERS},
     rate::Cadence,
 };
 use commands::Commands;
+use mail::{Away, Mail};
+pub use mail::{RestoreError, Restored};
 use peer::PeerState;
 use providers::Provider;
 pub use providers::{ProviderError, ProviderKind};
@@ -47,6 +50,15 @@ pub struct Scheduler {
     anchor: Option<Peer>,
     tick: u64,
     peers: BTreeMap<Peer, PeerState>,
+    away: BTreeMap<Peer, Away>,
+    /// When something that waits for one of these is given up.
+    away_due: Option<Duration>,
+    /// Events were sent to some of these.
+    is_away_stirred: bool,
+    /// The highest number that an event to any peer that was removed has had.
+    numbers_given: u64,
+    /// What has to change in what is kept of peers that were removed.
+    changes: Vec<Change>,
     last_peer: u32,
     providers: BTreeMap<ProviderId, Provider>,
     last_provider: u32,
@@ -87,8 +99,8 @@ pub struct Scheduler {
 #[derive(Debug)]
 struct Happened {
     event: SchedulerEvent,
-    /// Of a reliable event: from whom it is, in which life, and its number there.
-    receipt: Option<(Peer, u64, u64)>,
+    /// Of a reliable event: from whom it is, and what it is known by.
+    receipt: Option<(Peer, Receipt)>,
 }
 
 impl From<SchedulerEvent> for Happened {
@@ -104,7 +116,7 @@ impl From<SchedulerEvent> for Happened {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Target {
-    /// Every peer there is now.
+    /// Every peer there is now. Reliable events are for those, too, that are [expected](Scheduler::expected) back.
     All,
     /// One.
     Peer(Peer),
@@ -119,6 +131,11 @@ impl Scheduler {
             anchor: None,
             tick: 0,
             peers: BTreeMap::new(),
+            away: BTreeMap::new(),
+            away_due: None,
+            is_away_stirred: false,
+            numbers_given: 0,
+            changes: Vec::new(),
             last_peer: 0,
             providers: BTreeMap::new(),
             last_provider: 0,
@@ -154,32 +171,29 @@ impl Scheduler {
         if self.peers.len() >= MAX_PEERS {
             return None;
         }
-        self.last_peer += 1;
-        let peer = Peer(self.last_peer);
+        let peer = self.name_peer();
         let rate = self.config.profile.snapshots;
+        let mail = Mail::new(&self.config, self.memory(peer), self.numbers_given);
         self.peers
-            .insert(peer, PeerState::new(now, rate, self.versions_given));
+            .insert(peer, PeerState::new(now, rate, self.versions_given, mail));
         self.mark_ready(peer);
         Some(peer)
     }
 
     /// Forgets a peer that has gone. What was under way to it is settled: as unknown, or as not sent.
     pub fn remove_peer(&mut self, peer: Peer) {
-        let Some(mut state) = self.peers.remove(&peer) else {
+        if let Some(away) = self.away.remove(&peer) {
+            self.close(peer, away.mail);
+        }
+        let Some(state) = self.peers.remove(&peer) else {
             return;
         };
         if self.anchor == Some(peer) {
             self.anchor = None;
         }
         self.wakes.tidy(&self.peers);
-        state.outbox.abandon(&mut self.settled);
-        tell_settled(
-            &mut self.settled,
-            peer,
-            &mut state.traffic,
-            &mut self.happened,
-        );
         self.gone.add(&state.stats().traffic);
+        self.close(peer, state.mail);
     }
 
     /// The peers there are now.
@@ -228,17 +242,14 @@ impl Scheduler {
         };
         match to {
             Target::Peer(peer) => {
-                let state = self.peers.get_mut(&peer).ok_or(SendError::UnknownPeer)?;
-                if !state.has_room_for(&body, &self.config) {
-                    state.traffic.events_refused += 1;
-                    let queued = state.outbox.len();
+                if let Err(queued) = self.push(peer, &body)? {
                     return Err(SendError::Full { queued });
                 }
-                state.outbox.push(body.clone());
-                self.mark_ready(peer);
             }
             Target::All => {
-                let peers: Vec<Peer> = self.peers.keys().copied().collect();
+                let is_reliable = delivery != Delivery::BestEffort;
+                let away = self.expected().filter(|_| is_reliable);
+                let peers: Vec<Peer> = self.peers.keys().copied().chain(away).collect();
                 for peer in peers {
                     self.send_to_one_of_all(peer, &body);
                 }
@@ -249,16 +260,8 @@ impl Scheduler {
     }
 
     fn send_to_one_of_all(&mut self, peer: Peer, body: &Body) {
-        let Some(state) = self.peers.get_mut(&peer) else {
-            return;
-        };
-        if state.has_room_for(body, &self.config) {
-            state.outbox.push(body.clone());
-            self.mark_ready(peer);
-            return;
-        }
-        state.traffic.events_refused += 1;
-        if body.delivery != Delivery::BestEffort {
+        let is_refused = matches!(self.push(peer, body), Ok(Err(_)));
+        if is_refused && body.delivery != Delivery::BestEffort {
             self.happened
                 .push_back(Happened::from(SchedulerEvent::EventSettled {
                     event: body.id,
@@ -268,14 +271,31 @@ impl Scheduler {
         }
     }
 
+    /// Queues an event, or gives how many are queued where there is no room.
+    fn push(&mut self, peer: Peer, body: &Body) -> Result<Result<(), usize>, SendError> {
+        let (mail, traffic) = if let Some(state) = self.peers.get_mut(&peer) {
+            (&mut state.mail, &mut state.traffic)
+        } else {
+            self.is_away_stirred = true;
+            let away = self.away.get_mut(&peer).ok_or(SendError::UnknownPeer)?;
+            (&mut away.mail, &mut self.gone)
+        };
+        if !mail.has_room_for(body, &self.config) {
+            traffic.events_refused += 1;
+            return Ok(Err(mail.outbox.len()));
+        }
+        mail.outbox.push(body.clone());
+        self.mark_ready(peer);
+        Ok(Ok(()))
+    }
+
     /// What has happened, in order. A reliable event is acknowledged once it was taken here.
     pub fn poll_event(&mut self) -> Option<SchedulerEvent> {
         let Happened { event, receipt } = self.happened.pop_front()?;
-        if let Some((peer, session, number)) = receipt
-            && let Some(state) = self.peers.get_mut(&peer)
-            && state.session == session
+        if let Some((peer, receipt)) = receipt
+            && let Some(mail) = self.mail(peer)
         {
-            state.inbox.taken(number);
+            mail.inbox.taken(receipt);
             self.mark_ready(peer);
         }
         if let SchedulerEvent::Restarted { peer } = &event

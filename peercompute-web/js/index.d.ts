@@ -10,6 +10,10 @@ export interface SchedulerOptions {
   leastSnapshotHz?: number;
   commandHz?: number;
   eventHz?: number;
+  /** How long the first acknowledgement of a reliable event is waited for, in milliseconds; each further wait is twice as long, up to a minute. Default: 500. */
+  firstRetryMs?: number;
+  /** How often a reliable event is sent in all. The waits after these sends are how long it waits for a peer that cannot be reached. Default: 5, which is 15.5 seconds. */
+  sends?: number;
 }
 
 export interface NodeOptions {
@@ -40,6 +44,11 @@ export interface NodeOptions {
   identity?: Uint8Array;
   /** Whether the key is kept for the next time, where the browser lets it. Default: true. */
   keepIdentity?: boolean;
+  /**
+   * Whether reliable events that wait for an acknowledgement, and which ones of others were delivered, are kept for the next time the page is loaded as the same peer, so that each arrives once: in IndexedDB, 4 MiB for each
+   * peer at most. Default: true.
+   */
+  keepOutbox?: boolean;
   /** Whether it starts no tasks of others while the page is hidden. Default: false. */
   pauseWhenHidden?: boolean;
   /** Whether it starts none while the battery is below a fifth and not charging, where the browser tells. Default: false. */
@@ -83,6 +92,10 @@ export interface CommandEvent {
 
 export type StatusEvent =
   | { type: "joined" | "left" | "restarted" | "peerJoined" | "peerLeft"; peer: string }
+  /** An event that was queued before a reload waits for this peer again; `settled` says what becomes of it. */
+  | { type: "resumed"; event: number; peer: string; eventType: string; payload: Uint8Array }
+  /** What became of a reliable event that no promise waits for. */
+  | { type: "settled"; event: number; peer: string; outcome: Outcome }
   | { type: "pathChanged"; peer: string; path: LinkPath }
   | { type: "relayUp"; relay: string }
   | { type: "relayLost" | "reservationFailed"; relay: string; reason: string }
@@ -118,7 +131,7 @@ export interface EventOptions {
   reliable?: boolean;
   /** Reliable, and in the order in which this node sends them. */
   ordered?: boolean;
-  /** A peer id. Default: everybody who takes part. */
+  /** A peer id: of one that takes part, or did a moment ago and may come back. Default: everybody who takes part, and for reliable events whoever has gone in the last half minute and comes back. */
   to?: string;
 }
 
@@ -126,7 +139,7 @@ export type Outcome = "acked" | "unknown" | "notSent";
 
 export interface QueuedEvent {
   id: number;
-  /** What became of a reliable event at each peer. */
+  /** What became of a reliable event at each peer. A reload ends it: see `resumed`. */
   settled: Promise<Record<string, Outcome>>;
 }
 
@@ -165,6 +178,8 @@ export interface NodeStatus {
   paused: boolean;
   jobs: number;
   identityIsKept: boolean;
+  /** Whether reliable events outlast a reload. */
+  outboxIsKept: boolean;
 }
 
 /** Where {@link resolveRelay} looks. */
@@ -188,6 +203,10 @@ export class NodeKernel {
   readonly peerId: string;
   /** Whether it will be the same after a reload. */
   readonly identityIsKept: boolean;
+  /** Whether reliable events outlast a reload; known once it has started. */
+  readonly outboxIsKept: boolean;
+  /** Waits until every event that was queued before would outlast a reload now, or none can. It takes a few milliseconds. */
+  kept(): Promise<void>;
   /** Meets the others of the room, and serves and submits from now on. */
   start(): Promise<void>;
   /** Waits until every relay and peer that it was given has answered or failed. */

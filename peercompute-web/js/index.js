@@ -4,6 +4,7 @@ import init, { Node, resolveRelay as resolve } from "./peercompute_web.js";
 import { Isolate } from "./isolate.js";
 import { LocalTasks } from "./local.js";
 import { claimName, keepIdentity, loadIdentity } from "./identity.js";
+import { Rooms } from "./rooms.js";
 
 const WASM = new URL("./peercompute_web_bg.wasm", import.meta.url);
 
@@ -100,6 +101,7 @@ function toBytes(data) {
 export class NodeKernel {
   #node;
   #identityIsKept;
+  #rooms;
   #release;
   #isStarted = false;
   #isStopped = false;
@@ -112,13 +114,12 @@ export class NodeKernel {
   #pauses = new Set();
   /** What is undone when it stops. */
   #undo = [];
-  /** Who takes part in the live room. */
-  #inRoom = new Set();
   /** Reliable events of which it is not known yet what became of them, by their number. */
   #settling = new Map();
 
-  constructor(node, identityIsKept, release, local) {
+  constructor(node, identityIsKept, release, local, rooms) {
     this.#node = node;
+    this.#rooms = rooms;
     this.#local = local;
     this.#identityIsKept = identityIsKept;
     this.#release = release;
@@ -137,9 +138,13 @@ export class NodeKernel {
     const identity = options.identity ?? (kept !== null && Node.isIdentity(kept) ? kept : undefined);
     try {
       const cores = navigator.hardwareConcurrency || 1;
-      const node = new Node({ cores, ...options, identity, openIsolate: () => new Isolate(module) });
+      const rooms = options.keepOutbox === false ? undefined : new Rooms();
+      const node = new Node({ cores, ...options, identity, rooms, openIsolate: () => new Isolate(module) });
       const isKept = keeps && (await keepIdentity(name, node.identity()));
-      const kernel = new NodeKernel(node, isKept, release, new LocalTasks(module, cores));
+      if (rooms !== undefined && (isKept || options.identity !== undefined)) {
+        rooms.owner = node.peerId;
+      }
+      const kernel = new NodeKernel(node, isKept, release, new LocalTasks(module, cores), rooms);
       kernel.#watch(options);
       return kernel;
     } catch (error) {
@@ -156,6 +161,16 @@ export class NodeKernel {
   /** Whether it will be the same after a reload. */
   get identityIsKept() {
     return this.#identityIsKept;
+  }
+
+  /** Whether reliable events that wait, and which ones were delivered here, will be known after a reload. */
+  get outboxIsKept() {
+    return this.#isStarted && this.#node.outboxIsKept;
+  }
+
+  /** Waits until every event that was queued before would outlast a reload now, or none can. */
+  kept() {
+    return this.#node.kept();
   }
 
   /** Meets the others of the room, and serves and submits from now on. */
@@ -185,13 +200,14 @@ export class NodeKernel {
         resolve({ ...Object.fromEntries([...waiting].map((peer) => [peer, "unknown"])), ...outcomes });
       }
       this.#settling.clear();
+      this.#rooms?.close();
       this.#release();
     }
   }
 
   /** What it is doing now. */
   status() {
-    return { ...this.#node.status(), identityIsKept: this.#identityIsKept };
+    return { ...this.#node.status(), identityIsKept: this.#identityIsKept, outboxIsKept: this.outboxIsKept };
   }
 
   /** How a peer is reached, and was before; undefined if nothing is known of it. */
@@ -261,7 +277,7 @@ export class NodeKernel {
     if (!this.#isStarted || this.#isStopped) {
       throw failure("NOT_RUNNING", "the node does not run; start it first");
     }
-    const peers = options.to === undefined ? this.#inRoom : [options.to];
+    const peers = options.to === undefined ? this.#node.reliablyReached() : [options.to];
     const id = this.#node.queueEvent(eventType, toBytes(payload), options);
     const isReliable = options.reliable === true || options.ordered === true;
     if (!isReliable) {
@@ -379,12 +395,6 @@ export class NodeKernel {
 
   #live(event) {
     switch (event.type) {
-      case "joined":
-        this.#inRoom.add(event.peer);
-        return this.#tell("status", event);
-      case "left":
-        this.#inRoom.delete(event.peer);
-        return this.#tell("status", event);
       case "settled":
         return this.#settle(event);
       case "snapshot":
@@ -399,6 +409,8 @@ export class NodeKernel {
   #settle({ event, peer, outcome }) {
     const settling = this.#settling.get(event);
     if (settling === undefined) {
+      // Of an earlier life of the page, or of a type that the profile has reliable.
+      this.#tell("status", { type: "settled", event, peer, outcome });
       return;
     }
     settling.outcomes[peer] = outcome;

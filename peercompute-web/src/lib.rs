@@ -8,6 +8,7 @@ mod object;
 mod options;
 mod relay;
 mod session;
+mod store;
 mod task;
 mod worker;
 

@@ -1,5 +1,7 @@
 //! The live room, as the page sees it.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use js_sys::{Function, Uint8Array};
 use peercompute_kernel::{
@@ -33,6 +35,12 @@ pub(crate) fn profile(given: Given<'_>) -> Result<Profile, JsValue> {
     rate("leastSnapshotHz", &mut profile.adaptation.least)?;
     rate("commandHz", &mut profile.commands)?;
     rate("eventHz", &mut profile.events)?;
+    if let Some(millis) = given.count("firstRetryMs")? {
+        profile.retry.first = Duration::from_millis(millis);
+    }
+    if let Some(sends) = given.count("sends")? {
+        profile.retry.sends = u32::try_from(sends).unwrap_or(u32::MAX);
+    }
     Ok(profile)
 }
 
@@ -115,6 +123,18 @@ pub(crate) fn event(event: RealtimeEvent) -> Option<JsValue> {
             ("event", (event.as_u64() as f64).into()),
             ("peer", peer.to_string().into()),
             ("outcome", name(outcome).into()),
+        ]),
+        RealtimeEvent::Resumed {
+            event,
+            peer,
+            event_type,
+            payload,
+        } => object([
+            ("type", "resumed".into()),
+            ("event", (event.as_u64() as f64).into()),
+            ("peer", peer.to_string().into()),
+            ("eventType", event_type.into()),
+            ("payload", bytes(&payload)),
         ]),
         RealtimeEvent::State {
             from,

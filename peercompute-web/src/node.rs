@@ -143,6 +143,29 @@ impl Node {
         event
     }
 
+    /// Whether reliable events outlast the page.
+    #[wasm_bindgen(getter, js_name = outboxIsKept)]
+    pub fn outbox_is_kept(&self) -> bool {
+        self.kernel.realtime().is_some_and(Realtime::is_kept)
+    }
+
+    /// Waits until what was queued before is kept, or nothing can be.
+    pub async fn kept(&self) {
+        if let Some(realtime) = self.kernel.realtime().cloned() {
+            realtime.kept().await;
+        }
+    }
+
+    /// Whom a reliable event to all is for.
+    #[wasm_bindgen(js_name = reliablyReached)]
+    pub fn reliably_reached(&self) -> JsValue {
+        let peers = self.kernel.realtime().map(|realtime| {
+            let peers = realtime.peers().into_iter().chain(realtime.expected());
+            list(peers.map(|peer| peer.to_string().into()))
+        });
+        optional(peers)
+    }
+
     /// Changes rates and policies of the live room from now on.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ use crate::{
     isolates::{PageIsolates, no_workers},
     live,
     object::{Given, invalid},
+    store::{PageRooms, PageStore},
 };
 
 /// The node that `options` describe, and what it is known by.
@@ -45,6 +46,11 @@ pub(crate) fn build(
     }
     if let Some(name) = given.text("name")? {
         builder = builder.metadata("name", name);
+    }
+    if let Some(rooms) = given.get("rooms") {
+        #[expect(clippy::arc_with_non_send_sync, reason = "a page has one thread")]
+        let store = Arc::new(PageStore(rooms.unchecked_into::<PageRooms>()));
+        builder = builder.room_store(store);
     }
     let kernel = builder.build(runtime.clone()).map_err(invalid)?;
     Ok((kernel, identity))

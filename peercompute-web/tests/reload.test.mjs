@@ -52,6 +52,8 @@ test("without a database a tab works, and says that it will be another peer", as
   await tab.waitForFunction(() => window.isReady === true);
   const before = await begin(tab, { roomId: "forgetful" });
   assert.equal(await tab.evaluate(() => window.node.identityIsKept), false);
+  assert.equal(await tab.evaluate(() => window.node.status().outboxIsKept), false);
+  await tab.evaluate(() => window.node.kept());
   await tab.reload();
   await tab.waitForFunction(() => window.isReady === true);
   assert.notEqual(await begin(tab, { roomId: "forgetful" }), before);

@@ -16,12 +16,12 @@ pub enum RealtimeEvent {
         /// The peer.
         peer: PeerId,
     },
-    /// A peer takes part no more, or cannot be reached. What was under way to it has been settled.
+    /// A peer takes part no more, or cannot be reached. What was under way to it waits for it to come back, for as long as budgets last.
     Left {
         /// The peer.
         peer: PeerId,
     },
-    /// A peer has begun a new life: it knows nothing of what was before.
+    /// A peer has begun a new life: it knows nothing of what was before, but for reliable events, where it keeps those.
     Restarted {
         /// The peer.
         peer: PeerId,
@@ -43,6 +43,17 @@ pub enum RealtimeEvent {
         peer: PeerId,
         /// What became of it.
         outcome: Outcome,
+    },
+    /// An event that an earlier life of this node has sent is under way again: it waits for this peer. What becomes of it is told by [`Settled`](Self::Settled).
+    Resumed {
+        /// Its name from now on.
+        event: EventId,
+        /// Whom it is for.
+        peer: PeerId,
+        /// The application's name for it.
+        event_type: String,
+        /// What comes with it.
+        payload: Bytes,
     },
     /// A newer state of a peer's provider.
     State {

@@ -20,7 +20,7 @@ use crate::clock::now;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Recipients {
-    /// Everybody who takes part now.
+    /// Everybody who takes part now. Reliable ones are for those, too, who are [expected](Realtime::expected) back.
     All,
     /// One peer.
     Peer(PeerId),
@@ -69,14 +69,17 @@ impl Realtime {
         binding: StreamBinding,
         me: PeerId,
         config: RealtimeConfig,
+        keeps: bool,
     ) -> Result<Self, RealtimeError> {
         let session = session(&runtime);
         let now = now(&runtime);
         let mut schedule = SchedulerConfig::new(session).with_profile(config.profile);
         // Streams lose nothing.
         schedule.command_copies = 1;
+        schedule.keeps = keeps;
+        schedule.unix = runtime.unix_time().saturating_sub(now);
         let regime = Regime::new(now, me, session, config.authority, config.clock)?;
-        let state = State::new(now, Scheduler::new(now, schedule), regime);
+        let state = State::new(now, Scheduler::new(now, schedule), regime, keeps);
         Ok(Self(Arc::new(Shared::new(runtime, binding, state))))
     }
 
@@ -84,6 +87,7 @@ impl Realtime {
     pub(crate) fn stop(&self) {
         self.0.step(State::stop);
         self.0.stopped.notify_one();
+        self.0.kept.notify_waiters();
     }
 
     pub(super) fn shared(&self) -> &Shared {
@@ -185,6 +189,13 @@ impl Realtime {
     /// Who takes part.
     pub fn peers(&self) -> Vec<PeerId> {
         self.0.lock().peer_ids()
+    }
+
+    /// Who does not take part now, and gets reliable events to all if it comes back: whoever could be reached half a minute ago.
+    pub fn expected(&self) -> Vec<PeerId> {
+        let state = self.0.lock();
+        let expected = state.scheduler.expected();
+        expected.filter_map(|peer| state.name(peer)).collect()
     }
 
     /// How the link to a peer does; `None` if it does not take part.

@@ -30,6 +30,10 @@ pub(super) struct Shared {
     pub(super) arrived: Notify,
     /// There is a step for the application.
     pub(super) stepped: Notify,
+    /// There is something to be kept. One waits for it.
+    pub(super) changed: Notify,
+    /// Something was kept, or nothing can be any more.
+    pub(super) kept: Notify,
     /// A peer has begun to take part.
     joined: Notify,
     /// The room has stopped. One waits for it.
@@ -46,6 +50,8 @@ impl Shared {
             stirred: Notify::new(),
             arrived: Notify::new(),
             stepped: Notify::new(),
+            changed: Notify::new(),
+            kept: Notify::new(),
             joined: Notify::new(),
             stopped: Notify::new(),
         }
@@ -76,9 +82,13 @@ impl Shared {
         let due = state.poll_timeout();
         let is_sooner = due.is_some_and(|due| state.due.is_none_or(|before| due < before));
         let (has_event, has_step) = (state.has_event(), state.has_step());
+        let wants_write = state.wants_write();
         drop(state);
         if is_sooner {
             self.stirred.notify_one();
+        }
+        if wants_write {
+            self.changed.notify_one();
         }
         if has_event {
             self.arrived.notify_waiters();

@@ -7,31 +7,32 @@ use std::{
 
 use bytes::Bytes;
 use peercompute_net::PeerId;
-use peercompute_sched::{
-    Channel, Peer, ProviderId, Scheduler, SchedulerEvent, Target, Wanted, limits::MAX_WAITING,
-};
+use peercompute_sched::{Channel, Peer, ProviderId, Scheduler, SchedulerEvent, Target, Wanted};
 use prost::Message as _;
 use tokio::sync::mpsc;
 
 use super::{
     LaneTraffic, ProviderFailure, RealtimeError, RealtimeEvent, Recipients, SealedTick, Step,
     datagrams,
+    keeping::Keeping,
     lane::{Lane, Linked},
     providers::Registered,
     regime::{Outgoing, Regime},
 };
 
 /// Who joined and left, who may write, and what ticks and providers did, that the application has not looked at yet. The oldest makes way.
-const MAX_NOTES: usize = 1024;
+pub(super) const MAX_NOTES: usize = 1024;
 
 pub(super) struct State {
     pub(super) scheduler: Scheduler,
     pub(super) regime: Regime,
     providers: BTreeMap<ProviderId, Registered>,
     peers: BTreeMap<PeerId, Linked>,
-    names: BTreeMap<Peer, PeerId>,
-    /// Those among them that take part no more.
-    gone: VecDeque<Peer>,
+    pub(super) names: BTreeMap<Peer, PeerId>,
+    /// Those that cannot be reached, and may come back.
+    pub(super) away: BTreeMap<PeerId, Peer>,
+    /// Those that take part no more, and are not waited for.
+    pub(super) gone: VecDeque<Peer>,
     /// Whom commands are for, if for one alone.
     commands_to: Option<PeerId>,
     /// Whose clock the room's time is.
@@ -44,11 +45,18 @@ pub(super) struct State {
     datagrams: Option<datagrams::Sender>,
     /// When the driver is going to look.
     pub(super) due: Option<Duration>,
+    pub(super) keeping: Keeping,
+    is_stopping: bool,
     is_stopped: bool,
 }
 
 impl State {
-    pub(super) fn new(now: Duration, scheduler: Scheduler, mut regime: Regime) -> Self {
+    pub(super) fn new(
+        now: Duration,
+        scheduler: Scheduler,
+        mut regime: Regime,
+        keeps: bool,
+    ) -> Self {
         regime.set_joined(scheduler.room().time(now));
         Self {
             scheduler,
@@ -56,6 +64,7 @@ impl State {
             providers: BTreeMap::new(),
             peers: BTreeMap::new(),
             names: BTreeMap::new(),
+            away: BTreeMap::new(),
             gone: VecDeque::new(),
             commands_to: None,
             anchor: None,
@@ -64,6 +73,8 @@ impl State {
             missed: 0,
             datagrams: None,
             due: None,
+            keeping: Keeping::new(keeps),
+            is_stopping: false,
             is_stopped: false,
         }
     }
@@ -199,7 +210,7 @@ impl State {
         if self.is_stopped {
             return None;
         }
-        let peer = self.scheduler.add_peer(now)?;
+        let peer = self.meet(now, id)?;
         // It has no way for snapshots yet.
         let _ = self.scheduler.set_blocked(peer, Channel::Snapshots, true);
         self.names.insert(peer, id);
@@ -234,15 +245,14 @@ impl State {
         let Some(linked) = self.peers.remove(&id) else {
             return;
         };
-        self.scheduler.remove_peer(linked.peer);
-        self.regime.handle_left(now, id);
-        // It keeps its name until all is taken that has happened before.
-        self.gone.push_back(linked.peer);
-        if self.gone.len() > MAX_NOTES.max(MAX_WAITING)
-            && let Some(oldest) = self.gone.pop_front()
-        {
-            self.names.remove(&oldest);
+        if self.is_stopping {
+            self.scheduler.remove_peer(linked.peer);
+            self.forget_name(linked.peer);
+        } else {
+            self.scheduler.suspend_peer(now, linked.peer);
+            self.expect(id, linked.peer);
         }
+        self.regime.handle_left(now, id);
         self.note(RealtimeEvent::Left { peer: id });
     }
 
@@ -250,6 +260,7 @@ impl State {
     pub(super) fn stop(&mut self, now: Duration) {
         self.regime.stop(now);
         self.pump(now);
+        self.is_stopping = true;
         let peers: Vec<PeerId> = self.peers.keys().copied().collect();
         peers.into_iter().for_each(|peer| self.leave(now, peer));
         self.providers.clear();
@@ -289,10 +300,12 @@ impl State {
     pub(super) fn target(&self, to: Recipients) -> Result<Target, RealtimeError> {
         match to {
             Recipients::All => Ok(Target::All),
-            Recipients::Peer(peer) => match self.peers.get(&peer) {
-                Some(linked) => Ok(Target::Peer(linked.peer)),
-                None => Err(RealtimeError::UnknownPeer { peer }),
-            },
+            Recipients::Peer(id) => {
+                let linked = self.peers.get(&id).map(|linked| linked.peer);
+                let peer = linked.or_else(|| self.away.get(&id).copied());
+                let unknown = RealtimeError::UnknownPeer { peer: id };
+                peer.map(Target::Peer).ok_or(unknown)
+            }
         }
     }
 
@@ -337,7 +350,7 @@ impl State {
 
     /// With the names of peers. Of those that have gone meanwhile nothing more is said.
     fn named(&self, event: SchedulerEvent) -> Option<RealtimeEvent> {
-        let name = |peer: Peer| self.names.get(&peer).copied();
+        let name = |peer: Peer| self.name(peer);
         Some(match event {
             SchedulerEvent::Event {
                 from,
@@ -402,7 +415,7 @@ impl State {
         })
     }
 
-    fn note(&mut self, note: RealtimeEvent) {
+    pub(super) fn note(&mut self, note: RealtimeEvent) {
         if self.notes.len() >= MAX_NOTES {
             self.notes.pop_front();
             self.missed += 1;

@@ -323,6 +323,12 @@ pub struct Event {
     /// The id of the ordered one before it that the sender has not given up; 0 where there is none, and where the event is not ordered.
     #[prost(uint64, tag = "6")]
     pub after: u64,
+    /// The session in which the sender sent it first, where that was an earlier life of it; 0 where it is this one. Receivers remove duplicates by this and the next, too.
+    #[prost(uint64, tag = "7")]
+    pub first_session: u64,
+    /// Its id in that session.
+    #[prost(uint64, tag = "8")]
+    pub first_id: u64,
 }
 /// The events of one tick, at most 1 MiB less 4 KiB together.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1092,6 +1098,62 @@ pub struct HealthFrame {
     #[prost(uint64, tag = "5")]
     pub echo_delay_us: u64,
 }
+/// A reliable event that waits for its acknowledgement, at most 1 MiB.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct KeptEvent {
+    /// The sender's session in which it was queued first.
+    #[prost(uint64, tag = "1")]
+    pub session: u64,
+    /// Its id there.
+    #[prost(uint64, tag = "2")]
+    pub id: u64,
+    /// As in Event (at most 64 bytes of UTF-8).
+    #[prost(string, tag = "3")]
+    pub r#type: ::prost::alloc::string::String,
+    #[prost(bytes = "bytes", tag = "4")]
+    pub payload: ::prost::bytes::Bytes,
+    #[prost(bool, tag = "5")]
+    pub ordered: bool,
+    /// When it was queued, in microseconds since the Unix epoch.
+    #[prost(uint64, tag = "6")]
+    pub queued_us: u64,
+    /// The wait after its first send, in microseconds, and sends in all.
+    #[prost(uint64, tag = "7")]
+    pub first_wait_us: u64,
+    #[prost(uint32, tag = "8")]
+    pub sends: u32,
+}
+/// What is known about one other peer, at most 64 KiB.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct KeptPeer {
+    /// As RealtimeFrame.memory says it to the peer.
+    #[prost(uint64, tag = "1")]
+    pub memory: u64,
+    /// What the peer has said there; 0 before that.
+    #[prost(uint64, tag = "2")]
+    pub peer_memory: u64,
+    /// Its sessions, the latest last (at most 17).
+    #[prost(message, repeated, tag = "3")]
+    pub windows: ::prost::alloc::vec::Vec<KeptWindow>,
+    /// Earlier sessions than these were forgotten.
+    #[prost(bool, tag = "4")]
+    pub has_forgotten: bool,
+}
+/// Which events of one session of the peer were delivered.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct KeptWindow {
+    #[prost(uint64, tag = "1")]
+    pub session: u64,
+    /// Every id up to and including this one, or it was given up.
+    #[prost(uint64, tag = "2")]
+    pub through: u64,
+    /// And these above it (at most 4096).
+    #[prost(uint64, repeated, tag = "3")]
+    pub ids: ::prost::alloc::vec::Vec<u64>,
+    /// The latest ordered one that was delivered.
+    #[prost(uint64, tag = "4")]
+    pub last_ordered: u64,
+}
 /// Frames of the protocol /peercompute/links/1: what two peers of a room that could have a link for the flow of work, or have one, say to each other about it. Either
 /// opens a stream when it has something to say, both use it while it is there, and whoever likes ends it; frames may be lost with it, and everybody copes with that.
 ///
@@ -1583,6 +1645,11 @@ pub struct RealtimeFrame {
     pub commands: ::core::option::Option<CommandBatch>,
     #[prost(message, optional, tag = "12")]
     pub clock: ::core::option::Option<ClockSync>,
+    /// Names what the sender remembers of the receiver's reliable events: the same for as long as it knows of each whether it was delivered, over lives and streams of the sender. Said until the receiver has
+    /// shown that it has heard of the sender's session since they met; 0 from then on, and from senders that remember nothing over a stream's end. A receiver that sees another one than before does not
+    /// send again what it had sent.
+    #[prost(uint64, tag = "13")]
+    pub memory: u64,
 }
 /// Says which snapshot of a provider was received and applied last, so that later ones can be deltas against it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -9,7 +9,12 @@ use crate::rules::MAX_COUNTED;
 use crate::wire;
 
 /// What an application sends in a message whose own size bounds it.
-const BOUNDED_BY_THE_MESSAGE: &[&str] = &["Snapshot.payload", "Event.payload", "Command.payload"];
+const BOUNDED_BY_THE_MESSAGE: &[&str] = &[
+    "Snapshot.payload",
+    "Event.payload",
+    "KeptEvent.payload",
+    "Command.payload",
+];
 
 fn schema() -> DescriptorPool {
     let include = Path::new(env!("CARGO_MANIFEST_DIR")).join("proto");

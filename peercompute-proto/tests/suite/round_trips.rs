@@ -109,6 +109,8 @@ every_message! {
     ClockSync clock_sync;
     NodeMetrics node_metrics;
     RealtimeFrame realtime_frame;
+    KeptEvent kept_event;
+    KeptPeer kept_peer;
     AuthorityNote authority_note;
     LockstepFrame lockstep_frame;
     LockstepRecord lockstep_record;

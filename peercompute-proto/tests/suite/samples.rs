@@ -59,6 +59,18 @@ pub(crate) fn visit(visitor: &mut impl Visitor) {
         "Snapshot.empty" v1::Snapshot::default();
         "EventBatch" event_batch();
         "EventBatch.empty" v1::EventBatch::default();
+        "EventBatch.resumed" v1::EventBatch {
+            events: vec![v1::Event {
+                id: 1,
+                r#type: "spawn".to_owned(),
+                payload: Bytes::from_static(b"{\"x\":1}"),
+                reliable: true,
+                first_session: 1_763_699_000_000,
+                first_id: 301,
+                ..v1::Event::default()
+            }],
+            floor: 1,
+        };
         "EventAck" v1::EventAck { through: 300, ids: vec![302, 303, 70_000] };
         "EventAck.empty" v1::EventAck::default();
         "CommandBatch" command_batch();
@@ -162,6 +174,7 @@ pub(crate) fn visit(visitor: &mut impl Visitor) {
         "BlobMissing.empty" v1::BlobMissing::default();
     }
     realtime(visitor);
+    rooms::kept(visitor);
     rooms::authority(visitor);
     rooms::lockstep(visitor);
     rooms::sync(visitor);
@@ -180,6 +193,12 @@ fn realtime(visitor: &mut impl Visitor) {
             binding: Some(v1::StreamBinding::new(peercompute_proto::Scope::new("demo", "lobby").unwrap())),
             session: 1_763_700_000_000,
             clock: Some(v1::ClockSync { originate_us: 1, ..v1::ClockSync::default() }),
+            ..v1::RealtimeFrame::default()
+        };
+        "RealtimeFrame.memory" v1::RealtimeFrame {
+            session: 1_763_700_000_000,
+            sequence: 1,
+            memory: 1_763_690_000_000,
             ..v1::RealtimeFrame::default()
         };
         "RealtimeFrame.snapshot" v1::RealtimeFrame {
@@ -565,6 +584,8 @@ fn event_batch() -> v1::EventBatch {
         reliable: true,
         ordered: true,
         after: 299,
+        first_session: 0,
+        first_id: 0,
     };
     v1::EventBatch {
         events: vec![spawn, v1::Event::default()],
@@ -596,6 +617,7 @@ fn realtime_frame() -> v1::RealtimeFrame {
         }),
         commands: Some(command_batch()),
         clock: Some(clock_sync()),
+        memory: 0,
     }
 }
 

@@ -9,7 +9,9 @@ use peercompute_proto::v1;
 
 mod rooms;
 
-pub(crate) use rooms::{authority_note, lockstep_frame, lockstep_record, sync_frame};
+pub(crate) use rooms::{
+    authority_note, kept_event, kept_peer, lockstep_frame, lockstep_record, sync_frame,
+};
 
 fn bytes(limit: usize) -> impl Strategy<Value = Bytes> + Clone {
     vec(any::<u8>(), 0..=limit).prop_map(Bytes::from)
@@ -112,15 +114,18 @@ pub(crate) fn event_batch() -> impl Strategy<Value = v1::EventBatch> {
         any::<bool>(),
         any::<bool>(),
         any::<u64>(),
+        (any::<u64>(), any::<u64>()),
     )
         .prop_map(
-            |(id, r#type, payload, reliable, ordered, after)| v1::Event {
+            |(id, r#type, payload, reliable, ordered, after, first)| v1::Event {
                 id,
                 r#type,
                 payload,
                 reliable,
                 ordered,
                 after,
+                first_session: first.0,
+                first_id: first.1,
             },
         );
     (vec(event, 0..8), any::<u64>()).prop_map(|(events, floor)| v1::EventBatch { events, floor })
@@ -138,7 +143,7 @@ pub(crate) fn realtime_frame() -> impl Strategy<Value = v1::RealtimeFrame> {
     (
         of(stream_binding()),
         (any::<u64>(), any::<u64>()),
-        (any::<u64>(), any::<u64>(), any::<u64>()),
+        (any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>()),
         vec(snapshot(), 0..=16),
         vec(snapshot_ack(), 0..=16),
         (of(event_batch()), of(event_ack())),
@@ -159,6 +164,7 @@ pub(crate) fn realtime_frame() -> impl Strategy<Value = v1::RealtimeFrame> {
                     event_ack: events.1,
                     commands: rest.0,
                     clock: rest.1,
+                    memory: counts.3,
                 }
             },
         )

@@ -8,13 +8,23 @@ use peercompute_proto::v1;
 use super::{Body, Delivery, EventId, Outcome};
 use crate::limits::MAX_UNSETTLED;
 
+mod away;
+mod keeping;
+mod waiting;
+
+use keeping::Keeping;
+pub(crate) use keeping::{Kept, KeptNumber, time_left};
+use waiting::{Fresh, Sent};
+
 /// The events for one peer: which wait, which are under way, and when they are sent again.
 ///
-/// On the wire reliable events are numbered for each receiver without gaps, from 1. Numbers are given at the first send, so those under way lie in a window.
+/// On the wire reliable events are numbered for each receiver, higher and higher as long as the session lasts. They are first sent in that order, so those under way lie in a window.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
-    /// Never sent yet.
-    fresh: VecDeque<Body>,
+    /// Never sent yet in this session.
+    fresh: VecDeque<Fresh>,
+    /// The number that was given last.
+    given: u64,
     /// Under way, by number from `floor` on; `None` once settled.
     sent: VecDeque<Option<Sent>>,
     /// The number of the first in `sent`, less one: those up to it are settled.
@@ -29,17 +39,11 @@ pub(crate) struct Outbox {
     spent: BTreeSet<u64>,
     bytes: usize,
     live: usize,
-}
-
-#[derive(Debug)]
-struct Sent {
-    body: Body,
-    sends: u32,
-    /// `None` while it waits for the one before it, with its budget spent.
-    due: Option<Duration>,
-    after: u64,
-    /// Its budget has begun anew.
-    is_renewed: bool,
+    /// The peer cannot be reached.
+    is_away: bool,
+    /// When the first of the fresh ones is given up, while the peer is away.
+    fresh_due: Option<Duration>,
+    keeping: Keeping,
 }
 
 /// What became of an event.
@@ -60,30 +64,56 @@ impl Outbox {
         self.bytes
     }
 
+    /// One that begins to count after this number.
+    pub(crate) fn after(number: u64) -> Self {
+        Self {
+            given: number,
+            settled: number,
+            ..Self::default()
+        }
+    }
+
+    /// The number that was given last.
+    pub(crate) fn given(&self) -> u64 {
+        self.given
+    }
+
     pub(crate) fn push(&mut self, body: Body) {
+        let number = match body.delivery {
+            Delivery::BestEffort => 0,
+            _ => {
+                self.given += 1;
+                self.keeping.push(self.given, body.size());
+                self.given
+            }
+        };
         self.bytes += body.size();
-        self.fresh.push_back(body);
+        self.fresh.push_back(Fresh {
+            body,
+            number,
+            first: None,
+            until: None,
+        });
     }
 
     /// When something is to be sent again or given up; those that were never sent are not meant.
     pub(crate) fn next_due(&self) -> Option<Duration> {
-        self.due.first().map(|(due, _)| *due)
+        let due = self.due.first().map(|(due, _)| *due);
+        due.into_iter().chain(self.fresh_due).min()
     }
 
     /// Whether something has never been sent and may be.
     pub(crate) fn has_fresh(&self) -> bool {
-        self.fresh
-            .front()
-            .is_some_and(|body| body.delivery == Delivery::BestEffort || !self.is_window_full())
+        let first = self.fresh.front();
+        first.is_some_and(|fresh| {
+            let is_in_window = fresh.number <= self.settled.saturating_add(MAX_UNSETTLED);
+            is_in_window || self.sent.is_empty()
+        })
     }
 
     /// The lowest number that is not settled.
     pub(crate) fn floor(&self) -> u64 {
         self.settled + 1
-    }
-
-    fn is_window_full(&self) -> bool {
-        self.sent.len() as u64 >= MAX_UNSETTLED
     }
 
     fn at(&self, number: u64) -> Option<usize> {
@@ -113,6 +143,9 @@ impl Outbox {
         settled: &mut Vec<Settled>,
     ) -> usize {
         self.expire(now, settled);
+        if self.is_away {
+            return 0;
+        }
         let begin = batch.len();
         let mut left = room;
         let mut fits = |size: usize, batch: &Vec<v1::Event>| {
@@ -128,8 +161,7 @@ impl Outbox {
                 return batch.len() - begin;
             }
             sent.sends = sent.sends.saturating_add(1);
-            let due = now + sent.body.retry.wait(sent.sends, rtt);
-            sent.due = Some(due);
+            let due = sent.wait(now, rtt);
             batch.push(sent.to_wire(number));
             let may_be_renewed = sent.may_be_renewed();
             self.due.pop_first();
@@ -140,16 +172,22 @@ impl Outbox {
         }
         let again = batch.len() - begin;
         while self.has_fresh() {
-            if !fits(self.fresh[0].size(), batch) {
+            if !fits(self.fresh[0].body.size(), batch) {
                 break;
             }
-            let body = self.fresh.pop_front().expect("it was looked at");
-            batch.push(self.first_send(now, rtt, body));
+            let fresh = self.fresh.pop_front().expect("it was looked at");
+            batch.push(self.first_send(now, rtt, fresh));
         }
         again
     }
 
-    fn first_send(&mut self, now: Duration, rtt: Duration, body: Body) -> v1::Event {
+    fn first_send(&mut self, now: Duration, rtt: Duration, fresh: Fresh) -> v1::Event {
+        let Fresh {
+            body,
+            number,
+            first,
+            until,
+        } = fresh;
         if body.delivery == Delivery::BestEffort {
             self.bytes -= body.size();
             return v1::Event {
@@ -158,21 +196,27 @@ impl Outbox {
                 ..v1::Event::default()
             };
         }
-        let number = self.settled + 1 + self.sent.len() as u64;
+        // Those in between were given up before they were sent.
+        while self.settled + 1 + (self.sent.len() as u64) < number {
+            self.sent.push_back(None);
+        }
+        self.skip_settled();
         let mut after = 0;
         if body.delivery == Delivery::Ordered {
             after = self.last_ordered;
             self.last_ordered = number;
             self.ordered.insert(number);
         }
-        let due = now + body.retry.wait(1, rtt);
-        let sent = Sent {
+        let mut sent = Sent {
             sends: 1,
-            due: Some(due),
+            due: None,
             after,
-            is_renewed: false,
+            is_renewed: until.is_some(),
             body,
+            first,
+            until,
         };
+        let due = sent.wait(now, rtt);
         let event = sent.to_wire(number);
         self.due.insert((due, number));
         if sent.may_be_renewed() {
@@ -183,8 +227,18 @@ impl Outbox {
         event
     }
 
+    fn skip_settled(&mut self) {
+        while let Some(None) = self.sent.front() {
+            self.sent.pop_front();
+            self.settled += 1;
+        }
+    }
+
     /// Gives up what was sent as often as its budget allows and not acknowledged in time. An ordered event waits for the one before it, and begins its budget anew then, once.
     pub(crate) fn expire(&mut self, now: Duration, settled: &mut Vec<Settled>) {
+        if self.is_away {
+            self.expire_fresh(now, settled);
+        }
         // Those that may be sent again stay in the table, and are passed over once each.
         let due: Vec<u64> = self
             .due
@@ -230,13 +284,13 @@ impl Outbox {
             id: sent.body.id,
             outcome: Outcome::Unknown,
         }));
-        let fresh = self.fresh.drain(..);
-        let fresh = fresh.filter(|body| body.delivery != Delivery::BestEffort);
-        settled.extend(fresh.map(|body| Settled {
-            id: body.id,
-            outcome: Outcome::NotSent,
-        }));
-        *self = Self::default();
+        let fresh = self.fresh.drain(..).filter(|fresh| fresh.number != 0);
+        settled.extend(fresh.map(|fresh| fresh.given_up()));
+        let keeping = std::mem::take(&mut self.keeping);
+        *self = Self {
+            keeping: keeping.without_events(),
+            ..Self::after(self.given)
+        };
     }
 
     fn settle(&mut self, now: Duration, number: u64, outcome: Outcome, settled: &mut Vec<Settled>) {
@@ -248,6 +302,7 @@ impl Outbox {
         }
         self.bytes -= sent.body.size();
         self.live -= 1;
+        self.keeping.settle(number);
         settled.push(Settled {
             id: sent.body.id,
             outcome,
@@ -259,10 +314,7 @@ impl Outbox {
             }
             self.renew(now);
         }
-        while let Some(None) = self.sent.front() {
-            self.sent.pop_front();
-            self.settled += 1;
-        }
+        self.skip_settled();
     }
 
     /// Whoever came after `number`, which was given up, comes after the one before it now.
@@ -295,28 +347,6 @@ impl Outbox {
                 self.due.remove(&(due, number));
             }
             self.due.insert((now, number));
-        }
-    }
-}
-
-impl Sent {
-    fn is_spent(&self) -> bool {
-        self.sends >= self.body.retry.sends.max(1)
-    }
-
-    /// Whether its budget is spent and begins anew, should an earlier one be settled.
-    fn may_be_renewed(&self) -> bool {
-        self.body.delivery == Delivery::Ordered && !self.is_renewed && self.is_spent()
-    }
-
-    fn to_wire(&self, number: u64) -> v1::Event {
-        v1::Event {
-            id: number,
-            r#type: self.body.event_type.to_string(),
-            payload: self.body.payload.clone(),
-            reliable: true,
-            ordered: self.body.delivery == Delivery::Ordered,
-            after: self.after,
         }
     }
 }

@@ -7,6 +7,7 @@ use peercompute_proto::v1;
 
 use super::{
     flight::Flight,
+    mail::Mail,
     providers::Provider,
     worlds::{EntityLane, Followed},
 };
@@ -14,7 +15,6 @@ use crate::{
     Peer, PeerStats, ProviderId, Rate, SchedulerConfig, Traffic,
     adapt::{Conditions, RateControl},
     clock::ClockFilter,
-    events::{Body, Inbox, Outbox},
     window::SequenceWindow,
 };
 
@@ -34,8 +34,11 @@ pub(super) struct PeerState {
     /// Frames sent.
     pub(super) sequence: u64,
     pub(super) received: SequenceWindow,
-    pub(super) outbox: Outbox,
-    pub(super) inbox: Inbox,
+    pub(super) mail: Mail,
+    /// Something of it has come since it was reached.
+    pub(super) is_heard: bool,
+    /// It has shown that it has heard of this end since then.
+    pub(super) is_known: bool,
     pub(super) commands: SequenceWindow,
     pub(super) clock: ClockFilter,
     /// Its questions for the time: what it said, and when it came.
@@ -134,13 +137,14 @@ impl Received {
 
 impl PeerState {
     /// One that may have been here before and know versions up to `floor`.
-    pub(super) fn new(now: Duration, rate: Rate, floor: u64) -> Self {
+    pub(super) fn new(now: Duration, rate: Rate, floor: u64, mail: Mail) -> Self {
         Self {
             session: 0,
             sequence: 0,
             received: SequenceWindow::default(),
-            outbox: Outbox::default(),
-            inbox: Inbox::default(),
+            mail,
+            is_heard: false,
+            is_known: false,
             commands: SequenceWindow::default(),
             clock: ClockFilter::default(),
             clock_answers: Vec::new(),
@@ -174,12 +178,6 @@ impl PeerState {
         if !std::mem::replace(&mut self.is_queued, true) {
             ready.push_back(peer);
         }
-    }
-
-    pub(super) fn has_room_for(&self, body: &Body, config: &SchedulerConfig) -> bool {
-        let bytes = self.outbox.bytes();
-        self.outbox.len() < config.queued_events
-            && (bytes == 0 || bytes + body.size() <= config.queued_bytes)
     }
 
     pub(super) fn rtt(&self) -> Duration {
@@ -268,11 +266,10 @@ impl PeerState {
             .look(now, profile.snapshots, &profile.adaptation, conditions);
     }
 
-    /// Forgets all that belonged to an earlier life of the peer; what is under way to it stays in the outbox.
+    /// Forgets all that belonged to an earlier life of the peer but its events.
     pub(super) fn restart(&mut self, floor: u64) {
         self.floor = floor;
         self.received = SequenceWindow::default();
-        self.inbox = Inbox::default();
         self.commands = SequenceWindow::default();
         self.clock_answers.clear();
         self.clock.forget_offsets();
@@ -328,7 +325,7 @@ impl PeerState {
             jitter: self.clock.jitter(),
             loss: self.loss,
             snapshot_hertz: self.control.rate().as_hertz(),
-            events_queued: self.outbox.len(),
+            events_queued: self.mail.outbox.len(),
             last_received: self.last_received,
             last_sent: (self.sequence > 0).then_some(self.last_sent),
         }

@@ -9,7 +9,10 @@ use super::{
     worlds::{Decoded, read_snapshot},
 };
 use crate::{
-    FrameError, Peer, SchedulerEvent, clock::micros, codec::SnapshotCodec, events::Taken,
+    FrameError, Peer, SchedulerEvent,
+    clock::micros,
+    codec::SnapshotCodec,
+    events::{Receipt, Taken},
     limits::MAX_PROVIDERS,
 };
 
@@ -61,12 +64,13 @@ impl Scheduler {
             state.traffic.dropped.invalid += 1;
             return Err(FrameError::NoSession);
         }
-        if frame.session < state.session {
+        let is_first = !std::mem::replace(&mut state.is_heard, true);
+        if frame.session < state.session && !is_first {
             state.traffic.dropped.stale_session += 1;
             return Ok(());
         }
-        if frame.session > state.session {
-            self.begin_session(from, frame.session);
+        if is_first || frame.session > state.session {
+            self.greet(now, from, &frame, is_first);
         }
         self.apply(now, from, frame);
         self.flush_settled(from);
@@ -74,16 +78,30 @@ impl Scheduler {
         Ok(())
     }
 
-    /// A peer is heard in a new life.
-    fn begin_session(&mut self, peer: Peer, session: u64) {
+    /// A peer is heard for the first time since it was reached, or in a new life.
+    fn greet(&mut self, now: Duration, peer: Peer, frame: &v1::RealtimeFrame, is_first: bool) {
         let Some(state) = self.peers.get_mut(&peer) else {
             return;
         };
-        let had_another = state.session != 0;
-        state.session = session;
-        if had_another {
+        let before = std::mem::replace(&mut state.session, frame.session);
+        let is_restarted = before != 0 && before != frame.session;
+        let is_returned = is_first && before != 0;
+        let mail = &mut state.mail;
+        if is_returned && !is_restarted && frame.memory == 0 {
+            // It has counted on from where the stream began.
+            mail.inbox.begin_anew();
+        }
+        mail.inbox.begin_session(frame.session);
+        let is_away = mail.outbox.is_away();
+        if (is_restarted || is_away) && !mail.is_remembered(frame.memory) {
+            mail.outbox.lose(now, &mut self.settled);
+        }
+        if is_away {
+            mail.outbox.resume(now);
+        }
+        mail.meet(frame.memory);
+        if is_restarted {
             state.restart(self.versions_given);
-            state.outbox.abandon(&mut self.settled);
             // However often it does so, it is told once until that is taken.
             if !std::mem::replace(&mut state.is_restart_told, true) {
                 self.happened
@@ -99,9 +117,10 @@ impl Scheduler {
         state.last_received = Some(now);
         state.received.take(frame.sequence);
         let is_for_us = frame.peer_session == self.config.session;
+        state.is_known = is_for_us;
         if is_for_us {
             if let Some(ack) = &frame.event_ack {
-                state.outbox.acknowledge(now, ack, &mut self.settled);
+                state.mail.outbox.acknowledge(now, ack, &mut self.settled);
             }
             for ack in &frame.snapshot_acks {
                 let provider = self
@@ -142,10 +161,12 @@ impl Scheduler {
             };
             happened.extend(event.map(Happened::from));
         }
-        if let Some(batch) = frame.events {
-            let session = state.session;
-            state.take_events(batch, &mut |event| {
-                let receipt = event.reliable.then_some((from, session, event.id));
+        let is_for_another = frame.peer_session != 0 && !is_for_us;
+        if is_for_another && frame.events.is_some() {
+            state.traffic.dropped.stale_session += 1;
+        } else if let Some(batch) = frame.events {
+            state.take_events(batch, &mut |event, receipt| {
+                let receipt = receipt.map(|receipt| (from, receipt));
                 let event = SchedulerEvent::Event {
                     from,
                     event_type: event.r#type,
@@ -237,20 +258,26 @@ impl PeerState {
         Some(received)
     }
 
-    fn take_events(&mut self, batch: v1::EventBatch, deliver: &mut impl FnMut(v1::Event)) {
-        let Self { inbox, traffic, .. } = self;
+    fn take_events(
+        &mut self,
+        batch: v1::EventBatch,
+        deliver: &mut impl FnMut(v1::Event, Option<Receipt>),
+    ) {
+        let Self { mail, traffic, .. } = self;
         let mut count = 0;
-        let mut deliver = |event| {
+        let mut deliver = |event, receipt| {
             count += 1;
-            deliver(event);
+            deliver(event, receipt);
         };
-        inbox.advance(batch.floor, &mut deliver);
+        let mut reliable = |event, receipt| deliver(event, Some(receipt));
+        mail.inbox.advance(batch.floor, &mut reliable);
         for event in batch.events {
             if !event.reliable {
-                deliver(event);
+                deliver(event, None);
                 continue;
             }
-            match inbox.take(event, &mut deliver) {
+            let mut reliable = |event, receipt| deliver(event, Some(receipt));
+            match mail.inbox.take(event, &mut reliable) {
                 Taken::Delivered | Taken::Held => {}
                 Taken::Duplicate => traffic.dropped.duplicate += 1,
                 Taken::Dropped => traffic.dropped.beyond += 1,

@@ -16,6 +16,9 @@ impl Scheduler {
         if std::mem::take(&mut self.are_commands_wanted) {
             self.send_commands();
         }
+        if std::mem::take(&mut self.is_away_stirred) {
+            self.look_at_away(now);
+        }
         if std::mem::take(&mut self.are_worlds_due) {
             self.commit_for_late(now);
         }
@@ -75,21 +78,22 @@ impl Scheduler {
             let rtt = state.rtt();
             let room = (most, self.config.frame_bytes);
             let again = state
+                .mail
                 .outbox
                 .fill(now, rtt, room, &mut events, &mut self.settled);
             state.traffic.events_retried += again as u64;
             state.traffic.events_sent += (events.len() - again) as u64;
         } else {
-            state.outbox.expire(now, &mut self.settled);
+            state.mail.outbox.expire(now, &mut self.settled);
         }
-        let floor = state.outbox.floor();
+        let floor = state.mail.outbox.floor();
         let commands = std::mem::take(&mut state.due_commands);
         state.traffic.commands_sent += commands.len() as u64;
         let clock = state.clock_message(now, self.tick, self.room.micros(now));
         let is_due = !events.is_empty()
             || !commands.is_empty()
             || clock.is_some()
-            || state.inbox.is_ack_due()
+            || state.mail.inbox.is_ack_due()
             || state.is_state_ack_due
             || state.sequence == 0
             || now >= state.last_sent + profile.keepalive;
@@ -169,9 +173,10 @@ impl Scheduler {
         state.sequence += 1;
         state.last_sent = now;
         frame.session = self.config.session;
-        frame.peer_session = state.session;
+        frame.peer_session = if state.is_heard { state.session } else { 0 };
+        frame.memory = if state.is_known { 0 } else { state.mail.memory };
         frame.sequence = state.sequence;
-        frame.event_ack = state.inbox.poll_ack();
+        frame.event_ack = state.mail.inbox.poll_ack();
         if std::mem::take(&mut state.is_state_ack_due) {
             for (provider, received) in &mut state.states {
                 if std::mem::take(&mut received.is_ack_due) {
@@ -215,7 +220,7 @@ impl Scheduler {
         };
         let mut wake = None;
         if !state.is_control_blocked {
-            let events = state.outbox.next_due().filter(|_| at_once);
+            let events = state.mail.outbox.next_due().filter(|_| at_once);
             let times = [
                 Some(state.last_sent + keepalive),
                 Some(state.clock.next_exchange()),

@@ -20,7 +20,7 @@ impl Scheduler {
             Some(self.next_look),
         ];
         let turns = turns.into_iter().flatten().filter(|_| is_anybody_there);
-        turns.chain(self.wakes.first()).min()
+        turns.chain(self.wakes.first()).chain(self.away_due).min()
     }
 
     /// Time has passed. Does nothing when nothing is due, and nothing at all with a clock of the application's.
@@ -65,7 +65,7 @@ impl Scheduler {
         }
         if events {
             for (peer, state) in &mut self.peers {
-                if state.outbox.len() > 0 {
+                if state.mail.outbox.len() > 0 {
                     state.are_events_due = true;
                     state.mark_ready(*peer, &mut self.ready);
                 }
@@ -84,6 +84,9 @@ impl Scheduler {
                     state.mark_ready(*peer, &mut self.ready);
                 }
             }
+        }
+        if self.away_due.is_some_and(|due| due <= now) {
+            self.look_at_away(now);
         }
         while let Some(peer) = self.wakes.take(now, &mut self.peers) {
             self.are_worlds_due |= self.snapshots.rate().is_on_demand();

@@ -270,3 +270,62 @@ fn clock_readings_that_nobody_asked_for_or_that_make_no_sense_move_no_clock() {
     assert_eq!((before.is_set(), after.is_set()), (false, false));
     assert_eq!(world.nodes[0].scheduler.stats().dropped.unasked, 3);
 }
+
+#[test]
+fn earlier_lives_that_a_peer_makes_up_take_no_more_room_than_they_may() {
+    let mut world = World::of(1, Link::quick(), 2, |config| config.keeps = true);
+    for number in 1..=20_000_u64 {
+        let first_session = 10 + number % 300;
+        let made_up = v1::Event {
+            first_session,
+            first_id: number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
+            ..event(number)
+        };
+        let batch = v1::EventBatch {
+            events: vec![made_up],
+            floor: number,
+        };
+        give(
+            &mut world,
+            &v1::RealtimeFrame {
+                events: Some(batch),
+                ..frame()
+            },
+        );
+    }
+    world.run(SECOND);
+    // Once some are forgotten, nothing can be told of those that it does not know.
+    let taken = world.nodes[0].seen.events.len();
+    assert!((17..6000).contains(&taken), "{taken}");
+    assert_eq!(world.nodes[0].store.len(), 1);
+    assert!(world.nodes[0].store.bytes() < 16 * 1024);
+    give_event(&mut world, event(20_001));
+    assert_eq!(world.nodes[0].seen.events.len(), taken + 1);
+}
+
+#[test]
+fn a_peer_that_begins_new_lives_all_the_time_is_sent_nothing_for_each() {
+    let mut world = World::of(1, Link::quick(), 2, |_| {});
+    world.run(SECOND);
+    world.cut.insert((0, 1));
+    let memory = |session| v1::RealtimeFrame {
+        session,
+        memory: 7,
+        ..frame()
+    };
+    give(&mut world, &memory(10));
+    let peer = world.peer(0, 1);
+    let scheduler = &mut world.nodes[0].scheduler;
+    let sent = scheduler.send_event(Target::Peer(peer), "join", Bytes::from(vec![0; 1000]));
+    sent.unwrap();
+    world.drain(0);
+    for session in 11..1000 {
+        give(&mut world, &memory(session));
+    }
+    let stats = world.nodes[0].scheduler.stats();
+    assert_eq!((stats.events_sent, stats.events_retried), (1, 0));
+    world.run(20 * SECOND);
+    let stats = world.nodes[0].scheduler.stats();
+    assert_eq!((stats.events_sent, stats.events_retried), (1, 4));
+    assert_eq!(world.nodes[0].seen.settled.len(), 1);
+}

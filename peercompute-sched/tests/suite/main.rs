@@ -9,6 +9,7 @@ mod hostile;
 mod links;
 mod model;
 mod rates;
+mod reloads;
 mod states;
 mod world;
 

@@ -1,5 +1,7 @@
 //! Peers, each with a scheduler, and the links between them.
 
+mod keeping;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -10,6 +12,8 @@ use peercompute_sched::{
     Channel, EventId, Outcome, Peer, ProviderKind, Scheduler, SchedulerConfig, SchedulerEvent,
     Wanted,
 };
+
+pub(crate) use keeping::Store;
 
 /// How a link is, in one direction.
 #[derive(Clone, Copy, Debug)]
@@ -83,6 +87,7 @@ pub(crate) struct Node {
     /// It answers nothing that is wanted.
     pub(crate) is_still: bool,
     session: u64,
+    pub(crate) store: Store,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -106,6 +111,8 @@ pub(crate) struct World {
     pub(crate) wakes: usize,
     /// Whose frames do not reach whom.
     pub(crate) cut: BTreeSet<(usize, usize)>,
+    /// Between whom there are no streams.
+    parted: BTreeSet<(usize, usize)>,
     arrivals: BTreeSet<Arrival>,
     sent: u64,
     random: u64,
@@ -123,6 +130,7 @@ impl World {
             busy: BTreeMap::new(),
             wakes: 0,
             cut: BTreeSet::new(),
+            parted: BTreeSet::new(),
             arrivals: BTreeSet::new(),
             sent: 0,
             random: seed,
@@ -174,6 +182,7 @@ impl World {
             size: 0,
             is_still: false,
             session: config.session,
+            store: Store::default(),
         };
         node.scheduler = Scheduler::new(node.local(self.now), config);
         self.nodes.push(node);
@@ -238,6 +247,7 @@ impl World {
                 self.deliver(arrival);
             }
             for node in 0..self.nodes.len() {
+                self.finish_writing(node);
                 let local = self.local(node);
                 let due = self.nodes[node].scheduler.poll_timeout();
                 if due.is_some_and(|due| due <= local) {
@@ -265,7 +275,8 @@ impl World {
             let due = node.scheduler.poll_timeout()?;
             Some(node.world(due).max(self.now))
         });
-        arrival.into_iter().chain(timeouts).min()
+        let writes = self.nodes.iter().filter_map(|node| node.store.ends());
+        arrival.into_iter().chain(timeouts).chain(writes).min()
     }
 
     fn deliver(&mut self, arrival: Arrival) {
@@ -285,6 +296,7 @@ impl World {
     pub(crate) fn drain(&mut self, node: usize) {
         let now = self.local(node);
         let it = &mut self.nodes[node];
+        it.take_events();
         while let Some(wanted) = it.scheduler.poll_wanted() {
             it.wanted.push(wanted);
             if it.is_still {
@@ -310,6 +322,7 @@ impl World {
             self.send(node, to, &transmit.frame);
         }
         self.nodes[node].take_events();
+        self.keep(node);
     }
 
     fn send(&mut self, from: usize, to: usize, frame: &Bytes) {

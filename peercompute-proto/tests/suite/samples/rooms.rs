@@ -2,6 +2,32 @@
 
 use super::*;
 
+pub(super) fn kept(visitor: &mut impl Visitor) {
+    visit! { visitor:
+        "KeptEvent" v1::KeptEvent {
+            session: 1_763_699_000_000,
+            id: 301,
+            r#type: "spawn".to_owned(),
+            payload: Bytes::from_static(b"{\"x\":1}"),
+            ordered: true,
+            queued_us: 1_763_700_000_000_000,
+            first_wait_us: 500_000,
+            sends: 5,
+        };
+        "KeptEvent.empty" v1::KeptEvent::default();
+        "KeptPeer" v1::KeptPeer {
+            memory: 1_763_690_000_000,
+            peer_memory: 1_763_691_000_000,
+            windows: vec![
+                v1::KeptWindow { session: 1_763_699_000_000, through: 299, ids: vec![301, 70_000], last_ordered: 301 },
+                v1::KeptWindow::default(),
+            ],
+            has_forgotten: true,
+        };
+        "KeptPeer.empty" v1::KeptPeer::default();
+    }
+}
+
 pub(super) fn authority(visitor: &mut impl Visitor) {
     let note = v1::AuthorityNote {
         session: 1_763_700_000_000,

@@ -227,6 +227,55 @@ fn sync_state() -> impl Strategy<Value = v1::SyncState> {
         })
 }
 
+pub(crate) fn kept_event() -> impl Strategy<Value = v1::KeptEvent> {
+    (
+        (any::<u64>(), any::<u64>()),
+        name(),
+        payload(),
+        any::<bool>(),
+        (any::<u64>(), any::<u64>(), any::<u32>()),
+    )
+        .prop_map(|(id, r#type, payload, ordered, retry)| v1::KeptEvent {
+            session: id.0,
+            id: id.1,
+            r#type,
+            payload,
+            ordered,
+            queued_us: retry.0,
+            first_wait_us: retry.1,
+            sends: retry.2,
+        })
+}
+
+pub(crate) fn kept_peer() -> impl Strategy<Value = v1::KeptPeer> {
+    let window = (
+        any::<u64>(),
+        any::<u64>(),
+        vec(any::<u64>(), 0..8),
+        any::<u64>(),
+    )
+        .prop_map(|(session, through, ids, last_ordered)| v1::KeptWindow {
+            session,
+            through,
+            ids,
+            last_ordered,
+        });
+    (
+        any::<u64>(),
+        any::<u64>(),
+        vec(window, 0..=17),
+        any::<bool>(),
+    )
+        .prop_map(
+            |(memory, peer_memory, windows, has_forgotten)| v1::KeptPeer {
+                memory,
+                peer_memory,
+                windows,
+                has_forgotten,
+            },
+        )
+}
+
 pub(crate) fn sync_frame() -> impl Strategy<Value = v1::SyncFrame> {
     let numbers = || vec(any::<u64>(), 0..=64);
     let point = (any::<u64>(), any::<u64>(), numbers(), numbers()).prop_map(
