@@ -141,8 +141,8 @@ const STEPS: &[Step] = &[
     ),
     Step::dear(
         "wasm-test",
-        "the tests of pure crates and of whole nodes in Node.js",
-        &[Tool::WasmTarget, Tool::WasmRunner],
+        "the tests of pure crates in a browser, and of whole nodes in Node.js",
+        &[Tool::WasmTarget, Tool::WasmRunner, Tool::Chromium],
         wasm::test,
     ),
     Step::dear(

@@ -212,6 +212,16 @@ pub(crate) fn browser(context: &Context) -> Result<Browser> {
     })
 }
 
+/// The path of what drives the browser for tests in wasm.
+pub(crate) fn chromedriver(context: &Context) -> Result<PathBuf> {
+    const NAME: &str = "chromedriver";
+    if !succeeds(context.command(NAME).arg("--version")) {
+        from_debian(context, &["chromium-driver"])?;
+    }
+    let path = output_of(context.command("which").arg(NAME))?;
+    Ok(path.trim().into())
+}
+
 /// Installs a package of npm's into a folder. No package's script runs for it.
 fn from_npm(context: &Context, folder: &Path, package: &str) -> Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;

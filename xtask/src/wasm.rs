@@ -1,4 +1,4 @@
-//! The crates of a browser node, built for `wasm32-unknown-unknown` and tested in Node.js.
+//! The crates of a browser node, built for `wasm32-unknown-unknown` and tested in a browser and in Node.js.
 
 use std::{
     ffi::OsStr,
@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::{
     context::Context,
     process::{output_of, run, run_watching, run_within, succeeds},
-    tools::{NeedsHand, from_debian, wasm_runner},
+    tools::{NeedsHand, chromedriver, from_debian, wasm_runner},
 };
 
 pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
@@ -31,13 +31,31 @@ const BUILT: &[&str] = &[
     "peercompute-web",
 ];
 
-/// The crates whose suite runs in wasm too, with their features: the pure ones, and the nodes and live rooms on virtual time, which need no libp2p.
-const TESTED: &[(&str, &[&str])] = &[
-    ("peercompute-proto", &[]),
-    ("peercompute-sched", &[]),
-    ("peercompute-swarm", &[]),
-    ("peercompute-kernel", &["--no-default-features"]),
+/// The crates whose suite runs in wasm too, with their features: the pure ones, with the golden vectors, and the nodes and live rooms on virtual time, which need no libp2p.
+const TESTED: &[(&str, &[&str], Engine)] = &[
+    ("peercompute-proto", &[], Engine::Chromium),
+    ("peercompute-sched", &[], Engine::Chromium),
+    ("peercompute-swarm", &[], Engine::Chromium),
+    // Too long for a page.
+    (
+        "peercompute-kernel",
+        &["--no-default-features"],
+        Engine::Node,
+    ),
 ];
+
+/// What runs a suite.
+#[derive(Clone, Copy, Debug)]
+enum Engine {
+    Chromium,
+    Node,
+}
+
+/// How long a suite may take in a page, in seconds.
+const PAGE_LIMIT: &str = "900";
+
+/// With what the browser is started, as chromedriver takes it.
+const WEBDRIVER: &str = "xtask/webdriver.json";
 
 /// The name under which rustup knows Debian's newer compiler.
 const DEBIAN: &str = "debian-web";
@@ -96,11 +114,12 @@ pub(crate) fn build(context: &Context) -> Result<()> {
     run(&mut cargo)
 }
 
-/// Runs the suites of these crates in Node.js. A crate whose suite turns out to hold no test for wasm fails it.
+/// Runs the suites of these crates. A crate whose suite turns out to hold no test for wasm fails it.
 pub(crate) fn test(context: &Context) -> Result<()> {
     let toolchain = ensure_toolchain(context)?;
     let runner = wasm_runner(context)?;
-    for (package, features) in TESTED {
+    let driver = chromedriver(context)?;
+    for (package, features, engine) in TESTED {
         let mut cargo = toolchain.cargo(context);
         cargo.args([
             "test",
@@ -114,6 +133,16 @@ pub(crate) fn test(context: &Context) -> Result<()> {
         ]);
         cargo.args(*features);
         cargo.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", &runner);
+        if let Engine::Chromium = engine {
+            cargo
+                .env("WASM_BINDGEN_USE_BROWSER", "1")
+                .env("WASM_BINDGEN_TEST_TIMEOUT", PAGE_LIMIT)
+                .env(
+                    "WASM_BINDGEN_TEST_WEBDRIVER_JSON",
+                    context.root.join(WEBDRIVER),
+                )
+                .env("CHROMEDRIVER", &driver);
+        }
         let mut passed = 0;
         run_watching(&mut cargo, |line| passed += passed_in(line).unwrap_or(0))?;
         if passed == 0 {
@@ -121,7 +150,7 @@ pub(crate) fn test(context: &Context) -> Result<()> {
                 "{package}: no test ran in wasm; mark its tests with #[wasm_bindgen_test] on that target"
             );
         }
-        println!("    {package}: {passed} tests passed in wasm");
+        println!("    {package}: {passed} tests passed in {engine:?}");
     }
     Ok(())
 }
@@ -323,6 +352,6 @@ mod tests {
 
     #[test]
     fn every_tested_crate_is_built() {
-        assert!(TESTED.iter().all(|(package, _)| BUILT.contains(package)));
+        assert!(TESTED.iter().all(|(package, ..)| BUILT.contains(package)));
     }
 }
