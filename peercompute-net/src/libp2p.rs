@@ -376,6 +376,13 @@ impl Transport for Libp2pTransport {
     }
 }
 
+impl Drop for Libp2pTransport {
+    fn drop(&mut self) {
+        // What makes connections over WebRTC gives commands, too, and is not to keep the swarm's task going.
+        self.commands.close_channel();
+    }
+}
+
 impl std::fmt::Debug for Libp2pTransport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Libp2pTransport")

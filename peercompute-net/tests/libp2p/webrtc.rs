@@ -5,12 +5,10 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use futures::{
-    AsyncReadExt as _, AsyncWriteExt as _, FutureExt as _, SinkExt as _, StreamExt as _,
-};
+use futures::{AsyncReadExt as _, AsyncWriteExt as _, FutureExt as _, StreamExt as _};
 use peercompute_net::{
-    DatagramError, Event, Incoming, Libp2pConfig, Libp2pTransport, MAX_DATAGRAM, Multiaddr, Path, PeerId,
-    Transport, frames,
+    DatagramError, Event, Incoming, Libp2pConfig, Libp2pTransport, MAX_DATAGRAM, Multiaddr, Path,
+    PeerId, Transport, frames,
 };
 use peercompute_proto::v1::{
     SessionDescription, SignalFrame, SignalRefusalReason, signal_frame::Frame,
