@@ -52,7 +52,7 @@ test("a tab works for a native node that nobody can dial", async () => {
   const input = randomBytes(100 << 10);
   await writeFile(module, slow);
   await writeFile(file, input);
-  const meet = ["--game", "test", "--room", "work", "--listen", "none", "--relay", relay.tcp];
+  const meet = ["--game", "test", "--room", "work", "--relay", relay.tcp];
   const run = await scene.run("run", ["run", "--json", "--wasm", module, "--input", file, "--chunk", "1KiB", "--out", out, "--no-local", "--topology", "emergent", ...meet]);
   const result = await run.line(() => true);
   assert.equal(await run.exited, 0, JSON.stringify(result));
