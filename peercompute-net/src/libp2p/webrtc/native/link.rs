@@ -201,11 +201,11 @@ impl Work {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
-        if let Some(packet) = &self.unsent {
-            if self.link.sockets.poll_send(cx, packet).is_ready() {
-                self.unsent = None;
-                return Poll::Ready(Next::Moved);
-            }
+        if let Some(packet) = &self.unsent
+            && self.link.sockets.poll_send(cx, packet).is_ready()
+        {
+            self.unsent = None;
+            return Poll::Ready(Next::Moved);
         }
         // Beginning with another one each time, so that none starves the others.
         for _ in 0..4 {
