@@ -1,7 +1,8 @@
 //! What one stream between two threads on loopback carries, with a current-thread runtime on each: bytes in bulk, small messages, and round trips.
 //!
 //! The bare stream is libp2p with `libp2p-stream` and nothing else: what the transport is judged against. Run with
-//! `cargo bench -p peercompute-net --bench libp2p_stream`; give `tcp`, `quic`, `ws` or `bare` to run only that.
+//! `cargo bench -p peercompute-net --bench libp2p_stream`; give `tcp`, `quic`, `ws`, `webrtc` or `bare` to run only that. For `webrtc` the two meet at a relay and
+//! are measured once they have a direct path.
 
 #![allow(clippy::print_stdout, reason = "the figures are the point")]
 #![allow(clippy::unwrap_used, reason = "a benchmark that fails says so")]
@@ -19,7 +20,8 @@ mod native {
     use futures::{AsyncReadExt as _, AsyncWriteExt as _, StreamExt as _};
     use libp2p::{Swarm, SwarmBuilder, noise, swarm::SwarmEvent, tcp, yamux};
     use peercompute_net::{
-        Duplex, Identity, Libp2pConfig, Libp2pTransport, Multiaddr, PeerId, Stream, Transport,
+        Duplex, Event, Identity, Libp2pConfig, Libp2pTransport, Multiaddr, Path, PeerId,
+        RelayLimits, Stream, Transport, multiaddr::Protocol,
     };
     use peercompute_rt::Runtime;
 
@@ -61,6 +63,12 @@ mod native {
                 server.join().unwrap();
             }
         }
+        if wanted("webrtc") {
+            let (tell, told) = sync_channel(1);
+            let server = on_a_thread(move || webrtc_server(tell));
+            on_a_thread(move || webrtc_client(told)).join().unwrap();
+            server.join().unwrap();
+        }
         if wanted("bare") {
             let (tell, told) = sync_channel(1);
             let server = on_a_thread(move || bare_server(tell));
@@ -99,6 +107,39 @@ mod native {
         let node = Libp2pTransport::start(config, &runtime).unwrap();
         let peer = node.dial(told.recv().unwrap()).await.unwrap();
         measure(name, node.open(peer, PROTOCOL).await.unwrap()).await;
+        node.close().await;
+    }
+
+    async fn webrtc_server(tell: SyncSender<Multiaddr>) {
+        let runtime = Runtime::tokio();
+        let mut config = Libp2pConfig::new(Identity::generate(&runtime));
+        config.relay = Some(RelayLimits::default());
+        let relay = Libp2pTransport::start(config, &runtime).unwrap();
+        let at_relay = relay.listen("/ip4/127.0.0.1/tcp/0".parse().unwrap()).await;
+        let circuit = at_relay.unwrap().with(Protocol::P2pCircuit);
+        let config = Libp2pConfig::new(Identity::generate(&runtime));
+        let node = Libp2pTransport::start(config, &runtime).unwrap();
+        let mut incoming = node.accept(PROTOCOL).unwrap();
+        tell.send(node.listen(circuit).await.unwrap()).unwrap();
+        let (_, stream) = incoming.next().await.unwrap();
+        serve(stream).await;
+        node.close().await;
+        relay.close().await;
+    }
+
+    async fn webrtc_client(told: Receiver<Multiaddr>) {
+        let runtime = Runtime::tokio();
+        let mut config = Libp2pConfig::new(Identity::generate(&runtime));
+        config.webrtc_offers = true;
+        let node = Libp2pTransport::start(config, &runtime).unwrap();
+        let mut events = node.events();
+        let peer = node.dial(told.recv().unwrap()).await.unwrap();
+        let direct = Event::PathChanged {
+            peer,
+            path: Path::Direct,
+        };
+        while events.next().await.unwrap() != direct {}
+        measure("webrtc", node.open(peer, PROTOCOL).await.unwrap()).await;
         node.close().await;
     }
 

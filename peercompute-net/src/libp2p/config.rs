@@ -19,8 +19,12 @@ pub struct Libp2pConfig {
     /// Whether to replace relayed paths by direct ones where the network lets both ends, by hole punching (DCUtR) and by dialling the addresses that a
     /// relayed peer says it listens at. Default: on. A browser dials only.
     pub direct_upgrade: bool,
-    /// Whether browsers and this node may replace relayed paths between them by WebRTC, as part of [`direct_upgrade`](Self::direct_upgrade). Default: on.
+    /// Whether relayed paths between this node and browsers may be replaced by WebRTC, as part of [`direct_upgrade`](Self::direct_upgrade). Default: on. No effect
+    /// natively without the crate's feature `webrtc`.
     pub webrtc: bool,
+    /// Whether this node proposes [WebRTC](Self::webrtc) to relayed peers, or only takes part when they do. Default: on in a browser, which proposes it to whoever it
+    /// meets; off natively, as two native nodes find their direct path in other ways. Where those fail, it may be worth a try between native nodes, too.
+    pub webrtc_offers: bool,
     /// Servers (STUN or TURN, as URLs such as `stun:stun.example.org`) that tell a browser how others see it, which behind some routers is the only way to a direct
     /// path. Default: none, so that nobody is asked. No effect natively.
     pub ice_servers: Vec<String>,
@@ -69,6 +73,7 @@ impl Libp2pConfig {
             autonat: true,
             direct_upgrade: true,
             webrtc: true,
+            webrtc_offers: cfg!(target_arch = "wasm32"),
             ice_servers: Vec::new(),
             broadcast: true,
             external_addresses: Vec::new(),

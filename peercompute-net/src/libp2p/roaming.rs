@@ -43,7 +43,9 @@ pub(super) struct Roamers {
 }
 
 #[derive(Clone, Default)]
-struct Table(Arc<Mutex<HashMap<(PeerId, StreamId), Arc<Slot>>>>);
+struct Table(Arc<Mutex<HashMap<Key, Arc<Slot>>>>);
+
+type Key = (PeerId, StreamId);
 
 impl Table {
     /// Makes a stream one that can be taken along.
@@ -69,7 +71,7 @@ impl Table {
 /// Forgets a stream when it is dropped.
 struct Entry {
     table: Table,
-    key: (PeerId, StreamId),
+    key: Key,
 }
 
 impl Drop for Entry {

@@ -120,17 +120,18 @@ fn carrier_of(connection: &Connection<ConnectionId>) -> &'static str {
 
 /// What carries a direct connection with the other end at `address`.
 fn direct_carrier(address: &Multiaddr) -> &'static str {
-    // What comes first in this order says most.
-    let kinds: [(fn(&Protocol<'_>) -> bool, &str); 4] = [
-        (|it| matches!(it, Protocol::WebRTC), "webrtc"),
-        (|it| matches!(it, Protocol::QuicV1), "quic"),
-        (|it| matches!(it, Protocol::Ws(_) | Protocol::Wss(_)), "ws"),
-        (|it| matches!(it, Protocol::Tcp(_)), "tcp"),
-    ];
-    let found = kinds
-        .iter()
-        .find(|(is, _)| address.iter().any(|it| is(&it)));
-    found.map_or("other", |(_, name)| name)
+    let mut carrier = "other";
+    // What comes last says most.
+    for protocol in address {
+        carrier = match protocol {
+            Protocol::Tcp(_) => "tcp",
+            Protocol::Ws(_) | Protocol::Wss(_) => "ws",
+            Protocol::QuicV1 => "quic",
+            Protocol::WebRTC => "webrtc",
+            _ => carrier,
+        };
+    }
+    carrier
 }
 
 #[cfg(test)]

@@ -3,6 +3,13 @@
 //! The two agree over the relayed path ([`agent`]), each signs for its certificate ([`description`]), and what comes of it is one more connection of libp2p's
 //! ([`carrier`]): yamux over a reliable channel, and datagrams beside it ([`datagrams`]). When it carries traffic, the relayed path is given up as for any direct one.
 
+#![cfg_attr(
+    not(any(target_arch = "wasm32", feature = "webrtc")),
+    allow(dead_code, reason = "nothing is agreed upon where there is no WebRTC")
+)]
+
+#[cfg(not(any(target_arch = "wasm32", feature = "webrtc")))]
+mod absent;
 mod agent;
 #[cfg(target_arch = "wasm32")]
 mod browser;
@@ -11,15 +18,17 @@ mod channel;
 mod datagrams;
 mod description;
 mod failure;
-#[cfg(not(target_arch = "wasm32"))]
+#[cfg(all(not(target_arch = "wasm32"), feature = "webrtc"))]
 mod native;
 #[cfg(any(target_arch = "wasm32", test))]
 mod sdp;
 mod upgrades;
 
+#[cfg(not(any(target_arch = "wasm32", feature = "webrtc")))]
+use absent as engine;
 #[cfg(target_arch = "wasm32")]
 use browser as engine;
-#[cfg(not(target_arch = "wasm32"))]
+#[cfg(all(not(target_arch = "wasm32"), feature = "webrtc"))]
 use native as engine;
 
 use std::sync::Arc;
@@ -69,9 +78,8 @@ impl Webrtc {
                     datagrams: self.datagrams.clone(),
                     ice_servers: config.ice_servers.clone(),
                 };
-                runtime
-                    .spawn(Agent::new(tools, incoming, stirred).run())
-                    .detach();
+                let agent = Agent::new(tools, config.webrtc_offers, incoming, stirred);
+                runtime.spawn(agent.run()).detach();
             }
         }
         Stir(sender)

@@ -12,3 +12,5 @@ mod metrics;
 mod relayed;
 mod secure;
 mod support;
+#[cfg(feature = "webrtc")]
+mod webrtc;

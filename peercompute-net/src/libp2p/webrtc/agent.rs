@@ -47,6 +47,10 @@ pub(super) struct Tools {
     pub(super) doorway: Doorway,
     pub(super) datagrams: Arc<DatagramHub>,
     /// Servers that tell a browser how others see it, as URLs.
+    #[cfg_attr(
+        not(target_arch = "wasm32"),
+        allow(dead_code, reason = "only browsers ask them")
+    )]
     pub(super) ice_servers: Vec<String>,
 }
 
@@ -73,9 +77,12 @@ enum Wake {
 }
 
 impl Agent {
-    pub(super) fn new(tools: Tools, incoming: Incoming, stirred: mpsc::Receiver<()>) -> Self {
-        // A native node that is reached through a relay only may be asked by a browser. Of two native ones DCUtR takes care.
-        let offers = cfg!(target_arch = "wasm32");
+    pub(super) fn new(
+        tools: Tools,
+        offers: bool,
+        incoming: Incoming,
+        stirred: mpsc::Receiver<()>,
+    ) -> Self {
         Self {
             upgrades: Upgrades::new(tools.identity.peer(), offers),
             tools,

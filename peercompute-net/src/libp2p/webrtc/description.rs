@@ -86,6 +86,7 @@ pub(super) enum InvalidDescription {
     Signature,
     #[error("it answers another offer")]
     Session,
+    #[cfg(any(target_arch = "wasm32", test))]
     #[error("the browser's description of itself has no usable {field}")]
     Sdp { field: &'static str },
 }

@@ -8,6 +8,7 @@ use crate::{DialError, OpenError, PeerId, ReadError};
 #[derive(Clone, Debug, Error)]
 pub(super) enum Failure {
     /// Nothing here speaks it.
+    #[cfg(not(any(target_arch = "wasm32", feature = "webrtc")))]
     #[error("there is no WebRTC here: {reason}")]
     Unsupported { reason: String },
     #[error("the peer was not asked: {0}")]

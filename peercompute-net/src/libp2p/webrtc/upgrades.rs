@@ -80,7 +80,7 @@ impl Upgrades {
             .peers
             .iter_mut()
             .map(|(peer, upgrade)| (*peer, upgrade))
-            .find(|(_, upgrade)| due(&upgrade))?;
+            .find(|(_, upgrade)| due(upgrade))?;
         upgrade.phase = Phase::Offering(id);
         Some((peer, id))
     }
