@@ -80,14 +80,19 @@ impl Receiver {
     }
 }
 
-/// Takes a datagram in. Those of peers that do not take part are passed over.
+/// Takes a datagram in. Those of peers that do not take part are passed over, and those that may have been sent before the peer knew of the present link.
 ///
 /// # Errors
 ///
 /// [`LinkError`] if the peer breaks the rules.
 pub(super) fn take(shared: &Shared, message: BroadcastMessage) -> Result<(), LinkError> {
     let BroadcastMessage { from, data, .. } = message;
-    let Some(peer) = shared.lock().linked(from).map(|it| it.peer) else {
+    let peer = {
+        let state = shared.lock();
+        let linked = state.linked(from).filter(|it| it.is_heard);
+        linked.map(|it| it.peer)
+    };
+    let Some(peer) = peer else {
         return Ok(());
     };
     let size = data.len();

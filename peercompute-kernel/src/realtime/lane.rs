@@ -149,6 +149,8 @@ impl LaneFrame for SyncFrame {
 /// A peer that takes part.
 pub(super) struct Linked {
     pub(super) peer: Peer,
+    /// The peer has said something over this link, so that it knows of it.
+    pub(super) is_heard: bool,
     lanes: [Option<OpenLane>; LANES],
 }
 
@@ -162,6 +164,7 @@ impl Linked {
     pub(super) fn new(peer: Peer) -> Self {
         Self {
             peer,
+            is_heard: false,
             lanes: Default::default(),
         }
     }

@@ -85,11 +85,15 @@ async fn read<F: LaneFrame>(
     lane: Lane,
     reader: &mut FrameReader<F>,
 ) -> Result<(), LinkError> {
+    let mut is_heard = false;
     while let Some(original) = reader.next_original().await? {
         let (frame, bytes) = original.into_parts();
         shared.count(lane, |traffic| traffic.received(bytes.len()));
         if !frame.take(shared, id, peer, bytes.len()) {
             return Err(LinkError::Malformed);
+        }
+        if lane == Lane::Control && !std::mem::replace(&mut is_heard, true) {
+            shared.heard(id, peer);
         }
     }
     Ok(())

@@ -134,6 +134,14 @@ impl Shared {
         }
     }
 
+    /// The peer has said something over its link.
+    pub(super) fn heard(&self, id: PeerId, peer: Peer) {
+        let mut state = self.lock();
+        if let Some(linked) = state.linked_mut(id).filter(|it| it.peer == peer) {
+            linked.is_heard = true;
+        }
+    }
+
     /// The stream of a peer has ended.
     pub(super) fn leave(&self, id: PeerId, peer: Peer) {
         self.step(|state, now| {

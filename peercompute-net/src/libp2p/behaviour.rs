@@ -1,7 +1,7 @@
 #[cfg(not(target_arch = "wasm32"))]
-use libp2p::{autonat, mdns};
+use libp2p::{autonat, dcutr, mdns};
 use libp2p::{
-    dcutr, gossipsub, identify, ping, relay,
+    gossipsub, identify, ping, relay,
     swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
 };
 
@@ -26,6 +26,8 @@ pub(crate) struct Behaviour {
     pub(crate) ping: ping::Behaviour,
     pub(crate) identify: identify::Behaviour,
     pub(crate) relay_client: relay::client::Behaviour,
+    // A browser has no socket that could be dialled where others see its connections come from.
+    #[cfg(not(target_arch = "wasm32"))]
     pub(crate) dcutr: Toggle<dcutr::Behaviour>,
     #[cfg(not(target_arch = "wasm32"))]
     pub(crate) relay: Toggle<relay::Behaviour>,
@@ -49,7 +51,6 @@ impl Behaviour {
         relay_client: relay::client::Behaviour,
         #[cfg(not(target_arch = "wasm32"))] relay: Option<relay::Behaviour>,
     ) -> Result<Self, StartError> {
-        let peer = config.identity.peer();
         let limits = &config.limits;
         let ping = ping::Config::new()
             .with_interval(config.ping_interval)
@@ -75,9 +76,10 @@ impl Behaviour {
             ping: ping::Behaviour::new(ping),
             identify: identify::Behaviour::new(identify),
             relay_client,
-            // A browser has no socket that could be dialled where others see its connections come from.
-            dcutr: (config.direct_upgrade && !cfg!(target_arch = "wasm32"))
-                .then(|| dcutr::Behaviour::new(peer))
+            #[cfg(not(target_arch = "wasm32"))]
+            dcutr: config
+                .direct_upgrade
+                .then(|| dcutr::Behaviour::new(config.identity.peer()))
                 .into(),
             #[cfg(not(target_arch = "wasm32"))]
             autonat_client: config.autonat.then(Candidates::new).into(),

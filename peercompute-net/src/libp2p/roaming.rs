@@ -6,7 +6,7 @@
 mod stream;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io,
     sync::{Arc, Mutex},
     time::Duration,
@@ -20,9 +20,9 @@ use peercompute_proto::{
 };
 use peercompute_rt::Runtime;
 
-use self::stream::{Roaming, Slot};
+use self::stream::{Move, Roaming, Slot};
 use super::Opener;
-use crate::{OpenError, PeerId, Stream, toolkit::lock};
+use crate::{OpenError, Path, PeerId, Stream, toolkit::lock};
 
 /// What such a stream is opened as.
 pub(super) const ROAMING_PROTOCOL: &str = "/peercompute/roaming/1";
@@ -40,6 +40,8 @@ pub(super) struct Roamers {
     ours: Table,
     /// Those that the other end has opened.
     theirs: Table,
+    /// Peers whose streams are being taken along.
+    moving: Mutex<HashSet<PeerId>>,
 }
 
 #[derive(Clone, Default)]
@@ -152,51 +154,59 @@ impl Tools {
         Ok(Box::new(roaming))
     }
 
-    /// Takes all streams to `peer` that this end has opened along to the best path, one after another.
+    /// Takes all streams to `peer` that this end has opened along to the direct path, one after another.
     pub(super) fn take_along(&self, peer: PeerId) {
-        let slots: Vec<_> = lock(&self.roamers.ours.0)
+        let streams: Vec<_> = lock(&self.roamers.ours.0)
             .iter()
             .filter(|((of, _), _)| *of == peer)
             .map(|((_, id), slot)| (*id, slot.clone()))
-            .filter(|(_, slot)| slot.begin())
             .collect();
-        if slots.is_empty() {
+        if streams.is_empty() || !lock(&self.roamers.moving).insert(peer) {
             return;
         }
         let tools = self.clone();
         let moving = async move {
-            for (id, slot) in slots {
-                let moved = tools
-                    .runtime
-                    .timeout(PATIENCE, tools.carry_on(peer, id))
-                    .await;
-                match moved {
-                    Ok(Ok(stream)) => slot.go_on(stream),
-                    Ok(Err(error)) => {
-                        tracing::debug!(%peer, %error, "a stream stays where it is");
-                        slot.stay();
-                    }
-                    Err(error) => {
-                        tracing::debug!(%peer, %error, "a stream stays where it is");
-                        slot.stay();
-                    }
+            for (id, slot) in streams {
+                if let Some(moving) = slot.begin()
+                    && let Err(error) = tools.carry_on(peer, id, moving).await
+                {
+                    // The next answered ping tries the others again.
+                    tracing::debug!(%peer, %error, "streams stay where they are");
+                    break;
                 }
             }
+            lock(&tools.roamers.moving).remove(&peer);
         };
         self.runtime.spawn(moving).detach();
     }
 
     /// Opens the second stream of one that is taken along.
-    async fn carry_on(&self, peer: PeerId, id: StreamId) -> Result<Stream, OpenError> {
-        let mut stream = self.opener.open(peer, ROAMING_PROTOCOL).await?;
+    async fn carry_on(&self, peer: PeerId, id: StreamId, stream: Move) -> io::Result<()> {
+        let path = lock(&self.opener.shared.state).connections.path(&peer);
+        let opening = self.opener.open(peer, ROAMING_PROTOCOL);
+        let opened = match path {
+            Some(Path::Direct) => self.runtime.timeout(PATIENCE, opening).await,
+            _ => Ok(Err(OpenError::NotConnected { peer })),
+        };
+        let opened = opened.map_err(io::Error::other);
+        let mut next = match opened.and_then(|opened| opened.map_err(io::Error::other)) {
+            Ok(next) => next,
+            Err(error) => {
+                stream.stay();
+                return Err(error);
+            }
+        };
         let hello = RoamingHello {
             protocol: String::new(),
             stream: id.to_vec().into(),
         };
-        match ask(&mut stream, &hello).await {
-            Ok(RoamingOutcome::Accepted) => Ok(stream),
-            _ => Err(OpenError::NotConnected { peer }),
+        // From here on the other end may have gone on although this one does not hear of it.
+        let asked = self.runtime.timeout(PATIENCE, ask(&mut next, &hello)).await;
+        match asked.map_err(io::Error::other)?? {
+            RoamingOutcome::Accepted => stream.go_on(next),
+            _ => stream.stay(),
         }
+        Ok(())
     }
 
     /// The other end has opened a stream.
@@ -205,11 +215,11 @@ impl Tools {
         let id = StreamId::try_from(&*hello.stream).map_err(io::Error::other)?;
         if hello.protocol.is_empty() {
             let slot = self.roamers.theirs.get(peer, id);
-            let Some(slot) = slot.filter(|slot| slot.begin()) else {
+            let Some(moving) = slot.and_then(|slot| slot.begin()) else {
                 return answer(&mut stream, RoamingOutcome::Refused).await;
             };
             answer(&mut stream, RoamingOutcome::Accepted).await?;
-            slot.go_on(stream);
+            moving.go_on(stream);
             return Ok(());
         }
         if hello.protocol == ROAMING_PROTOCOL

@@ -1,6 +1,6 @@
 use libp2p::{
     core::ConnectedPoint,
-    dcutr, gossipsub, identify, ping,
+    gossipsub, identify, ping,
     swarm::{
         ConnectionId, SwarmEvent,
         dial_opts::{DialOpts, PeerCondition},
@@ -147,7 +147,8 @@ impl SwarmTask {
             }) => {
                 self.handle_identified(peer_id, connection_id, info);
             }
-            BehaviourEvent::Dcutr(dcutr::Event {
+            #[cfg(not(target_arch = "wasm32"))]
+            BehaviourEvent::Dcutr(libp2p::dcutr::Event {
                 remote_peer_id,
                 result: Err(error),
             }) => {

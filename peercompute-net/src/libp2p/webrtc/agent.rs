@@ -99,7 +99,7 @@ impl Agent {
             self.upgrades.look(now, self.tools.relayed());
             while let Some((peer, id)) = self.upgrades.next(now) {
                 let tools = self.tools.clone();
-                self.begin(peer, id, async move { tools.offer(peer).await });
+                self.begin(peer, id, async move { tools.offer(peer, id).await });
             }
             let wait = self.upgrades.next_due().map_or(LOOK, |due| due - now);
             let mut alarm = self.tools.runtime.sleep(wait.min(LOOK));
@@ -174,9 +174,11 @@ impl Agent {
             Err(failure) => {
                 tracing::debug!(%peer, %failure, "no connection over WebRTC");
                 let reason = failure.to_string();
-                lock(&self.tools.opener.shared.state)
-                    .no_webrtc
-                    .insert(*peer, reason);
+                let mut state = lock(&self.tools.opener.shared.state);
+                // It may have gone meanwhile.
+                if state.connections.path(peer).is_some() {
+                    state.no_webrtc.insert(*peer, reason);
+                }
             }
         }
     }
@@ -192,7 +194,7 @@ impl Tools {
             .collect()
     }
 
-    async fn offer(&self, peer: PeerId) -> Result<(), Failure> {
+    async fn offer(&self, peer: PeerId, id: AttemptId) -> Result<(), Failure> {
         let (mut attempt, description) = Attempt::offer(self, peer).await?;
         let mut session = Session::default();
         self.runtime.fill_random(&mut session);
@@ -214,7 +216,7 @@ impl Tools {
         }
         attempt.accept(&Description::read(&answer)?).await?;
         let channel = attempt.open(&self.runtime).await?;
-        let waiting = self.doorway.offer(peer, channel);
+        let waiting = self.doorway.offer(peer, id, channel);
         self.dial(peer).await?;
         drop(waiting);
         Ok(())

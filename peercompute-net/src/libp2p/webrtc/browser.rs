@@ -1,9 +1,16 @@
 //! The browser's WebRTC.
 
-use std::{rc::Rc, sync::Arc, task::Poll, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use bytes::Bytes;
-use futures::{StreamExt as _, channel::mpsc, task::AtomicWaker};
+use futures::{FutureExt as _, StreamExt as _, channel::mpsc, task::AtomicWaker};
 use js_sys::{Array, ArrayBuffer, Reflect, Uint8Array};
 use peercompute_rt::Runtime;
 use wasm_bindgen::{JsCast as _, JsValue, closure::Closure};
@@ -16,7 +23,7 @@ use web_sys::{
 
 use super::{
     agent::Tools,
-    channel::{ByteChannel, Carried, MAX_INCOMING_MESSAGE, byte_channel},
+    channel::{ByteChannel, Carried, MAX_BACKLOG, MAX_INCOMING_MESSAGE, byte_channel},
     datagrams::{DatagramHub, Way},
     description::{Description, Role},
     failure::Failure,
@@ -47,8 +54,8 @@ pub(super) struct Attempt {
     link: Link,
     channel: ByteChannel,
     carried: Carried,
-    packets: mpsc::Receiver<Bytes>,
-    way: Way,
+    hub: Arc<DatagramHub>,
+    peer: PeerId,
 }
 
 /// The browser's objects, which end with it.
@@ -58,7 +65,42 @@ struct Link {
     datagrams: RtcDataChannel,
     /// Something about them is another than before.
     changed: Rc<AtomicWaker>,
+    backlog: Rc<Backlog>,
     _hooks: Hooks,
+}
+
+/// What has come and was not handed over yet.
+#[derive(Default)]
+struct Backlog {
+    messages: RefCell<VecDeque<Bytes>>,
+    size: Cell<usize>,
+}
+
+impl Backlog {
+    /// Whether there is room for it.
+    fn push(&self, message: Bytes) -> bool {
+        let size = self.size.get() + message.len();
+        let has_room = size <= MAX_BACKLOG;
+        if has_room {
+            self.size.set(size);
+            self.messages.borrow_mut().push_back(message);
+        }
+        has_room
+    }
+
+    /// Gives the reader what it has a place for. Ready when nothing is left.
+    fn poll_hand_over(&self, cx: &mut Context<'_>, to: &mut mpsc::Sender<Bytes>) -> Poll<()> {
+        let mut messages = self.messages.borrow_mut();
+        while !messages.is_empty() {
+            let place = ready!(to.poll_ready(cx));
+            if let Some(message) = messages.pop_front() {
+                self.size.set(self.size.get() - message.len());
+                // Where nobody reads any more, the end comes on the other way.
+                let _ = place.and_then(|()| to.start_send(message));
+            }
+        }
+        Poll::Ready(())
+    }
 }
 
 struct Hooks {
@@ -104,29 +146,22 @@ impl Attempt {
             }
         })
         .await?;
-        let carry = self
-            .link
-            .carry(runtime.clone(), self.carried, self.packets, self.way);
+        let way = self.hub.open(self.peer);
+        let carry = self.link.carry(runtime.clone(), self.carried, way);
         runtime.spawn(carry).detach();
         Ok(self.channel)
     }
 
     fn begin(tools: &Tools, peer: PeerId) -> Result<Self, Failure> {
         let (channel, carried) = byte_channel();
-        let (way, packets) = tools.datagrams.open(peer);
-        let link = Link::new(
-            &tools.ice_servers,
-            carried.incoming.clone(),
-            tools.datagrams.clone(),
-            peer,
-        )
-        .map_err(|thrown| failed("making a connection", &thrown))?;
+        let link = Link::new(&tools.ice_servers, tools.datagrams.clone(), peer)
+            .map_err(|thrown| failed("making a connection", &thrown))?;
         Ok(Self {
             link,
             channel,
             carried,
-            packets,
-            way,
+            hub: tools.datagrams.clone(),
+            peer,
         })
     }
 
@@ -167,12 +202,7 @@ impl Attempt {
 }
 
 impl Link {
-    fn new(
-        ice_servers: &[String],
-        mut incoming: mpsc::Sender<Bytes>,
-        hub: Arc<DatagramHub>,
-        peer: PeerId,
-    ) -> Result<Self, JsValue> {
+    fn new(ice_servers: &[String], hub: Arc<DatagramHub>, peer: PeerId) -> Result<Self, JsValue> {
         let configuration = RtcConfiguration::new();
         let servers = ice_servers.iter().map(|url| {
             let server = RtcIceServer::new();
@@ -202,11 +232,13 @@ impl Link {
         }
         bytes.set_onbufferedamountlow(Some(changes));
 
+        let backlog = Rc::<Backlog>::default();
         let on_bytes = Closure::<dyn FnMut(MessageEvent)>::new({
-            let flooded = bytes.clone();
+            let (flooded, backlog, changed) = (bytes.clone(), backlog.clone(), changed.clone());
             move |event: MessageEvent| {
-                let taken = message(&event).is_some_and(|it| incoming.try_send(it).is_ok());
-                if !taken {
+                if message(&event).is_some_and(|it| backlog.push(it)) {
+                    changed.wake();
+                } else {
                     // A message that is none, is too long, or is one too many. The end of the channel ends all.
                     flooded.close();
                 }
@@ -224,6 +256,7 @@ impl Link {
             bytes,
             datagrams,
             changed,
+            backlog,
             _hooks: Hooks {
                 _changed: on_change,
                 _bytes: on_bytes,
@@ -260,39 +293,44 @@ impl Link {
         self,
         runtime: Runtime,
         carried: Carried,
-        mut packets: mpsc::Receiver<Bytes>,
-        _way: Way,
+        (way, mut packets): (Way, mpsc::Receiver<Bytes>),
     ) {
         let Carried {
-            incoming: _incoming,
+            mut incoming,
             mut outgoing,
+            mut gone,
         } = carried;
         loop {
             let next = std::future::poll_fn(|cx| {
                 self.changed.register(cx.waker());
+                let _ = self.backlog.poll_hand_over(cx, &mut incoming);
                 if self.is_over() {
-                    return Poll::Ready(None);
+                    return Poll::Ready(Next::Over);
                 }
                 if let Poll::Ready(Some(packet)) = packets.poll_next_unpin(cx) {
-                    return Poll::Ready(Some(Next::Packet(packet)));
+                    return Poll::Ready(Next::Packet(packet));
                 }
-                if self.bytes.buffered_amount() >= MAX_BUFFERED {
+                // However much waits, what is left then is a few messages.
+                let is_last = gone.poll_unpin(cx).is_ready();
+                if self.bytes.buffered_amount() >= MAX_BUFFERED && !is_last {
                     return Poll::Pending;
                 }
-                outgoing
-                    .poll_next_unpin(cx)
-                    .map(|message| message.map(Next::Message).or(Some(Next::End)))
+                let message = outgoing.poll_next_unpin(cx);
+                message.map(|message| message.map_or(Next::End, Next::Message))
             });
-            let sent = match next.await {
-                Some(Next::Message(message)) => self.bytes.send_with_u8_array(&message),
-                Some(Next::Packet(packet)) => {
+            match next.await {
+                Next::Message(message) => {
+                    if self.bytes.send_with_u8_array(&message).is_err() {
+                        break;
+                    }
+                }
+                Next::Packet(packet) => {
                     if self.datagrams.buffered_amount() < MAX_BUFFERED_DATAGRAMS {
                         // What cannot be sent is lost.
                         let _ = self.datagrams.send_with_u8_array(&packet);
                     }
-                    Ok(())
                 }
-                Some(Next::End) => {
+                Next::End => {
                     self.bytes.set_buffered_amount_low_threshold(0);
                     let sent = self.wait(|| {
                         let is_sent = self.bytes.buffered_amount() == 0;
@@ -300,14 +338,16 @@ impl Link {
                     });
                     // What is not sent by then is not read either.
                     let _ = runtime.timeout(FAREWELL, sent).await;
-                    return;
+                    break;
                 }
-                None => return,
-            };
-            if sent.is_err() {
-                return;
+                Next::Over => break,
             }
         }
+        drop(way);
+        // What the peer takes for received is to be read.
+        let handing_over =
+            std::future::poll_fn(|cx| self.backlog.poll_hand_over(cx, &mut incoming));
+        let _ = runtime.timeout(FAREWELL, handing_over).await;
     }
 }
 
@@ -317,6 +357,8 @@ enum Next {
     Packet(Bytes),
     /// Nothing is written any more.
     End,
+    /// The connection has ended.
+    Over,
 }
 
 /// A channel that both ends make, by its number.

@@ -18,7 +18,10 @@ use libp2p::core::{
 };
 use libp2p::multiaddr::Protocol;
 
-use super::{channel::ByteChannel, upgrades::MAX_ATTEMPTS};
+use super::{
+    channel::ByteChannel,
+    upgrades::{AttemptId, MAX_ATTEMPTS},
+};
 use crate::{
     PeerId,
     libp2p::{muxer::Bounded, transports::muxer},
@@ -42,7 +45,7 @@ pub(super) struct Doorway {
     answered: mpsc::Sender<(PeerId, ByteChannel)>,
 }
 
-type Offered = Arc<Mutex<HashMap<PeerId, ByteChannel>>>;
+type Offered = Arc<Mutex<HashMap<PeerId, (AttemptId, ByteChannel)>>>;
 
 pub(super) fn carrier() -> (WebrtcCarrier, Doorway) {
     let (sender, answered) = mpsc::channel(MAX_ATTEMPTS);
@@ -61,11 +64,12 @@ pub(super) fn carrier() -> (WebrtcCarrier, Doorway) {
 
 impl Doorway {
     /// This end has offered: it is taken when `address` is dialled, and dropped when what is returned is.
-    pub(super) fn offer(&self, peer: PeerId, channel: ByteChannel) -> Waiting<'_> {
-        lock(&self.offered).insert(peer, channel);
+    pub(super) fn offer(&self, peer: PeerId, id: AttemptId, channel: ByteChannel) -> Waiting<'_> {
+        lock(&self.offered).insert(peer, (id, channel));
         Waiting {
             doorway: self,
             peer,
+            id,
         }
     }
 
@@ -79,11 +83,18 @@ impl Doorway {
 pub(super) struct Waiting<'a> {
     doorway: &'a Doorway,
     peer: PeerId,
+    id: AttemptId,
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        lock(&self.doorway.offered).remove(&self.peer);
+        let mut offered = lock(&self.doorway.offered);
+        if offered
+            .get(&self.peer)
+            .is_some_and(|(id, _)| *id == self.id)
+        {
+            offered.remove(&self.peer);
+        }
     }
 }
 
@@ -131,7 +142,7 @@ impl Transport for WebrtcCarrier {
         };
         let channel = lock(&self.offered).remove(&peer);
         let channel = channel.ok_or_else(|| io::Error::other("no connection is ready"));
-        let upgraded = channel.and_then(|channel| {
+        let upgraded = channel.and_then(|(_, channel)| {
             let muxer = muxer().upgrade_outbound(channel, YAMUX).into_inner()?;
             Ok((peer, StreamMuxerBox::new(Bounded::new(muxer))))
         });

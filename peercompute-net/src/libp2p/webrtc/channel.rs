@@ -1,13 +1,17 @@
 //! Makes a stream of bytes out of a channel of messages.
 
 use std::{
+    convert::Infallible,
     io,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use futures::{AsyncRead, AsyncWrite, Stream as _, channel::mpsc};
+use futures::{
+    AsyncRead, AsyncWrite, Stream as _,
+    channel::{mpsc, oneshot},
+};
 
 /// The longest message that is sent, in bytes: what every implementation takes.
 pub(super) const MAX_MESSAGE: usize = 16 * 1024;
@@ -15,8 +19,12 @@ pub(super) const MAX_MESSAGE: usize = 16 * 1024;
 /// The longest message that is taken, in bytes. Other implementations may send longer ones than this.
 pub(super) const MAX_INCOMING_MESSAGE: usize = 64 * 1024;
 
-/// Messages that wait to be read, at most. yamux reads whatever comes, and keeps it within the windows of its streams; if these many wait, the connection ends.
+/// Messages that wait to be read, at most; further ones wait in the backlog of what carries them.
 const INCOMING_QUEUE: usize = 64;
+
+/// Bytes that have come and that the reader has no place for, at most; then the connection ends. The reader, yamux, may wait for its own writer now and then, so
+/// that this end has to go on with what the peer acknowledges.
+pub(super) const MAX_BACKLOG: usize = 4 * 1024 * 1024;
 
 /// Messages that wait to be sent, at most; then the writer waits.
 const OUTGOING_QUEUE: usize = 4;
@@ -28,6 +36,7 @@ pub(super) struct ByteChannel {
     outgoing: mpsc::Sender<Bytes>,
     /// Less than a message, until it is flushed.
     unsent: BytesMut,
+    _here: oneshot::Sender<Infallible>,
 }
 
 /// The end that carries the messages. Dropping it ends the stream in both directions.
@@ -35,21 +44,26 @@ pub(super) struct Carried {
     pub(super) incoming: mpsc::Sender<Bytes>,
     /// Ends when the other end has closed, or gone.
     pub(super) outgoing: mpsc::Receiver<Bytes>,
+    /// Breaks when the other end has gone, however much waits in `outgoing`.
+    pub(super) gone: oneshot::Receiver<Infallible>,
 }
 
 pub(super) fn byte_channel() -> (ByteChannel, Carried) {
     // Each has a place more for its only sender.
     let (to_reader, incoming) = mpsc::channel(INCOMING_QUEUE - 1);
     let (outgoing, from_writer) = mpsc::channel(OUTGOING_QUEUE - 1);
+    let (here, gone) = oneshot::channel();
     let channel = ByteChannel {
         incoming,
         unread: Bytes::new(),
         outgoing,
         unsent: BytesMut::new(),
+        _here: here,
     };
     let carried = Carried {
         incoming: to_reader,
         outgoing: from_writer,
+        gone,
     };
     (channel, carried)
 }

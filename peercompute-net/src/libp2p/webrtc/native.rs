@@ -85,7 +85,6 @@ impl Attempt {
         let mut session = Session::new(role, &sockets.addresses(), clock.now());
         let description = session.describe(&outside)?;
         let (channel, carried) = byte_channel();
-        let (way, packets) = tools.datagrams.open(peer);
         let link = Link {
             session,
             sockets,
@@ -93,8 +92,7 @@ impl Attempt {
             peer,
             hub: tools.datagrams.clone(),
             carried,
-            packets,
-            _way: way,
+            way: None,
         };
         Ok((Self { link, channel }, description))
     }

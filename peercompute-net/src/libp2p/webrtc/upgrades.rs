@@ -14,6 +14,9 @@ pub(super) const MAX_ATTEMPTS: usize = 16;
 const FIRST_WAIT: Duration = Duration::from_secs(5);
 const LONGEST_WAIT: Duration = Duration::from_secs(5 * 60);
 
+/// How long a peer's offers are refused after a failed attempt: what it costs to answer one is not to be had without pause.
+const REST: Duration = Duration::from_secs(1);
+
 /// Names an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct AttemptId(u64);
@@ -33,6 +36,8 @@ struct Upgrade {
     phase: Phase,
     /// In a row.
     failures: u32,
+    /// No offer is answered before then.
+    rest: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +65,7 @@ impl Upgrades {
             let upgrade = before.remove(&peer).unwrap_or(Upgrade {
                 phase: Phase::Waiting(now),
                 failures: 0,
+                rest: None,
             });
             self.peers.insert(peer, upgrade);
         }
@@ -108,9 +114,13 @@ impl Upgrades {
         let upgrade = self.peers.entry(peer).or_insert(Upgrade {
             phase: Phase::Waiting(now),
             failures: 0,
+            rest: None,
         });
         match upgrade.phase {
             Phase::Waiting(_) if under_way >= MAX_ATTEMPTS => return Err(Refusal::Busy),
+            Phase::Waiting(_) if upgrade.rest.is_some_and(|until| now < until) => {
+                return Err(Refusal::Busy);
+            }
             Phase::Answering(_) => return Err(Refusal::Busy),
             Phase::Offering(_) if self.local < peer => return Err(Refusal::Crossed),
             // The other end refuses this end's offer.
@@ -138,6 +148,7 @@ impl Upgrades {
         let doublings = upgrade.failures.saturating_sub(1).min(16);
         let wait = FIRST_WAIT.saturating_mul(1 << doublings).min(LONGEST_WAIT);
         upgrade.phase = Phase::Waiting(now + wait);
+        upgrade.rest = (!succeeded).then(|| now + REST);
         false
     }
 
@@ -239,6 +250,17 @@ mod tests {
             assert_eq!(upgrades.handle_offer(at(0), peers[0]), Err(Refusal::Busy));
         }
         assert_eq!(upgrades.under_way(), 1);
+    }
+
+    #[test]
+    fn after_a_failure_offers_are_refused_for_a_moment() {
+        let peers = peers(2);
+        let mut upgrades = Upgrades::new(peers[0], false);
+        upgrades.look(at(0), [peers[1]]);
+        let id = upgrades.handle_offer(at(0), peers[1]).unwrap();
+        upgrades.ended(at(1), peers[1], id, false);
+        assert_eq!(upgrades.handle_offer(at(1), peers[1]), Err(Refusal::Busy));
+        assert!(upgrades.handle_offer(at(2), peers[1]).is_ok());
     }
 
     #[test]

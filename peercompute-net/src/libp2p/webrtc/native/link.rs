@@ -9,14 +9,14 @@ use std::{
 
 use bytes::Bytes;
 use futures::{
-    StreamExt as _,
+    FutureExt as _, StreamExt as _,
     channel::{mpsc, oneshot},
 };
 use peercompute_rt::{BoxFuture, Runtime};
 
 use super::{
     super::{
-        channel::Carried,
+        channel::{Carried, MAX_BACKLOG},
         datagrams::{DatagramHub, Way},
         failure::Failure,
     },
@@ -30,10 +30,6 @@ const PATH_LIMIT: Duration = Duration::from_secs(15);
 
 /// How long what was written last may take before the connection is closed.
 const FAREWELL: Duration = Duration::from_secs(2);
-
-/// Bytes that have come and that the reader has no place for, at most; then the connection ends. The reader, yamux, may wait for its own writer now and then, so
-/// that this end has to go on with what the peer acknowledges.
-const MAX_BACKLOG: usize = 4 * 1024 * 1024;
 
 /// While some wait, so many packets are taken in this time.
 const SLOW_PACKETS: u32 = 32;
@@ -74,8 +70,8 @@ pub(super) struct Link {
     pub(super) peer: PeerId,
     pub(super) hub: Arc<DatagramHub>,
     pub(super) carried: Carried,
-    pub(super) packets: mpsc::Receiver<Bytes>,
-    pub(super) _way: Way,
+    /// Where datagrams to send come from, once the channel for them is open.
+    pub(super) way: Option<(Way, mpsc::Receiver<Bytes>)>,
 }
 
 /// A [`Link`] at work.
@@ -89,8 +85,10 @@ pub(super) struct Work {
     slow: Slow,
     alarm: Alarm,
     turn: u8,
-    /// Nothing is written any more; by then what was has to be acknowledged.
+    /// The end that is written has closed or gone: what was written has to be acknowledged by then.
     farewell: Option<Instant>,
+    /// All of that has been written.
+    is_written: bool,
 }
 
 /// What has come up.
@@ -102,6 +100,8 @@ enum Next {
     Alarm,
     /// The end that is read and written has gone.
     Farewell,
+    /// It has closed, and nothing of what it wrote is left.
+    Written,
 }
 
 impl Work {
@@ -115,6 +115,7 @@ impl Work {
             alarm: Alarm::default(),
             turn: 0,
             farewell: None,
+            is_written: false,
         }
     }
 
@@ -129,6 +130,7 @@ impl Work {
             }
             if opened.is_some() {
                 if self.link.session.is_open() {
+                    self.link.way = Some(self.link.hub.open(self.link.peer));
                     // Whoever waited may have given up, and dropped the other end too.
                     let _ = opened.take().map(|it| it.send(Ok(())));
                 } else if !self.link.session.has_path() {
@@ -141,7 +143,8 @@ impl Work {
             }
             if let Some(until) = self.farewell {
                 self.alarm.set(&self.link.clock, until);
-                if self.link.session.unacknowledged() == 0 || self.link.clock.now() >= until {
+                let is_sent = self.is_written && self.link.session.unacknowledged() == 0;
+                if is_sent || self.link.clock.now() >= until {
                     break "this end closed it".to_owned();
                 }
             }
@@ -153,10 +156,19 @@ impl Work {
                 Next::Datagram(datagram) => self.link.session.write_datagram(now, &datagram),
                 Next::Alarm => self.link.session.handle_timeout(now),
                 Next::Farewell => self.farewell = Some(now + FAREWELL),
+                Next::Written => {
+                    self.is_written = true;
+                    self.farewell.get_or_insert(now + FAREWELL);
+                }
             }
         };
         tracing::debug!(peer = %self.link.peer, reason, "a connection over WebRTC has ended");
         self.part();
+        self.link.way = None;
+        // What the peer takes for received is to be read.
+        let runtime = self.link.clock.runtime.clone();
+        let handing_over = std::future::poll_fn(|cx| self.poll_hand_over(cx));
+        let _ = runtime.timeout(FAREWELL, handing_over).await;
         if let Some(opened) = opened {
             let what = "the connection";
             // The same.
@@ -207,16 +219,16 @@ impl Work {
             self.unsent = None;
             return Poll::Ready(Next::Moved);
         }
+        if self.farewell.is_none() && self.link.carried.gone.poll_unpin(cx).is_ready() {
+            return Poll::Ready(Next::Farewell);
+        }
         // Beginning with another one each time, so that none starves the others.
         for _ in 0..4 {
             self.turn = (self.turn + 1) % 4;
             let ready = match self.turn {
                 0 => self.poll_received(cx),
                 1 => self.poll_message(cx),
-                2 => match self.link.packets.poll_next_unpin(cx) {
-                    Poll::Ready(Some(datagram)) => Poll::Ready(Next::Datagram(datagram)),
-                    Poll::Ready(None) | Poll::Pending => Poll::Pending,
-                },
+                2 => self.poll_datagram(cx),
                 _ => self.alarm.poll(cx).map(|()| Next::Alarm),
             };
             if ready.is_ready() {
@@ -246,13 +258,24 @@ impl Work {
         })
     }
 
+    fn poll_datagram(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
+        let Some((_, packets)) = &mut self.link.way else {
+            return Poll::Pending;
+        };
+        match packets.poll_next_unpin(cx) {
+            Poll::Ready(Some(datagram)) => Poll::Ready(Next::Datagram(datagram)),
+            // A newer connection has taken its place.
+            Poll::Ready(None) | Poll::Pending => Poll::Pending,
+        }
+    }
+
     fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
-        let is_writing = self.unsent.is_none() && self.farewell.is_none();
+        let is_writing = self.unsent.is_none() && !self.is_written;
         if !is_writing || !self.link.session.is_open() || !self.link.session.has_room() {
             return Poll::Pending;
         }
         let message = self.link.carried.outgoing.poll_next_unpin(cx);
-        message.map(|message| message.map_or(Next::Farewell, Next::Message))
+        message.map(|message| message.map_or(Next::Written, Next::Message))
     }
 
     /// Says goodbye, as far as the kernel takes it.

@@ -3,6 +3,7 @@
 //! After each `handle_*` and each write, [`Session::poll`] is to be called until it gives [`Step::Wait`] or [`Step::Over`].
 
 use std::{
+    collections::BTreeSet,
     net::{IpAddr, SocketAddr},
     time::Instant,
 };
@@ -30,6 +31,9 @@ const MAX_BUFFERED_DATAGRAMS: usize = 32 * 1024;
 const MAX_BUFFERED_TOGETHER: usize =
     MAX_BUFFERED + MAX_MESSAGE + MAX_BUFFERED_DATAGRAMS + MAX_PACKET;
 
+/// Places from which checks of the path are taken, at most.
+const MAX_SOURCES: usize = 64;
+
 /// The numbers of the two channels.
 const BYTES: u16 = 0;
 const DATAGRAMS: u16 = 1;
@@ -41,6 +45,8 @@ pub(super) struct Session {
     datagrams: ChannelId,
     local: Vec<Candidate>,
     has_path: bool,
+    /// Where checks of the path have come from.
+    sources: BTreeSet<SocketAddr>,
     /// Why it is over, as soon as it is.
     over: Option<String>,
 }
@@ -104,6 +110,7 @@ impl Session {
             datagrams,
             local,
             has_path: false,
+            sources: BTreeSet::new(),
             over: None,
         }
     }
@@ -195,13 +202,21 @@ impl Session {
             return;
         };
         let input = Input::Receive(now, received);
-        if !self.rtc.accepts(&input) {
+        if !self.rtc.accepts(&input) || !self.knows(from, packet) {
             return;
         }
         if let Err(error) = self.rtc.handle_input(input) {
             // Whoever writes a wrong sender on a packet can do this.
             tracing::trace!(%from, %error, "a packet was left out");
         }
+    }
+
+    /// Whether a packet comes from where the peer may be. ICE remembers each place from which a check comes, so that these are counted.
+    fn knows(&mut self, from: SocketAddr, packet: &[u8]) -> bool {
+        // The first byte of STUN is below that of anything else here.
+        let is_check = packet.first().is_some_and(|first| *first < 4);
+        let is_known = !is_check || self.sources.contains(&from);
+        is_known || (self.sources.len() < MAX_SOURCES && self.sources.insert(from))
     }
 
     /// Time has passed.

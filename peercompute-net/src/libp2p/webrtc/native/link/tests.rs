@@ -22,7 +22,6 @@ fn link(role: Role) -> (Link, ByteChannel) {
     let session = Session::new(role, &sockets.addresses(), clock.now());
     let (channel, carried) = byte_channel();
     let (peer, hub) = (PeerId::random(), Arc::<DatagramHub>::default());
-    let (way, packets) = hub.open(peer);
     let link = Link {
         session,
         sockets,
@@ -30,8 +29,7 @@ fn link(role: Role) -> (Link, ByteChannel) {
         peer,
         hub,
         carried,
-        packets,
-        _way: way,
+        way: None,
     };
     (link, channel)
 }
