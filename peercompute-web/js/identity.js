@@ -1,5 +1,7 @@
 // The key that a device is known by, kept across reloads.
 
+import { completed, done, open } from "./database.js";
+
 const DATABASE = "peercompute";
 const STORE = "identity";
 
@@ -56,7 +58,7 @@ function ownName(base) {
  * @returns {Promise<Uint8Array | null>}
  */
 export async function loadIdentity(name) {
-  const database = await open();
+  const database = await find();
   if (database === null) {
     return null;
   }
@@ -72,13 +74,15 @@ export async function loadIdentity(name) {
 
 /** Keeps a key under `name`. Says whether it could. */
 export async function keepIdentity(name, key) {
-  const database = await open();
+  const database = await find();
   if (database === null) {
     return false;
   }
   try {
     const transaction = database.transaction(STORE, "readwrite");
-    await done(transaction.objectStore(STORE).put(key, name));
+    const whole = completed(transaction);
+    transaction.objectStore(STORE).put(key, name);
+    await whole;
     return true;
   } catch {
     return false;
@@ -88,20 +92,10 @@ export async function keepIdentity(name, key) {
 }
 
 /** The database, or null where a page has none: in private windows of some browsers, or where it is switched off. */
-async function open() {
+async function find() {
   try {
-    const request = indexedDB.open(DATABASE, 1);
-    request.onupgradeneeded = () => request.result.createObjectStore(STORE);
-    return await done(request);
+    return await open(DATABASE, STORE);
   } catch {
     return null;
   }
-}
-
-function done(request) {
-  return new Promise((resolve, reject) => {
-    request.onsuccess = () => resolve(request.result);
-    request.onerror = () => reject(request.error);
-    request.onblocked = () => reject(new Error("another tab holds an older version"));
-  });
 }

@@ -1,5 +1,7 @@
 // What live rooms keep for the next life of a page: events that wait for an acknowledgement, and which ones of others were delivered.
 
+import { completed, done, open } from "./database.js";
+
 const DATABASE = "peercompute-rooms";
 const RECORDS = "records";
 const SEEN = "seen";
@@ -17,7 +19,7 @@ export class Rooms {
     if (this.owner === null) {
       throw new Error("this device will be another peer after a reload");
     }
-    this.#database = await open();
+    this.#database = await open(DATABASE, RECORDS, SEEN);
     const transaction = this.#database.transaction([RECORDS, SEEN], "readwrite");
     const whole = completed(transaction);
     const [records, seen] = [transaction.objectStore(RECORDS), transaction.objectStore(SEEN)];
@@ -61,28 +63,4 @@ export class Rooms {
 /** Every record of a room: an array comes after all other keys. */
 function within(room) {
   return IDBKeyRange.bound([...room], [...room, []]);
-}
-
-function open() {
-  const request = indexedDB.open(DATABASE, 1);
-  request.onupgradeneeded = () => {
-    request.result.createObjectStore(RECORDS);
-    request.result.createObjectStore(SEEN);
-  };
-  return done(request);
-}
-
-function done(request) {
-  return new Promise((resolve, reject) => {
-    request.onsuccess = () => resolve(request.result);
-    request.onerror = () => reject(request.error);
-    request.onblocked = () => reject(new Error("another tab holds an older version"));
-  });
-}
-
-function completed(transaction) {
-  return new Promise((resolve, reject) => {
-    transaction.oncomplete = () => resolve();
-    transaction.onabort = () => reject(transaction.error ?? new Error("the browser has given up writing"));
-  });
 }
