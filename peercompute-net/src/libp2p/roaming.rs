@@ -137,11 +137,11 @@ impl Tools {
             protocol: protocol.to_owned(),
             stream: id.to_vec().into(),
         };
-        let ended = |_: io::Error| OpenError::NotConnected { peer };
-        match ask(&mut stream, &hello).await.map_err(ended)? {
-            RoamingOutcome::Accepted => {}
-            RoamingOutcome::Refused => return self.opener.open(peer, protocol).await,
-            _ => {
+        match ask(&mut stream, &hello).await {
+            Ok(RoamingOutcome::Accepted) => {}
+            // It looks at no more of them at once, or the peer has gone, which the plain stream shows.
+            Ok(RoamingOutcome::Refused) | Err(_) => return self.opener.open(peer, protocol).await,
+            Ok(_) => {
                 return Err(OpenError::Unsupported {
                     peer,
                     protocol: protocol.to_owned(),

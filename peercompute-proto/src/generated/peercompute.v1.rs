@@ -1123,7 +1123,7 @@ pub struct KeptEvent {
     #[prost(uint32, tag = "8")]
     pub sends: u32,
 }
-/// What is known about one other peer, at most 64 KiB.
+/// What is known about one other peer, at most 128 KiB.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct KeptPeer {
     /// As RealtimeFrame.memory says it to the peer.
