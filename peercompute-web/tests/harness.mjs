@@ -2,9 +2,11 @@
 //
 // PEERCOMPUTE_PROGRAM, PEERCOMPUTE_WEB and PEERCOMPUTE_CHROMIUM name the program, the folder with the package and the browser.
 
+import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
@@ -67,6 +69,18 @@ export class Scene {
   /** A program that prints a JSON object a line. */
   async run(name, args) {
     return this.start(name, need("PEERCOMPUTE_PROGRAM"), args);
+  }
+
+  /** A job that runs `module` on each KiB of a file of so many random ones, elsewhere than here. */
+  async job(module, count, ...args) {
+    const [folder, out] = [await this.folder(), await this.folder()];
+    const [program, file] = [join(folder, "module.wasm"), join(folder, "input")];
+    const input = randomBytes(count << 10);
+    await writeFile(program, module);
+    await writeFile(file, input);
+    const what = ["--wasm", program, "--input", file, "--chunk", "1KiB", "--out", out];
+    const run = await this.run("run", ["run", "--json", ...what, "--no-local", "--game", "test", "--topology", "emergent", ...args]);
+    return Object.assign(run, { input, out });
   }
 
   /** A script for Node.js that prints a JSON object a line. */
@@ -196,6 +210,14 @@ class Program {
       await within(this.exited, `${this.name} does not end`).catch(() => this.kill());
     }
   }
+}
+
+/** What a job of `Scene.job` comes to, once it has ended well: its result, and the outputs of its tasks one after the other. */
+export async function finished(job) {
+  const result = await job.line(() => true);
+  assert.equal(await job.exited, 0, JSON.stringify(result));
+  const parts = (await readdir(job.out)).sort();
+  return { result, output: Buffer.concat(await Promise.all(parts.map((part) => readFile(join(job.out, part))))) };
 }
 
 /** Waits for a promise, but not for ever. */

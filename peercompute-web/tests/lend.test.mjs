@@ -1,7 +1,4 @@
 import assert from "node:assert/strict";
-import { randomBytes } from "node:crypto";
-import { writeFile } from "node:fs/promises";
-import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
 
 import { slow } from "./guests.mjs";
@@ -21,14 +18,7 @@ async function lent(...args) {
   return { node, url: urls[0], tab: await scene.tab(undefined, { page: urls[0] }) };
 }
 
-async function job(node, tasks, ...args) {
-  const folder = await scene.folder();
-  const [module, file, out] = [join(folder, "slow.wasm"), join(folder, "input"), await scene.folder()];
-  await writeFile(module, slow);
-  await writeFile(file, randomBytes(tasks << 10));
-  const what = ["--wasm", module, "--input", file, "--chunk", "1KiB", "--out", out];
-  return scene.run("run", ["run", "--json", ...what, "--no-local", "--game", "test", "--topology", "emergent", "--peer", node.tcp, ...args]);
-}
+const job = (node, tasks, ...args) => scene.job(slow, tasks, "--peer", node.tcp, ...args);
 
 test("opening the page makes the tab a worker, and it shows what it does", async () => {
   const { node, tab } = await lent();

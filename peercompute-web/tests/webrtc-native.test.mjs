@@ -1,11 +1,8 @@
 import assert from "node:assert/strict";
-import { randomBytes } from "node:crypto";
-import { readFile, readdir, writeFile } from "node:fs/promises";
-import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
 
 import { slow } from "./guests.mjs";
-import { Scene } from "./harness.mjs";
+import { Scene, finished } from "./harness.mjs";
 
 let scene;
 beforeEach(() => {
@@ -47,17 +44,8 @@ test("a tab that hides its addresses reaches a native node all the same", async 
 test("a tab works for a native node that nobody can dial", async () => {
   const { relay, tab } = await met("work", OPEN);
   await isDirect(tab);
-  const [folder, out] = [await scene.folder(), await scene.folder()];
-  const [module, file] = [join(folder, "slow.wasm"), join(folder, "input")];
-  const input = randomBytes(100 << 10);
-  await writeFile(module, slow);
-  await writeFile(file, input);
-  const meet = ["--game", "test", "--room", "work", "--relay", relay.tcp];
-  const run = await scene.run("run", ["run", "--json", "--wasm", module, "--input", file, "--chunk", "1KiB", "--out", out, "--no-local", "--topology", "emergent", ...meet]);
-  const result = await run.line(() => true);
-  assert.equal(await run.exited, 0, JSON.stringify(result));
-  const parts = (await readdir(out)).sort();
-  const output = Buffer.concat(await Promise.all(parts.map((part) => readFile(join(out, part)))));
-  assert.ok(output.equals(input), "each task gives back what it gets");
+  const job = await scene.job(slow, 100, "--room", "work", "--relay", relay.tcp);
+  const { result, output } = await finished(job);
+  assert.ok(output.equals(job.input), "each task gives back what it gets");
   assert.ok((result.by_node[tab.peerId]?.tasks ?? 0) > 0, JSON.stringify(result.by_node));
 });
