@@ -103,6 +103,7 @@ impl World {
         }
         // Whoever has seen them is gone.
         it.seen.events.truncate(it.store.noted);
+        it.seen.settled.clear();
         let mut config = SchedulerConfig::new(it.session + 1000);
         change(&mut config);
         // The world's time, whatever the node's own clock says.
