@@ -1,6 +1,7 @@
 //! Replaces relayed paths by WebRTC: decides by [`Upgrades`], talks over the relayed path, and hands over what comes of it.
 
 use std::{
+    collections::BTreeMap,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -10,6 +11,7 @@ use std::{
 use futures::{
     SinkExt as _, Stream as _,
     channel::{mpsc, oneshot},
+    future::{AbortHandle, Aborted, abortable},
     stream::FuturesUnordered,
 };
 use peercompute_proto::v1::{
@@ -24,7 +26,7 @@ use super::{
     description::{Description, InvalidDescription, Role, Session, verify},
     engine::Attempt,
     failure::Failure,
-    upgrades::{AttemptId, Upgrades},
+    upgrades::{self, AttemptId, Upgrades},
 };
 use crate::{
     FrameReader, FrameWriter, Identity, Incoming, Path, PeerId, Stream, frames,
@@ -58,6 +60,8 @@ pub(super) struct Agent {
     tools: Tools,
     upgrades: Upgrades,
     attempts: FuturesUnordered<BoxFuture<'static, End>>,
+    /// Ends the attempt that is under way with a peer.
+    reins: BTreeMap<PeerId, (AttemptId, AbortHandle)>,
     incoming: Incoming,
     /// Paths have changed.
     stirred: mpsc::Receiver<()>,
@@ -87,6 +91,7 @@ impl Agent {
             upgrades: Upgrades::new(tools.identity.peer(), offers),
             tools,
             attempts: FuturesUnordered::new(),
+            reins: BTreeMap::new(),
             incoming,
             stirred,
         }
@@ -156,19 +161,34 @@ impl Agent {
         attempt: impl Future<Output = Result<(), Failure>> + peercompute_rt::MaybeSend + 'static,
     ) {
         let runtime = self.tools.runtime.clone();
+        let (attempt, rein) = abortable(attempt);
+        if let Some((_, superseded)) = self.reins.insert(peer, (id, rein)) {
+            superseded.abort();
+        }
         self.attempts.push(Box::pin(async move {
-            let outcome = runtime.timeout(ATTEMPT_LIMIT, attempt).await;
-            let outcome = outcome.unwrap_or(Err(Failure::TimedOut));
+            let outcome = match runtime.timeout(ATTEMPT_LIMIT, attempt).await {
+                Ok(Ok(outcome)) => outcome,
+                Ok(Err(Aborted)) => Err(Failure::Superseded),
+                Err(_) => Err(Failure::TimedOut),
+            };
             End { peer, id, outcome }
         }));
     }
 
     fn ended(&mut self, End { peer, id, outcome }: &End) {
         let now = self.tools.runtime.now();
-        let is_superseded = self.upgrades.ended(now, *peer, *id, outcome.is_ok());
+        if self.reins.get(peer).is_some_and(|(it, _)| it == id) {
+            self.reins.remove(peer);
+        }
+        let end = match outcome {
+            Ok(()) => upgrades::End::Connected,
+            Err(failure) if failure.is_crossing() => upgrades::End::Crossed,
+            Err(_) => upgrades::End::Failed,
+        };
+        self.upgrades.ended(now, *peer, *id, end);
         match outcome {
             Ok(()) => tracing::debug!(%peer, "connected over WebRTC"),
-            Err(failure) if is_superseded => {
+            Err(failure) if failure.is_crossing() => {
                 tracing::debug!(%peer, %failure, "an offer was given up for another one");
             }
             Err(failure) => {

@@ -1,7 +1,7 @@
 //! Datagrams over WebRTC: who can be sent some, and who receives them here.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, hash_map::Entry},
     sync::{Arc, Mutex, Weak},
 };
 
@@ -28,8 +28,8 @@ pub(super) const MAX_PACKET: usize = MAX_DATAGRAM + TAG;
 
 #[derive(Default)]
 pub(in crate::libp2p) struct DatagramHub {
-    /// One for each connection over WebRTC; a newer one takes the place of an older.
-    ways: Mutex<HashMap<PeerId, (u64, mpsc::Sender<Bytes>)>>,
+    /// One for each connection over WebRTC; the newest of a peer is used.
+    ways: Mutex<HashMap<PeerId, Vec<(u64, mpsc::Sender<Bytes>)>>>,
     /// One for each protocol of this program.
     receivers: Mutex<BTreeMap<Tag, MessageSender>>,
     next: Mutex<u64>,
@@ -51,7 +51,7 @@ impl DatagramHub {
             *next += 1;
             *next
         };
-        lock(&self.ways).insert(peer, (id, sender));
+        lock(&self.ways).entry(peer).or_default().push((id, sender));
         let way = Way {
             hub: self.clone(),
             peer,
@@ -78,8 +78,11 @@ impl DatagramHub {
 impl Drop for Way {
     fn drop(&mut self) {
         let mut ways = lock(&self.hub.ways);
-        if ways.get(&self.peer).is_some_and(|(id, _)| *id == self.id) {
-            ways.remove(&self.peer);
+        if let Entry::Occupied(mut entry) = ways.entry(self.peer) {
+            entry.get_mut().retain(|(id, _)| *id != self.id);
+            if entry.get().is_empty() {
+                entry.remove();
+            }
         }
     }
 }
@@ -119,7 +122,7 @@ impl Datagrams for WebrtcDatagrams {
             return Err(DatagramError::TooLarge { size });
         }
         let mut ways = lock(&self.0.ways);
-        let Some((_, way)) = ways.get_mut(&peer) else {
+        let Some((_, way)) = ways.get_mut(&peer).and_then(|ways| ways.last_mut()) else {
             return Err(DatagramError::NoWay { peer });
         };
         let mut packet = BytesMut::with_capacity(TAG + data.len());
@@ -206,15 +209,18 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_way_is_not_closed_by_the_end_of_an_older() {
+    fn of_several_ways_the_newest_that_is_left_is_used() {
         let hub = Arc::<DatagramHub>::default();
         let datagrams = WebrtcDatagrams(hub.clone());
         let peer = PeerId::random();
-        let (older, _packets) = hub.open(peer);
-        let (newer, _packets) = hub.open(peer);
-        drop(older);
-        assert!(datagrams.reaches(peer));
-        drop(newer);
-        assert!(!datagrams.reaches(peer));
+        let (oldest, _packets) = hub.open(peer);
+        let (_older, mut packets) = hub.open(peer);
+        let (newest, mut newest_packets) = hub.open(peer);
+        drop(oldest);
+        datagrams.send(peer, SNAPSHOTS, b"").unwrap();
+        assert!(newest_packets.next().now_or_never().is_some());
+        drop(newest);
+        datagrams.send(peer, SNAPSHOTS, b"").unwrap();
+        assert!(packets.next().now_or_never().is_some());
     }
 }

@@ -24,12 +24,23 @@ pub(super) enum Failure {
     /// The candidates do not reach each other, as behind strict NATs or firewalls that let no UDP through.
     #[error("no way over UDP was found between the two ends")]
     NoPath,
+    #[error("the peer's own offer came first")]
+    Superseded,
     #[error("it took too long")]
     TimedOut,
     #[error("the connection was made and not taken: {0}")]
     Dial(#[from] DialError),
     #[error("the connection to {peer} was made and not taken")]
     NotTaken { peer: PeerId },
+}
+
+impl Failure {
+    /// Whether the peer's own offer has taken the place of this end's.
+    pub(super) fn is_crossing(&self) -> bool {
+        let reason = SignalRefusalReason::Crossed;
+        matches!(self, Self::Superseded)
+            || matches!(self, Self::Refused { reason: it } if *it == reason)
+    }
 }
 
 impl From<ReadError> for Failure {

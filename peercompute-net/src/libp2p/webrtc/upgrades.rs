@@ -48,6 +48,15 @@ enum Phase {
     Answering(AttemptId),
 }
 
+/// What came of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    Connected,
+    /// The peer's own offer counts, and is on its way or under way already.
+    Crossed,
+    Failed,
+}
+
 impl Upgrades {
     pub(super) fn new(local: PeerId, offers: bool) -> Self {
         Self {
@@ -103,7 +112,7 @@ impl Upgrades {
         waits.min()
     }
 
-    /// A peer offers. Its offer is to be answered, or refused for this reason.
+    /// A peer offers. Its offer is to be answered, in place of what was under way with it, or refused for this reason.
     pub(super) fn handle_offer(
         &mut self,
         now: Instant,
@@ -123,33 +132,32 @@ impl Upgrades {
             }
             Phase::Answering(_) => return Err(Refusal::Busy),
             Phase::Offering(_) if self.local < peer => return Err(Refusal::Crossed),
-            // The other end refuses this end's offer.
+            // Of this end's offer nothing comes any more.
             Phase::Waiting(_) | Phase::Offering(_) => {}
         }
         upgrade.phase = Phase::Answering(id);
         Ok(id)
     }
 
-    /// An attempt has ended. Says whether another one to that peer has taken its place.
-    pub(super) fn ended(
-        &mut self,
-        now: Instant,
-        peer: PeerId,
-        id: AttemptId,
-        succeeded: bool,
-    ) -> bool {
+    /// An attempt has ended.
+    pub(super) fn ended(&mut self, now: Instant, peer: PeerId, id: AttemptId, end: End) {
         let Some(upgrade) = self.peers.get_mut(&peer) else {
-            return false;
+            return;
         };
         if upgrade.phase != Phase::Offering(id) && upgrade.phase != Phase::Answering(id) {
-            return true;
+            return;
         }
-        upgrade.failures = if succeeded { 0 } else { upgrade.failures + 1 };
+        match end {
+            End::Connected => upgrade.failures = 0,
+            End::Crossed => {}
+            End::Failed => {
+                upgrade.failures += 1;
+                upgrade.rest = Some(now + REST);
+            }
+        }
         let doublings = upgrade.failures.saturating_sub(1).min(16);
         let wait = FIRST_WAIT.saturating_mul(1 << doublings).min(LONGEST_WAIT);
         upgrade.phase = Phase::Waiting(now + wait);
-        upgrade.rest = (!succeeded).then(|| now + REST);
-        false
     }
 
     fn under_way(&self) -> usize {
@@ -192,7 +200,7 @@ mod tests {
             let (peer, id) = upgrades.next(now).expect("it is due");
             assert_eq!(peer, peers[1]);
             assert_eq!(upgrades.next(now), None);
-            assert!(!upgrades.ended(now, peer, id, false));
+            upgrades.ended(now, peer, id, End::Failed);
             let due = upgrades.next_due().unwrap();
             assert_eq!(upgrades.next(now), None);
             waits.push((due - now).as_secs());
@@ -232,12 +240,22 @@ mod tests {
         let (_, high) = ends[1].next(at(0)).unwrap();
         assert_eq!(ends[0].handle_offer(at(0), peers[1]), Err(Refusal::Crossed));
         let answering = ends[1].handle_offer(at(0), peers[0]).unwrap();
-        assert!(
-            ends[1].ended(at(1), peers[0], high, false),
-            "it is superseded"
-        );
-        assert!(!ends[1].ended(at(1), peers[0], answering, true));
-        assert!(!ends[0].ended(at(1), peers[1], low, true));
+        ends[1].ended(at(1), peers[0], high, End::Failed);
+        assert_eq!(ends[1].under_way(), 1, "it is superseded");
+        ends[1].ended(at(1), peers[0], answering, End::Connected);
+        ends[0].ended(at(1), peers[1], low, End::Connected);
+        assert_eq!((ends[0].under_way(), ends[1].under_way()), (0, 0));
+    }
+
+    #[test]
+    fn an_offer_that_is_refused_for_another_leaves_the_way_free_for_that() {
+        let peers = peers(2);
+        let mut upgrades = Upgrades::new(peers[1], true);
+        upgrades.look(at(0), [peers[0]]);
+        let (_, id) = upgrades.next(at(0)).unwrap();
+        upgrades.ended(at(0), peers[0], id, End::Crossed);
+        assert!(upgrades.next(at(0)).is_none());
+        assert!(upgrades.handle_offer(at(0), peers[0]).is_ok());
     }
 
     #[test]
@@ -258,7 +276,7 @@ mod tests {
         let mut upgrades = Upgrades::new(peers[0], false);
         upgrades.look(at(0), [peers[1]]);
         let id = upgrades.handle_offer(at(0), peers[1]).unwrap();
-        upgrades.ended(at(1), peers[1], id, false);
+        upgrades.ended(at(1), peers[1], id, End::Failed);
         assert_eq!(upgrades.handle_offer(at(1), peers[1]), Err(Refusal::Busy));
         assert!(upgrades.handle_offer(at(2), peers[1]).is_ok());
     }
@@ -277,7 +295,7 @@ mod tests {
         let idle = *idle.unwrap();
         assert_eq!(upgrades.handle_offer(at(0), idle), Err(Refusal::Busy));
         let (peer, id) = begun[0];
-        upgrades.ended(at(0), peer, id, true);
+        upgrades.ended(at(0), peer, id, End::Connected);
         assert!(upgrades.handle_offer(at(0), idle).is_ok());
     }
 }
