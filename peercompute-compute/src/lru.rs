@@ -1,9 +1,8 @@
 //! A map bounded by the weight of what is in it: what was used longest ago goes first.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    hash::Hash,
-};
+use std::{collections::HashMap, hash::Hash};
+
+use peercompute_map::SortedMap;
 
 pub(crate) struct Lru<K, V> {
     bound: u64,
@@ -11,7 +10,7 @@ pub(crate) struct Lru<K, V> {
     clock: u64,
     entries: HashMap<K, Entry<V>>,
     /// The keys by when they were used last.
-    order: BTreeMap<u64, K>,
+    order: SortedMap<u64, K>,
 }
 
 struct Entry<V> {
@@ -27,7 +26,7 @@ impl<K: Copy + Eq + Hash, V> Lru<K, V> {
             weight: 0,
             clock: 0,
             entries: HashMap::new(),
-            order: BTreeMap::new(),
+            order: SortedMap::new(),
         }
     }
 

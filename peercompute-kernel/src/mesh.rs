@@ -9,7 +9,7 @@ mod supervise;
 mod talks;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -17,6 +17,7 @@ use std::{
 
 use bytes::Bytes;
 use peercompute_compute::{PoolClient, Work};
+use peercompute_map::SortedMap;
 use peercompute_net::{Path, PeerId};
 use peercompute_proto::v1::{StreamBinding, TaskSpec};
 use peercompute_rt::Runtime;
@@ -62,9 +63,9 @@ pub(crate) struct Mesh {
 
 struct State {
     core: Exchange,
-    links: BTreeMap<NeighbourId, Link>,
+    links: SortedMap<NeighbourId, Link>,
     next_link: u64,
-    jobs: BTreeMap<JobId, Arc<JobShared>>,
+    jobs: SortedMap<JobId, Arc<JobShared>>,
     programs: HashMap<JobId, Runnable>,
     /// Jobs of others whose programs come by their hash.
     wanted: HashMap<JobId, Wanted>,
@@ -114,9 +115,9 @@ impl Mesh {
             workshop,
             state: Mutex::new(State {
                 core,
-                links: BTreeMap::new(),
+                links: SortedMap::new(),
                 next_link: 0,
-                jobs: BTreeMap::new(),
+                jobs: SortedMap::new(),
                 programs: HashMap::new(),
                 wanted: HashMap::new(),
                 client: None,

@@ -3,16 +3,14 @@
 mod answer;
 mod fetch;
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::{
     FutureExt as _,
     future::{Shared, WeakShared},
 };
 use peercompute_compute::{ProgramHash, ProgramStore};
+use peercompute_map::SortedMap;
 use peercompute_net::{NetworkManager, PeerId};
 use peercompute_proto::{
     limits::{MAX_MODULE, MAX_SHADER},
@@ -61,7 +59,7 @@ pub(crate) struct Programs {
 struct State {
     net: Option<Arc<NetworkManager>>,
     /// What is being fetched, for others who want the same. Whoever names another length for it wants something else. Bounded by the jobs that there are.
-    fetches: BTreeMap<Wanted, WeakShared<Fetch>>,
+    fetches: SortedMap<Wanted, WeakShared<Fetch>>,
 }
 
 impl Programs {

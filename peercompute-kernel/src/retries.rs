@@ -1,6 +1,8 @@
 //! When to try a peer again whose link broke. Pure: no I/O, no clock.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
+
+use peercompute_map::SortedMap;
 
 /// How long a peer is left alone after the first failure; doubles each time, up to [`MAX_RETRY`].
 const FIRST_RETRY: Duration = Duration::from_millis(500);
@@ -16,7 +18,7 @@ const MAX_REMEMBERED: usize = 1024;
 
 /// Failures in a row, by peer.
 #[derive(Debug)]
-pub(crate) struct Retries<P>(BTreeMap<P, Failures>);
+pub(crate) struct Retries<P>(SortedMap<P, Failures>);
 
 #[derive(Clone, Copy, Debug)]
 struct Failures {
@@ -26,7 +28,7 @@ struct Failures {
 
 impl<P> Default for Retries<P> {
     fn default() -> Self {
-        Self(BTreeMap::new())
+        Self(SortedMap::new())
     }
 }
 

@@ -9,13 +9,10 @@ mod turns;
 mod wakes;
 mod worlds;
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
+use peercompute_map::SortedMap;
 use peercompute_proto::{limits::MAX_EVENT_TYPE, v1};
 
 use crate::{
@@ -49,8 +46,8 @@ pub struct Scheduler {
     room: RoomClock,
     anchor: Option<Peer>,
     tick: u64,
-    peers: BTreeMap<Peer, PeerState>,
-    away: BTreeMap<Peer, Away>,
+    peers: SortedMap<Peer, PeerState>,
+    away: SortedMap<Peer, Away>,
     /// When something that waits for one of these is given up.
     away_due: Option<Duration>,
     /// Events were sent to some of these.
@@ -60,12 +57,12 @@ pub struct Scheduler {
     /// What has to change in what is kept of peers that were removed.
     changes: Vec<Change>,
     last_peer: u32,
-    providers: BTreeMap<ProviderId, Provider>,
+    providers: SortedMap<ProviderId, Provider>,
     last_provider: u32,
     /// Turns of the snapshots so far: what worlds' ticks are.
     turns: u32,
     /// The entities of others that are followed, by their providers' names.
-    followed: BTreeMap<String, SnapshotCodec>,
+    followed: SortedMap<String, SnapshotCodec>,
     /// The highest version that any provider's state has had.
     versions_given: u64,
     snapshots: Cadence,
@@ -130,17 +127,17 @@ impl Scheduler {
             room: RoomClock::new(config.origin),
             anchor: None,
             tick: 0,
-            peers: BTreeMap::new(),
-            away: BTreeMap::new(),
+            peers: SortedMap::new(),
+            away: SortedMap::new(),
             away_due: None,
             is_away_stirred: false,
             numbers_given: 0,
             changes: Vec::new(),
             last_peer: 0,
-            providers: BTreeMap::new(),
+            providers: SortedMap::new(),
             last_provider: 0,
             turns: 0,
-            followed: BTreeMap::new(),
+            followed: SortedMap::new(),
             versions_given: 0,
             snapshots: Cadence::new(profile.snapshots, now),
             event_turns: Cadence::new(profile.events, now),

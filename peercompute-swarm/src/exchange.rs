@@ -22,13 +22,10 @@ mod transfer;
 mod transmit;
 mod window;
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use peercompute_map::SortedMap;
 use peercompute_proto::v1;
 
 pub use config::{ExchangeConfig, MAX_JOBS};
@@ -162,11 +159,11 @@ const SMOOTHING: f64 = 0.1;
 pub struct Exchange {
     config: ExchangeConfig,
     seed: u64,
-    neighbours: BTreeMap<NeighbourId, Neighbour>,
+    neighbours: SortedMap<NeighbourId, Neighbour>,
     /// Neighbours for which there may be something to send.
     ready: VecDeque<NeighbourId>,
-    jobs: BTreeMap<JobId, Job>,
-    keys: BTreeMap<JobKey, JobId>,
+    jobs: SortedMap<JobId, Job>,
+    keys: SortedMap<JobKey, JobId>,
     last_job: JobId,
     /// The next own job's number. It must never have been used under this peer id.
     next_number: u64,
@@ -204,10 +201,10 @@ impl Exchange {
         let config = config.sane();
         Self {
             seed,
-            neighbours: BTreeMap::new(),
+            neighbours: SortedMap::new(),
             ready: VecDeque::new(),
-            jobs: BTreeMap::new(),
-            keys: BTreeMap::new(),
+            jobs: SortedMap::new(),
+            keys: SortedMap::new(),
             last_job: JobId(0),
             next_number: u64::from_le_bytes(
                 *derived("jobs", seed)

@@ -9,12 +9,10 @@ mod peers;
 mod task;
 mod upkeep;
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    time::Duration,
-};
+use std::{collections::VecDeque, time::Duration};
 
 use bytes::Bytes;
+use peercompute_map::SortedMap;
 use peercompute_proto::v1;
 
 pub use config::SubmitterConfig;
@@ -82,7 +80,7 @@ pub struct WorkerStatus {
 pub struct Submitter {
     config: SubmitterConfig,
     tasks: Slab<Task>,
-    jobs: BTreeMap<JobId, Job>,
+    jobs: SortedMap<JobId, Job>,
     peers: Peers,
     events: VecDeque<SubmitterEvent>,
     /// The newest job, and whether the numbers have begun anew.
@@ -107,7 +105,7 @@ impl Submitter {
         Self {
             config,
             tasks: Slab::new(),
-            jobs: BTreeMap::new(),
+            jobs: SortedMap::new(),
             peers: Peers::default(),
             events: VecDeque::new(),
             last_job: JobId(0),

@@ -4,14 +4,10 @@ mod job;
 mod task;
 mod transmit;
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    ops::Bound,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::VecDeque, ops::Bound, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use peercompute_map::SortedMap;
 use peercompute_proto::v1;
 
 pub use config::{WINDOW, WorkerConfig};
@@ -86,7 +82,7 @@ pub struct Worker {
     handshake: Handshake,
     stopping: bool,
     tasks: Slab<Task>,
-    jobs: BTreeMap<JobId, Job>,
+    jobs: SortedMap<JobId, Job>,
     load: Load,
     /// Cancelled tasks that still run and of which `poll_cancelled` has not told.
     cancelled: List,
@@ -114,7 +110,7 @@ impl Worker {
             handshake: Handshake::default(),
             stopping: false,
             tasks: Slab::new(),
-            jobs: BTreeMap::new(),
+            jobs: SortedMap::new(),
             load: Load::default(),
             cancelled: List::new(),
             abandoned: 0,
@@ -385,7 +381,7 @@ const STOPPING: &str = "the worker is stopping";
 
 /// The next job after `job`, in a circle, of which `wanted` holds.
 fn next_job(
-    jobs: &BTreeMap<JobId, Job>,
+    jobs: &SortedMap<JobId, Job>,
     job: JobId,
     wanted: impl Fn(&Job) -> bool,
 ) -> Option<JobId> {

@@ -66,6 +66,7 @@ impl Room {
 }
 
 const RT: &str = "peercompute-rt";
+const MAP: &str = "peercompute-map";
 const PROTO: &str = "peercompute-proto";
 const SCHED: &str = "peercompute-sched";
 const SWARM: &str = "peercompute-swarm";
@@ -79,15 +80,19 @@ const FACADE: &str = "peercompute";
 /// The crates that others may import, of the table of rooms in ARCHITECTURE.md.
 const LIBRARIES: &[Room] = &[
     Room::of(RT, &[]),
+    Room::pure(MAP, &[]),
     Room::pure(PROTO, &[]),
-    Room::pure(SCHED, &[PROTO]),
-    Room::pure(SWARM, &[PROTO]),
+    Room::pure(SCHED, &[PROTO, MAP]),
+    Room::pure(SWARM, &[PROTO, MAP]),
     Room::of(STATE, &[RT, PROTO]),
     Room::of(GPU, &[RT]),
-    Room::of(COMPUTE, &[RT, PROTO, GPU]),
+    Room::of(COMPUTE, &[RT, PROTO, GPU, MAP]),
     Room::of("peercompute-guest", &[]),
-    Room::of(NET, &[RT, PROTO]),
-    Room::of(KERNEL, &[RT, PROTO, SCHED, SWARM, STATE, GPU, COMPUTE, NET]),
+    Room::of(NET, &[RT, PROTO, MAP]),
+    Room::of(
+        KERNEL,
+        &[RT, PROTO, MAP, SCHED, SWARM, STATE, GPU, COMPUTE, NET],
+    ),
     Room::of("peercompute-relay", &[RT, PROTO, NET]),
     Room::of(
         "peercompute-coordinator",

@@ -21,6 +21,7 @@ pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
 /// Every crate that a browser node is made of.
 const BUILT: &[&str] = &[
     "peercompute-rt",
+    "peercompute-map",
     "peercompute-proto",
     "peercompute-sched",
     "peercompute-swarm",

@@ -1,11 +1,12 @@
 //! Which peers the mesh has for neighbours: a thin shell around [`Neighbourhood`].
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
 
+use peercompute_map::SortedMap;
 use peercompute_net::PeerId;
 use peercompute_swarm::{
     CandidateStatus, Exchange, HeardNote, LinkOrder, NeighbourId, Neighbourhood,
@@ -32,11 +33,11 @@ pub(crate) enum Order {
 /// What a node that chooses its neighbours knows beside its exchange.
 pub(super) struct Choosing {
     hood: Neighbourhood,
-    names: BTreeMap<PeerId, Candidate>,
-    peers: BTreeMap<Candidate, PeerId>,
+    names: SortedMap<PeerId, Candidate>,
+    peers: SortedMap<Candidate, PeerId>,
     next: u32,
     /// Streams of notes, by their peer and whether this end has opened them.
-    talks: BTreeMap<(PeerId, bool), TalkEnds>,
+    talks: SortedMap<(PeerId, bool), TalkEnds>,
     next_talk: u64,
     /// Bounded by the peers: a few for each.
     orders: VecDeque<Order>,
@@ -62,10 +63,10 @@ impl Choosing {
     pub(super) fn new(hood: Neighbourhood) -> Self {
         Self {
             hood,
-            names: BTreeMap::new(),
-            peers: BTreeMap::new(),
+            names: SortedMap::new(),
+            peers: SortedMap::new(),
             next: 0,
-            talks: BTreeMap::new(),
+            talks: SortedMap::new(),
             next_talk: 0,
             orders: VecDeque::new(),
         }

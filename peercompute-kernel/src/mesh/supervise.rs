@@ -1,10 +1,7 @@
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
+use peercompute_map::SortedMap;
 use peercompute_net::{Incoming, NetworkManager, OpenError, Path, PeerId, PeerInfo, Stream};
 use peercompute_rt::{BoxFuture, Runtime};
 
@@ -51,9 +48,9 @@ pub(crate) struct MeshSupervisor {
 struct Links {
     running: FuturesUnordered<BoxFuture<'static, LinkEnd>>,
     /// Streams that are being opened or run, by their peer.
-    to: BTreeMap<PeerId, u32>,
+    to: SortedMap<PeerId, u32>,
     /// Since when a peer is wanted.
-    wanted: BTreeMap<PeerId, Duration>,
+    wanted: SortedMap<PeerId, Duration>,
     /// Peers whose link broke.
     broken: Retries<PeerId>,
     /// The node has had its first neighbours.
@@ -68,7 +65,7 @@ struct Talks {
     /// Peers to whom one is being opened, or was by this end.
     opened: BTreeSet<PeerId>,
     /// When a peer opened its last.
-    accepted: BTreeMap<PeerId, Duration>,
+    accepted: SortedMap<PeerId, Duration>,
     accepted_now: usize,
     broken: Retries<PeerId>,
     /// Connected peers that do not speak the protocol.

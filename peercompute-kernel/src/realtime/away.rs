@@ -30,8 +30,14 @@ impl State {
         if self.away.len() > MAX_AWAY {
             // The scheduler waits for so many and no longer.
             let waiting: BTreeSet<Peer> = self.scheduler.away().collect();
-            let forgotten = self.away.extract_if(.., |_, peer| !waiting.contains(peer));
-            let forgotten: Vec<Peer> = forgotten.map(|(_, peer)| peer).collect();
+            let mut forgotten = Vec::new();
+            self.away.retain(|_, peer| {
+                let is_waiting = waiting.contains(peer);
+                if !is_waiting {
+                    forgotten.push(*peer);
+                }
+                is_waiting
+            });
             forgotten.into_iter().for_each(|it| self.forget_name(it));
         }
     }

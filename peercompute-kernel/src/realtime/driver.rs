@@ -1,16 +1,12 @@
 //! Keeps time for a live room, and a way to everybody in it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    future::poll_fn,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, future::poll_fn, sync::Arc, time::Duration};
 
 use futures::{
     StreamExt as _,
     stream::{FuturesUnordered, SelectAll},
 };
+use peercompute_map::SortedMap;
 use peercompute_net::{NetworkManager, PeerId, ProtocolTaken, Stream};
 use peercompute_rt::{BoxFuture, BoxStream};
 
@@ -89,7 +85,7 @@ struct Lanes {
     net: Arc<NetworkManager>,
     running: FuturesUnordered<BoxFuture<'static, LaneEnd>>,
     /// Streams that are open, or being opened by this end.
-    to: BTreeMap<(PeerId, Lane), u32>,
+    to: SortedMap<(PeerId, Lane), u32>,
     broken: Retries<PeerId>,
 }
 
@@ -106,7 +102,7 @@ pub(crate) async fn keep_lanes(
         realtime,
         net,
         running: FuturesUnordered::new(),
-        to: BTreeMap::new(),
+        to: SortedMap::new(),
         broken: Retries::default(),
     };
     let shared = lanes.realtime.clone();

@@ -12,11 +12,12 @@ mod steps;
 mod transfer;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeSet, VecDeque},
     time::Duration,
 };
 
 use bytes::Bytes;
+use peercompute_map::SortedMap;
 use peercompute_net::PeerId;
 use peercompute_proto::limits::{MAX_LOCKSTEP_COMMAND, MAX_LOCKSTEP_ROSTER, MAX_LOCKSTEP_SEATS};
 
@@ -83,10 +84,10 @@ pub struct Hybrid {
     /// A state that the application has to take over before the next tick.
     restore: Option<(u64, Vec<Bytes>)>,
     /// Of all peers, this one among them.
-    commands: BTreeMap<PeerId, Commands>,
+    commands: SortedMap<PeerId, Commands>,
     outbox: Outbox,
     /// Those who are there, and some who were.
-    peers: BTreeMap<PeerId, Peer>,
+    peers: SortedMap<PeerId, Peer>,
     /// Where [`poll_transmit`](Self::poll_transmit) goes on.
     cursor: Option<PeerId>,
     sequence: u64,
@@ -129,9 +130,9 @@ impl Hybrid {
             save_due: None,
             saving: None,
             restore: None,
-            commands: BTreeMap::from([(me, Commands::default())]),
+            commands: SortedMap::from([(me, Commands::default())]),
             outbox: Outbox::default(),
-            peers: BTreeMap::new(),
+            peers: SortedMap::new(),
             cursor: None,
             sequence: 0,
             events: VecDeque::new(),

@@ -1,8 +1,9 @@
 //! What a live room keeps for the node's next life.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
+use peercompute_map::SortedMap;
 use peercompute_net::PeerId;
 use peercompute_proto::Scope;
 use peercompute_rt::{BoxFuture, MaybeSend, MaybeSync};
@@ -209,7 +210,7 @@ impl State {
     }
 
     fn restore(&mut self, now: Duration, records: Vec<RoomRecord>) {
-        let mut peers = BTreeMap::<PeerId, (Option<Bytes>, Vec<Bytes>)>::new();
+        let mut peers = SortedMap::<PeerId, (Option<Bytes>, Vec<Bytes>)>::new();
         for RoomRecord { key, value } in records {
             let Some((peer, key)) = from_key(&key) else {
                 tracing::warn!("a record with a strange name is passed over");

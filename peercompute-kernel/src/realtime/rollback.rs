@@ -1,6 +1,7 @@
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use bytes::Bytes;
+use peercompute_map::SortedMap;
 use peercompute_net::PeerId;
 
 use super::{limits::MAX_AHEAD, lockstep::SealedTick};
@@ -86,7 +87,7 @@ pub struct Rollback<S: Simulation> {
     saved: VecDeque<S::State>,
     predicted: VecDeque<SealedTick>,
     /// Own commands for ticks that are not sealed yet.
-    own: BTreeMap<u64, Vec<Bytes>>,
+    own: SortedMap<u64, Vec<Bytes>>,
     stats: RollbackStats,
 }
 
@@ -105,7 +106,7 @@ impl<S: Simulation> Rollback<S> {
             },
             saved: VecDeque::from([state]),
             predicted: VecDeque::new(),
-            own: BTreeMap::new(),
+            own: SortedMap::new(),
             stats: RollbackStats::default(),
         }
     }

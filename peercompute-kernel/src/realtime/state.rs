@@ -1,11 +1,9 @@
 //! Everything that a live room is for one peer, between two steps.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    time::Duration,
-};
+use std::{collections::VecDeque, time::Duration};
 
 use bytes::Bytes;
+use peercompute_map::SortedMap;
 use peercompute_net::PeerId;
 use peercompute_sched::{Channel, Peer, ProviderId, Scheduler, SchedulerEvent, Target, Wanted};
 use prost::Message as _;
@@ -26,11 +24,11 @@ pub(super) const MAX_NOTES: usize = 1024;
 pub(super) struct State {
     pub(super) scheduler: Scheduler,
     pub(super) regime: Regime,
-    providers: BTreeMap<ProviderId, Registered>,
-    peers: BTreeMap<PeerId, Linked>,
-    pub(super) names: BTreeMap<Peer, PeerId>,
+    providers: SortedMap<ProviderId, Registered>,
+    peers: SortedMap<PeerId, Linked>,
+    pub(super) names: SortedMap<Peer, PeerId>,
     /// Those that cannot be reached, and may come back.
-    pub(super) away: BTreeMap<PeerId, Peer>,
+    pub(super) away: SortedMap<PeerId, Peer>,
     /// Those that take part no more, and are not waited for.
     pub(super) gone: VecDeque<Peer>,
     /// Whom commands are for, if for one alone.
@@ -61,10 +59,10 @@ impl State {
         Self {
             scheduler,
             regime,
-            providers: BTreeMap::new(),
-            peers: BTreeMap::new(),
-            names: BTreeMap::new(),
-            away: BTreeMap::new(),
+            providers: SortedMap::new(),
+            peers: SortedMap::new(),
+            names: SortedMap::new(),
+            away: SortedMap::new(),
             gone: VecDeque::new(),
             commands_to: None,
             anchor: None,

@@ -1,10 +1,10 @@
 use std::{
-    collections::BTreeMap,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+use peercompute_map::SortedMap;
 use peercompute_net::Path;
 use peercompute_proto::v1::{TaskFrame, TaskSpec};
 use peercompute_rt::Runtime;
@@ -32,10 +32,10 @@ pub(crate) struct Engine {
 
 struct State {
     core: Submitter,
-    links: BTreeMap<WorkerId, Link>,
-    jobs: BTreeMap<JobId, Arc<JobShared>>,
+    links: SortedMap<WorkerId, Link>,
+    jobs: SortedMap<JobId, Arc<JobShared>>,
     /// What the last node that does not run a job said of it.
-    refusals: BTreeMap<JobId, String>,
+    refusals: SortedMap<JobId, String>,
     next_worker: u64,
     stopped: bool,
 }
@@ -52,9 +52,9 @@ impl Engine {
             runtime,
             state: Mutex::new(State {
                 core: Submitter::new(config),
-                links: BTreeMap::new(),
-                jobs: BTreeMap::new(),
-                refusals: BTreeMap::new(),
+                links: SortedMap::new(),
+                jobs: SortedMap::new(),
+                refusals: SortedMap::new(),
                 next_worker: 0,
                 stopped: false,
             }),

@@ -1,11 +1,12 @@
 //! How peers are reached, for people: what there is now, and how it came to be.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{HashMap, VecDeque},
     sync::Arc,
 };
 
 use libp2p::{multiaddr::Protocol, swarm::ConnectionId};
+use peercompute_map::SortedMap;
 use peercompute_rt::Instant;
 
 use super::{connections::Connection, shared::State, streams::OpenStreams};
@@ -20,7 +21,7 @@ const MAX_HISTORIES: usize = 1024;
 pub(crate) struct Sessions {
     /// The streams of each connection that is up.
     pub(crate) streams: HashMap<ConnectionId, Arc<OpenStreams>>,
-    histories: BTreeMap<PeerId, VecDeque<PathChange>>,
+    histories: SortedMap<PeerId, VecDeque<PathChange>>,
 }
 
 impl Sessions {

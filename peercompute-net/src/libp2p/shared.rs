@@ -1,11 +1,12 @@
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
+    collections::{BTreeSet, HashSet, VecDeque},
     sync::Mutex,
     task::{Poll, Waker},
 };
 
 use bytes::Bytes;
 use libp2p::swarm::ConnectionId;
+use peercompute_map::SortedMap;
 use peercompute_rt::Runtime;
 
 use super::{connections::Connections, sessions::Sessions, streams::Protocols};
@@ -32,11 +33,11 @@ pub(crate) struct Shared {
 #[derive(Default)]
 pub(crate) struct State {
     pub(crate) connections: Connections<ConnectionId>,
-    pub(crate) agents: BTreeMap<PeerId, String>,
+    pub(crate) agents: SortedMap<PeerId, String>,
     /// Connected peers that can be asked for a connection over WebRTC.
     pub(crate) speak_webrtc: BTreeSet<PeerId>,
     /// Why the last attempt at one came to nothing.
-    pub(crate) no_webrtc: BTreeMap<PeerId, String>,
+    pub(crate) no_webrtc: SortedMap<PeerId, String>,
     pub(crate) sessions: Sessions,
     pub(crate) listening: Vec<Multiaddr>,
     pub(crate) external: Vec<Multiaddr>,
@@ -60,7 +61,7 @@ impl State {
 /// Who receives what is published on a topic. Each entry is a subscription of this program's.
 #[derive(Default)]
 pub(crate) struct Topics {
-    pub(crate) receivers: BTreeMap<String, Vec<(u64, MessageSender)>>,
+    pub(crate) receivers: SortedMap<String, Vec<(u64, MessageSender)>>,
     pub(crate) next: u64,
     pub(crate) closed: bool,
 }
@@ -71,9 +72,9 @@ pub(crate) struct Wishes {
     // One entry for each peer that is connected.
     pub(crate) disconnect: HashSet<PeerId>,
     // The newest wish for each peer that the application names.
-    pub(crate) block: BTreeMap<PeerId, bool>,
+    pub(crate) block: SortedMap<PeerId, bool>,
     // The same.
-    pub(crate) keep: BTreeMap<PeerId, bool>,
+    pub(crate) keep: SortedMap<PeerId, bool>,
     pub(crate) allow_only: Option<HashSet<PeerId>>,
     pub(crate) external: Vec<Multiaddr>,
     pub(crate) topics_changed: bool,

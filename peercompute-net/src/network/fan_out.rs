@@ -1,7 +1,6 @@
 //! Publish/subscribe for transports that have none of their own: each message goes to every connected peer of the room over a stream.
 
 use std::{
-    collections::BTreeMap,
     future::poll_fn,
     pin::Pin,
     sync::{Arc, Mutex, Weak},
@@ -12,6 +11,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use futures::{AsyncWriteExt as _, Stream as _, StreamExt as _};
 use libp2p_identity::PeerId;
+use peercompute_map::SortedMap;
 use peercompute_proto::{Wire, encode_frame};
 use peercompute_rt::{Instant, Task};
 
@@ -59,7 +59,7 @@ impl Wire for Publication {
 /// Publishes over streams.
 pub(super) struct FanOut {
     shared: Weak<Shared>,
-    links: Mutex<BTreeMap<PeerId, Link>>,
+    links: Mutex<SortedMap<PeerId, Link>>,
     topics: Arc<Topics>,
 }
 
@@ -68,7 +68,7 @@ struct Topics(Mutex<Subscribers>);
 
 #[derive(Default)]
 struct Subscribers {
-    by_topic: BTreeMap<String, Vec<MessageSender>>,
+    by_topic: SortedMap<String, Vec<MessageSender>>,
     ended: bool,
 }
 

@@ -5,7 +5,7 @@ mod traffic;
 mod vigil;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     future::poll_fn,
     pin::Pin,
     sync::{
@@ -18,6 +18,7 @@ use std::{
 
 use futures::Stream as _;
 use libp2p_identity::PeerId;
+use peercompute_map::SortedMap;
 use peercompute_proto::v1;
 use peercompute_rt::MaybeSend;
 
@@ -145,9 +146,9 @@ pub struct LinkFigures {
 /// What is known of the node's health. Whoever holds one of its locks takes no other but the next of them.
 #[derive(Default)]
 pub(super) struct Board {
-    peers: Mutex<BTreeMap<PeerId, Arc<Traffic>>>,
+    peers: Mutex<SortedMap<PeerId, Arc<Traffic>>>,
     pub(super) total: Arc<Traffic>,
-    links: Mutex<BTreeMap<PeerId, LinkFigures>>,
+    links: Mutex<SortedMap<PeerId, LinkFigures>>,
     recoveries: AtomicU64,
 }
 

@@ -1,12 +1,9 @@
 //! What one peer may cost this node. Without I/O and without a clock.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-    time::Duration,
-};
+use std::{collections::BTreeSet, fmt, time::Duration};
 
 use libp2p_identity::PeerId;
+use peercompute_map::SortedMap;
 use thiserror::Error;
 
 use crate::MAX_MESSAGE;
@@ -121,14 +118,14 @@ impl Bucket {
 /// How much each peer has sent. One for each subscription, and one for all streams.
 pub(super) struct Conduct {
     fresh: [Bucket; 2],
-    peers: BTreeMap<PeerId, [Bucket; 2]>,
+    peers: SortedMap<PeerId, [Bucket; 2]>,
 }
 
 impl Conduct {
     fn new(fresh: [Bucket; 2]) -> Self {
         Self {
             fresh,
-            peers: BTreeMap::new(),
+            peers: SortedMap::new(),
         }
     }
 

@@ -6,6 +6,7 @@ use std::{
 
 use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
+use peercompute_map::SortedMap;
 use peercompute_proto::{DecodeError, Scope, v1};
 use peercompute_rt::Runtime;
 
@@ -63,7 +64,7 @@ struct Handle {
     named: Named,
     server: Mutex<Option<RendezvousServer>>,
     /// What was accepted from the start and was not taken yet.
-    accepted: Mutex<BTreeMap<&'static str, Incoming>>,
+    accepted: Mutex<SortedMap<&'static str, Incoming>>,
 }
 
 /// What the room is called.

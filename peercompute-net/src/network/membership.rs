@@ -5,13 +5,14 @@ mod reservation;
 mod source;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
 
 use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
+use peercompute_map::SortedMap;
 use peercompute_proto::v1;
 
 pub(crate) use self::source::SourceId;
@@ -95,21 +96,21 @@ pub(crate) struct Membership {
     limits: Arc<PeerLimits>,
     max_peers: usize,
     rng: SimRng,
-    sources: BTreeMap<SourceId, Source>,
+    sources: SortedMap<SourceId, Source>,
     next_source: u64,
-    members: BTreeMap<PeerId, Member>,
+    members: SortedMap<PeerId, Member>,
     /// Every connected peer, of the room or not: as many as the transport allows.
-    connected: BTreeMap<PeerId, Path>,
+    connected: SortedMap<PeerId, Path>,
     joined: usize,
     /// When which member wants to be looked at; one entry for each at most.
     timers: BTreeSet<(Duration, PeerId)>,
-    dials: BTreeMap<DialId, PeerId>,
+    dials: SortedMap<DialId, PeerId>,
     next_dial: u64,
     /// Members that would be dialled if there were fewer dials.
     starved: BTreeSet<PeerId>,
-    strangers: BTreeMap<PeerId, Stranger>,
+    strangers: SortedMap<PeerId, Stranger>,
     /// Members of the first lists that have been neither reached nor found unreachable, and until when at least they are given time.
-    unsettled: BTreeMap<PeerId, Duration>,
+    unsettled: SortedMap<PeerId, Duration>,
     /// Others can dial this node.
     reachable: bool,
     ready: bool,
@@ -141,17 +142,17 @@ impl Membership {
             limits: Arc::default(),
             max_peers,
             rng: SimRng::new(seed),
-            sources: BTreeMap::from([(SourceId::OWN, Source::own())]),
+            sources: SortedMap::from([(SourceId::OWN, Source::own())]),
             next_source: 1,
-            members: BTreeMap::new(),
-            connected: BTreeMap::new(),
+            members: SortedMap::new(),
+            connected: SortedMap::new(),
             joined: 0,
             timers: BTreeSet::new(),
-            dials: BTreeMap::new(),
+            dials: SortedMap::new(),
             next_dial: 0,
             starved: BTreeSet::new(),
-            strangers: BTreeMap::new(),
-            unsettled: BTreeMap::new(),
+            strangers: SortedMap::new(),
+            unsettled: SortedMap::new(),
             reachable: false,
             ready: false,
             actions: VecDeque::new(),
@@ -325,7 +326,7 @@ impl Membership {
                 self.listener_closed(now, &address);
             }
         }
-        let connections: BTreeMap<_, _> = connections.iter().copied().collect();
+        let connections: SortedMap<_, _> = connections.iter().copied().collect();
         let gone: Vec<_> = self
             .connected
             .keys()

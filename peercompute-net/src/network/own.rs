@@ -1,11 +1,11 @@
 use std::{
-    collections::BTreeMap,
     future::poll_fn,
     mem,
     sync::Mutex,
     task::{Poll, Waker},
 };
 
+use peercompute_map::SortedMap;
 use peercompute_proto::v1;
 
 use super::membership::SourceId;
@@ -19,7 +19,7 @@ struct State {
     listing: Option<v1::RoomListing>,
     version: u64,
     /// Of those who tell others about it, one for each source.
-    wakers: BTreeMap<SourceId, Waker>,
+    wakers: SortedMap<SourceId, Waker>,
 }
 
 impl Own {
@@ -28,7 +28,7 @@ impl Own {
             presence,
             listing,
             version: 1,
-            wakers: BTreeMap::new(),
+            wakers: SortedMap::new(),
         }))
     }
 

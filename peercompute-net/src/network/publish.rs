@@ -1,5 +1,4 @@
 use std::{
-    collections::BTreeMap,
     fmt,
     pin::Pin,
     sync::{
@@ -12,6 +11,7 @@ use std::{
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
 use libp2p_identity::PeerId;
+use peercompute_map::SortedMap;
 use peercompute_proto::{Payload, Scope, decode, v1};
 use prost::Message as _;
 
@@ -96,7 +96,7 @@ pub(super) struct Publisher {
     room: Arc<Room>,
     broadcast: Arc<dyn Broadcast>,
     /// The latest sequence number of each kind.
-    sequences: Mutex<BTreeMap<v1::Kind, u64>>,
+    sequences: Mutex<SortedMap<v1::Kind, u64>>,
 }
 
 struct Room {

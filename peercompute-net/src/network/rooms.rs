@@ -1,7 +1,8 @@
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use multiaddr::Multiaddr;
+use peercompute_map::SortedMap;
 use peercompute_proto::{Scope, limits, v1, v1::rendezvous_frame::Frame};
 use peercompute_rt::Runtime;
 use thiserror::Error;
@@ -85,7 +86,7 @@ pub(super) async fn ask_all(
         list.map_err(|error| RoomsError::NoAnswer { address, error })
     });
     let mut asked: FuturesUnordered<_> = asked.collect();
-    let mut found: Option<BTreeMap<Scope, RoomInfo>> = None;
+    let mut found: Option<SortedMap<Scope, RoomInfo>> = None;
     let mut failure = None;
     while let Some(answer) = asked.next().await {
         match answer {

@@ -1,5 +1,4 @@
 use std::{
-    collections::BTreeMap,
     future::poll_fn,
     sync::{Arc, Mutex},
     task::{Poll, Waker},
@@ -12,6 +11,7 @@ use futures::{
 };
 use libp2p_identity::PeerId;
 use multiaddr::Multiaddr;
+use peercompute_map::SortedMap;
 use peercompute_proto::{Scope, v1};
 use peercompute_rt::{MaybeSend, Runtime, Task};
 
@@ -59,7 +59,7 @@ pub(super) struct Shared {
 #[derive(Default)]
 struct Tasks {
     /// Each with its number, which tells it from a later one of the same name.
-    running: BTreeMap<Job, (u64, Task<()>)>,
+    running: SortedMap<Job, (u64, Task<()>)>,
     started: u64,
     stopped: bool,
 }

@@ -1,11 +1,9 @@
 mod room;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeSet, time::Duration};
 
 use libp2p_identity::PeerId;
+use peercompute_map::SortedMap;
 use peercompute_proto::{Scope, Wire as _, limits, v1};
 use prost::Message as _;
 
@@ -32,9 +30,9 @@ const FRAME_OVERHEAD: usize = 1024;
 #[derive(Debug)]
 pub struct Directory {
     limits: DirectoryLimits,
-    rooms: BTreeMap<Scope, Room>,
-    registrations: BTreeMap<RegistrationId, Registration>,
-    rooms_of: BTreeMap<PeerId, usize>,
+    rooms: SortedMap<Scope, Room>,
+    registrations: SortedMap<RegistrationId, Registration>,
+    rooms_of: SortedMap<PeerId, usize>,
     /// Counts changes over all rooms.
     version: u64,
     next_id: u64,
@@ -93,9 +91,9 @@ impl Directory {
     pub fn new(limits: DirectoryLimits) -> Self {
         Self {
             limits,
-            rooms: BTreeMap::new(),
-            registrations: BTreeMap::new(),
-            rooms_of: BTreeMap::new(),
+            rooms: SortedMap::new(),
+            registrations: SortedMap::new(),
+            rooms_of: SortedMap::new(),
             version: 0,
             next_id: 0,
             bytes: 0,

@@ -4,6 +4,7 @@ use std::{
 };
 
 use libp2p_identity::PeerId;
+use peercompute_map::SortedMap;
 use peercompute_proto::{DecodeError, Scope, ScopeError, check, limits, v1};
 use thiserror::Error;
 
@@ -158,10 +159,10 @@ impl RefusedQuestion {
 /// Which rooms of each game are listed, and who has asked for them how often.
 #[derive(Debug, Default)]
 pub(super) struct Listings {
-    games: BTreeMap<String, BTreeSet<Scope>>,
+    games: SortedMap<String, BTreeSet<Scope>>,
     /// The game of each, by the scope that it gives.
-    game_of: BTreeMap<Scope, String>,
-    askers: BTreeMap<PeerId, Allowance>,
+    game_of: SortedMap<Scope, String>,
+    askers: SortedMap<PeerId, Allowance>,
 }
 
 impl Listings {

@@ -1,5 +1,4 @@
 use std::{
-    collections::BTreeMap,
     fmt,
     future::poll_fn,
     pin::Pin,
@@ -10,6 +9,7 @@ use std::{
 
 use futures::Stream as _;
 use libp2p_identity::PeerId;
+use peercompute_map::SortedMap;
 use peercompute_proto::{Scope, v1, v1::rendezvous_frame::Frame};
 use peercompute_rt::{Runtime, Task};
 
@@ -100,7 +100,7 @@ struct Shared {
 struct State {
     directory: Directory,
     /// Of the streams that wait for something to send.
-    wakers: BTreeMap<RegistrationId, Waker>,
+    wakers: SortedMap<RegistrationId, Waker>,
 }
 
 impl RendezvousServer {
@@ -121,7 +121,7 @@ impl RendezvousServer {
             config,
             state: Mutex::new(State {
                 directory,
-                wakers: BTreeMap::new(),
+                wakers: SortedMap::new(),
             }),
         });
         let task = runtime.spawn(serve(shared.clone(), incoming));

@@ -1,5 +1,4 @@
 use std::{
-    collections::BTreeMap,
     fmt,
     pin::Pin,
     sync::{Arc, Mutex, Weak},
@@ -8,6 +7,7 @@ use std::{
 
 use futures::{StreamExt as _, channel::mpsc};
 use libp2p_identity::PeerId;
+use peercompute_map::SortedMap;
 use peercompute_rt::{BoxFuture, MaybeSend};
 
 use super::{PerPeer, lock};
@@ -30,7 +30,7 @@ pub struct Acceptor(Arc<Mutex<State>>);
 #[derive(Default)]
 struct State {
     // One entry for each protocol of this program, never one for what a peer sends.
-    protocols: BTreeMap<&'static str, Entry>,
+    protocols: SortedMap<&'static str, Entry>,
     next_id: u64,
     closed: bool,
 }

@@ -1,24 +1,24 @@
 use std::{
-    collections::BTreeMap,
     pin::Pin,
     task::{Context, Poll},
 };
 
 use futures::{Stream as _, stream::FuturesUnordered};
 use libp2p_identity::PeerId;
+use peercompute_map::SortedMap;
 use peercompute_rt::{BoxFuture, MaybeSend};
 
 /// Futures that run at the same time, each on behalf of a peer, and how many there are of each. Whoever adds one looks first at how many there may be.
 pub(crate) struct PerPeer<T> {
     running: FuturesUnordered<BoxFuture<'static, (PeerId, T)>>,
-    counts: BTreeMap<PeerId, usize>,
+    counts: SortedMap<PeerId, usize>,
 }
 
 impl<T> PerPeer<T> {
     pub(crate) fn new() -> Self {
         Self {
             running: FuturesUnordered::new(),
-            counts: BTreeMap::new(),
+            counts: SortedMap::new(),
         }
     }
 

@@ -1,5 +1,6 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
+use peercompute_map::SortedMap;
 use peercompute_proto::{
     limits::{MAX_ACKED_EVENTS, MAX_KEPT_IDS},
     v1,
@@ -16,7 +17,7 @@ pub(super) struct Delivered {
     /// Those above `through` that are delivered.
     above: BTreeSet<u64>,
     /// Of all those, the ones that are not acknowledged yet.
-    withheld: BTreeMap<u64, Withheld>,
+    withheld: SortedMap<u64, Withheld>,
     /// The latest ordered one that was delivered: an earlier one that comes late is not.
     pub(super) last_ordered: u64,
 }
@@ -156,7 +157,7 @@ impl Delivered {
             through: note.through,
             floor: 0,
             above: note.ids.into_iter().collect(),
-            withheld: BTreeMap::new(),
+            withheld: SortedMap::new(),
             last_ordered: note.last_ordered,
         };
         window.above.retain(|number| *number > window.through);

@@ -1,5 +1,6 @@
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
+use peercompute_map::SortedMap;
 use peercompute_proto::{limits::MAX_KEPT_WINDOWS, v1};
 
 use super::delivered::Delivered;
@@ -17,7 +18,7 @@ pub(crate) struct Inbox {
     /// There were earlier ones.
     has_forgotten: bool,
     /// Ordered ones that wait.
-    held: BTreeMap<u64, v1::Event>,
+    held: SortedMap<u64, v1::Event>,
     held_bytes: usize,
     /// Something has come since the last acknowledgement.
     is_ack_due: bool,

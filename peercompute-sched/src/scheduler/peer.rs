@@ -1,8 +1,6 @@
-use std::{
-    collections::{BTreeMap, VecDeque},
-    time::Duration,
-};
+use std::{collections::VecDeque, time::Duration};
 
+use peercompute_map::SortedMap;
 use peercompute_proto::v1;
 
 use super::{
@@ -46,15 +44,15 @@ pub(super) struct PeerState {
     /// Worlds are sent from later versions than this on alone: those up to it may have been sent to an earlier life of the peer.
     floor: u64,
     /// How far each provider's state has come there.
-    pub(super) lanes: BTreeMap<ProviderId, Lane>,
+    pub(super) lanes: SortedMap<ProviderId, Lane>,
     /// The snapshots that are under way there.
     pub(super) flight: Flight,
     /// What it knows of each provider's entities.
-    pub(super) worlds: BTreeMap<ProviderId, EntityLane>,
+    pub(super) worlds: SortedMap<ProviderId, EntityLane>,
     /// Its own entities that are followed here.
-    pub(super) views: BTreeMap<String, Followed>,
+    pub(super) views: SortedMap<String, Followed>,
     /// Its own states, as far as they have come here.
-    pub(super) states: BTreeMap<String, Received>,
+    pub(super) states: SortedMap<String, Received>,
     /// A turn of the stream is there.
     pub(super) is_snapshot_due: bool,
     pub(super) are_events_due: bool,
@@ -149,11 +147,11 @@ impl PeerState {
             clock: ClockFilter::default(),
             clock_answers: Vec::new(),
             floor,
-            lanes: BTreeMap::new(),
+            lanes: SortedMap::new(),
             flight: Flight::default(),
-            worlds: BTreeMap::new(),
-            views: BTreeMap::new(),
-            states: BTreeMap::new(),
+            worlds: SortedMap::new(),
+            views: SortedMap::new(),
+            states: SortedMap::new(),
             is_snapshot_due: true,
             are_events_due: false,
             due_commands: Vec::new(),

@@ -1,8 +1,6 @@
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap},
-    time::Duration,
-};
+use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};
+
+use peercompute_map::SortedMap;
 
 use super::peer::PeerState;
 use crate::Peer;
@@ -33,7 +31,7 @@ impl Wakes {
     pub(super) fn take(
         &mut self,
         now: Duration,
-        peers: &mut BTreeMap<Peer, PeerState>,
+        peers: &mut SortedMap<Peer, PeerState>,
     ) -> Option<Peer> {
         while self.first().is_some_and(|wake| wake <= now) {
             let Reverse((wake, peer)) = self.times.pop()?;
@@ -47,7 +45,7 @@ impl Wakes {
     }
 
     /// Takes out what no longer holds: what comes first, and all where it is much. To be called after times were set or peers were removed.
-    pub(super) fn tidy(&mut self, peers: &BTreeMap<Peer, PeerState>) {
+    pub(super) fn tidy(&mut self, peers: &SortedMap<Peer, PeerState>) {
         let holds = |(wake, peer): &(Duration, Peer)| {
             let state = peers.get(peer);
             state.is_some_and(|state| state.wake == Some(*wake))

@@ -1,5 +1,6 @@
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
+use peercompute_map::SortedMap;
 use peercompute_proto::v1;
 
 use super::{
@@ -303,7 +304,7 @@ pub(super) enum Decoded {
 
 /// Takes a snapshot of entities that are followed.
 pub(super) fn read_snapshot(
-    views: &mut BTreeMap<String, Followed>,
+    views: &mut SortedMap<String, Followed>,
     codec: &SnapshotCodec,
     snapshot: &v1::Snapshot,
 ) -> Decoded {

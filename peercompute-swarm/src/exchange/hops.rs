@@ -1,6 +1,6 @@
 //! How far the submitter of a job and those who compute it are.
 
-use std::collections::BTreeMap;
+use peercompute_map::SortedMap;
 
 use super::{
     NeighbourId,
@@ -32,7 +32,7 @@ struct Nearest {
 }
 
 impl Nearest {
-    fn among(links: &BTreeMap<NeighbourId, JobLink>, hops: impl Fn(&JobLink) -> u32) -> Self {
+    fn among(links: &SortedMap<NeighbourId, JobLink>, hops: impl Fn(&JobLink) -> u32) -> Self {
         let mut nearest = Self::default();
         for (neighbour, link) in links {
             let hops = hops(link);

@@ -1,12 +1,13 @@
 //! One job at one node: its cell, its links, and the items that are here.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
 
 use bytes::Bytes;
+use peercompute_map::SortedMap;
 use peercompute_proto::{limits::MAX_FLOW_RENEWALS, v1};
 
 use super::{
@@ -58,7 +59,7 @@ pub(super) struct Job {
     pub(super) lease: Duration,
     pub(super) shape: TaskShape,
     pub(super) cell: Cell,
-    pub(super) links: BTreeMap<NeighbourId, JobLink>,
+    pub(super) links: SortedMap<NeighbourId, JobLink>,
     /// The neighbour at each port of the cell.
     ports: Vec<Option<NeighbourId>>,
     pub(super) waiting: PerItem<VecDeque<Parcel>>,
@@ -85,9 +86,9 @@ pub(super) struct Job {
     /// Seconds that its tasks have run here, for the fair division of the pool.
     pub(super) spent: f64,
     pub(super) orphan_since: Option<Duration>,
-    pub(super) renewals: BTreeMap<u64, u32>,
+    pub(super) renewals: SortedMap<u64, u32>,
     /// Bundles that went with a neighbour, of which the submitter is to be told.
-    pub(super) lost: BTreeMap<u64, u32>,
+    pub(super) lost: SortedMap<u64, u32>,
     pub(super) renew_at: Duration,
     /// Neighbours for which there is something to send.
     pub(super) wakes: Vec<NeighbourId>,
@@ -189,7 +190,7 @@ impl Job {
             lease,
             shape,
             cell,
-            links: BTreeMap::new(),
+            links: SortedMap::new(),
             ports: Vec::new(),
             waiting: PerItem::default(),
             ready: VecDeque::new(),
@@ -206,8 +207,8 @@ impl Job {
             took: None,
             spent: 0.0,
             orphan_since: None,
-            renewals: BTreeMap::new(),
-            lost: BTreeMap::new(),
+            renewals: SortedMap::new(),
+            lost: SortedMap::new(),
             renew_at: now + lease / 3,
             wakes: Vec::new(),
             changed: true,

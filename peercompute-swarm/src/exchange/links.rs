@@ -5,10 +5,7 @@ mod places;
 mod talk;
 mod view;
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    time::Duration,
-};
+use std::{collections::VecDeque, time::Duration};
 
 pub use talk::{HeardNote, LinkTalk, LinkViolation};
 pub use view::{CandidateStatus, LinkOrder, NeighbourhoodStatus, Ways};
@@ -18,6 +15,7 @@ use crate::cell::{
     ByteRate, Candidate, Choice, Figures, LinkChoice, Note, Port, Rank, Role, Standing,
 };
 use credit::{Credit, Ear};
+use peercompute_map::SortedMap;
 
 /// Notes that wait to be sent to one peer. When there are more, the oldest is dropped: what it says is out of date.
 const MAX_NOTES: usize = 16;
@@ -43,7 +41,7 @@ pub struct Neighbourhood {
     choice: LinkChoice,
     ways: Ways,
     most: usize,
-    peers: BTreeMap<Candidate, Peer>,
+    peers: SortedMap<Candidate, Peer>,
     /// Bounded by the peers: a few for each.
     orders: VecDeque<LinkOrder>,
     links: usize,
@@ -129,7 +127,7 @@ impl Neighbourhood {
             choice: LinkChoice::new(now, rank, most, seed),
             ways: Ways::default(),
             most: most.max(1),
-            peers: BTreeMap::new(),
+            peers: SortedMap::new(),
             orders: VecDeque::new(),
             links: 0,
             crowded: None,

@@ -1,9 +1,7 @@
-use std::{
-    collections::{BTreeMap, VecDeque},
-    time::Duration,
-};
+use std::{collections::VecDeque, time::Duration};
 
 use bytes::Bytes;
+use peercompute_map::SortedMap;
 use peercompute_proto::v1;
 
 use super::{
@@ -32,7 +30,7 @@ pub(super) struct Neighbour {
     pub(super) hello_received: bool,
     pub(super) capabilities: v1::Capabilities,
     /// Its numbers for jobs. Those of jobs that this end has left stay until it answers with their end.
-    pub(super) numbers: BTreeMap<u32, Option<JobId>>,
+    pub(super) numbers: SortedMap<u32, Option<JobId>>,
     /// This end's last number.
     pub(super) last_number: u32,
     pub(super) ends: VecDeque<v1::FlowEnd>,
@@ -59,7 +57,7 @@ impl Neighbour {
             hello_sent: false,
             hello_received: false,
             capabilities: v1::Capabilities::default(),
-            numbers: BTreeMap::new(),
+            numbers: SortedMap::new(),
             last_number: 0,
             ends: VecDeque::new(),
             refused: VecDeque::new(),

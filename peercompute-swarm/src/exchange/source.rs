@@ -1,11 +1,9 @@
 //! The submitter's side of a job: its tasks, the bundles that are out, and what comes home.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    time::Duration,
-};
+use std::{collections::VecDeque, time::Duration};
 
 use bytes::Bytes;
+use peercompute_map::SortedMap;
 use peercompute_proto::{limits::MAX_FLOW_TASKS, v1};
 
 use super::{ExchangeConfig, ExchangeEvent, NeighbourId, RunBy, window::Window};
@@ -93,8 +91,8 @@ pub(super) struct Source {
     job: JobId,
     tasks: Slab<Task>,
     pending: List,
-    bundles: BTreeMap<u64, Bundle>,
-    given_up: BTreeMap<u64, Vec<Member>>,
+    bundles: SortedMap<u64, Bundle>,
+    given_up: SortedMap<u64, Vec<Member>>,
     last_bundle: u32,
     /// Makes the numbers of bundles.
     secret: [u8; 32],
@@ -115,7 +113,7 @@ pub(super) struct Source {
     value: f64,
     slowest: Duration,
     checked: Duration,
-    pub(super) windows: BTreeMap<NeighbourId, Window>,
+    pub(super) windows: SortedMap<NeighbourId, Window>,
     pub(super) last_home: Option<Duration>,
 }
 
@@ -132,8 +130,8 @@ impl Source {
             secret,
             tasks: Slab::new(),
             pending: List::new(),
-            bundles: BTreeMap::new(),
-            given_up: BTreeMap::new(),
+            bundles: SortedMap::new(),
+            given_up: SortedMap::new(),
             last_bundle: 0,
             next_task: 0,
             unfinished: 0,
@@ -149,7 +147,7 @@ impl Source {
             value: 0.0,
             slowest: Duration::ZERO,
             checked: now,
-            windows: BTreeMap::new(),
+            windows: SortedMap::new(),
             last_home: None,
         }
     }

@@ -1,9 +1,10 @@
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeSet, VecDeque},
     ops::{Bound, Index, IndexMut},
     time::Duration,
 };
 
+use peercompute_map::SortedMap;
 use peercompute_proto::v1::Capabilities;
 
 use crate::{JobId, WorkerId, hello::Handshake, slab::List};
@@ -23,7 +24,7 @@ pub(super) struct Peer {
     pub(super) capabilities: Option<Capabilities>,
     pub(super) handshake: Handshake,
     /// The jobs that were offered. At most as many as are open.
-    pub(super) claims: BTreeMap<JobId, Claim>,
+    pub(super) claims: SortedMap<JobId, Claim>,
     /// Its leases over all jobs, in the order in which they expire: all have the same duration and a renewal moves to the end.
     pub(super) leases: List,
     /// The wire names of its leases that have expired and were neither answered nor cancelled. They count for the windows, which bounds them.
@@ -117,7 +118,7 @@ impl Peer {
             id,
             capabilities,
             handshake: Handshake::default(),
-            claims: BTreeMap::new(),
+            claims: SortedMap::new(),
             leases: List::new(),
             expired: BTreeSet::new(),
             offers: VecDeque::new(),
@@ -156,7 +157,7 @@ impl Peer {
 pub(super) struct Peers {
     entries: Vec<Option<Peer>>,
     free: Vec<u32>,
-    by_id: BTreeMap<WorkerId, PeerIndex>,
+    by_id: SortedMap<WorkerId, PeerIndex>,
     ready: VecDeque<PeerIndex>,
     hungry: VecDeque<PeerIndex>,
 }

@@ -1,8 +1,10 @@
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeSet, VecDeque},
     time::Duration,
 };
+
+use peercompute_map::SortedMap;
 
 use super::Item;
 use crate::pool::Priority;
@@ -195,7 +197,7 @@ const PRIORITIES: [Priority; 3] = [Priority::Low, Priority::Normal, Priority::Hi
 /// All flows. One is either waiting, or only at work, or idle.
 #[derive(Debug)]
 pub(super) struct Flows<T> {
-    all: BTreeMap<FlowKey, Flow<T>>,
+    all: SortedMap<FlowKey, Flow<T>>,
     /// The waiting ones of each priority, and some others that are left out when they come first, so that a flow with one task at a time does not come and go.
     order: [BTreeSet<Place>; 3],
     /// How many wait.
@@ -214,7 +216,7 @@ pub(super) struct Flows<T> {
 impl<T: Item> Flows<T> {
     pub(super) const fn new() -> Self {
         Self {
-            all: BTreeMap::new(),
+            all: SortedMap::new(),
             order: [const { BTreeSet::new() }; 3],
             waiting: 0,
             weight: 0,

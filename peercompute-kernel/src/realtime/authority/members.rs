@@ -1,5 +1,6 @@
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
+use peercompute_map::SortedMap;
 use peercompute_net::PeerId;
 
 use super::{
@@ -60,7 +61,7 @@ pub(super) enum Heard {
 /// All other peers of the room that are known.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Members {
-    map: BTreeMap<PeerId, Member>,
+    map: SortedMap<PeerId, Member>,
 }
 
 impl Member {

@@ -1,7 +1,8 @@
 //! What a peer hears from the host.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
+use peercompute_map::SortedMap;
 use peercompute_net::PeerId;
 use peercompute_proto::v1;
 
@@ -212,7 +213,7 @@ impl Hybrid {
     }
 
     /// The state is that after `tick`, and has the commands up to these marks. All others that are known are carried out once more, or for the first time, in the ticks after it.
-    fn go_back(&mut self, tick: u64, marks: &BTreeMap<PeerId, Mark>) {
+    fn go_back(&mut self, tick: u64, marks: &SortedMap<PeerId, Mark>) {
         self.tick = tick;
         self.saving = None;
         self.save_due = None;

@@ -1,7 +1,8 @@
 //! What the host gives.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
+use peercompute_map::SortedMap;
 use peercompute_net::PeerId;
 use peercompute_proto::{limits::MAX_LOCKSTEP_ROSTER, v1};
 
@@ -35,7 +36,7 @@ impl Hybrid {
     }
 
     /// How far the commands of everybody were carried out, for as many peers as can be told of.
-    pub(super) fn marks(&self) -> BTreeMap<PeerId, Mark> {
+    pub(super) fn marks(&self) -> SortedMap<PeerId, Mark> {
         let all = || {
             self.commands
                 .iter()
@@ -107,7 +108,7 @@ impl Hybrid {
             .peers
             .values()
             .filter_map(|peer| peer.transfer.as_ref());
-        let saves: BTreeMap<u64, &Arc<Save>> = transfers
+        let saves: SortedMap<u64, &Arc<Save>> = transfers
             .map(|transfer| (transfer.save.tick, &transfer.save))
             .collect();
         saves.values().map(|save| save.bytes()).sum()

@@ -1,9 +1,7 @@
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-};
+use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
+use peercompute_map::SortedMap;
 use peercompute_net::PeerId;
 
 use super::commands::Mark;
@@ -15,11 +13,11 @@ pub(super) struct Save {
     pub(super) tick: u64,
     pub(super) states: Vec<Bytes>,
     pub(super) hashes: Vec<u64>,
-    pub(super) marks: BTreeMap<PeerId, Mark>,
+    pub(super) marks: SortedMap<PeerId, Mark>,
 }
 
 impl Save {
-    pub(super) fn new(tick: u64, states: Vec<Bytes>, marks: BTreeMap<PeerId, Mark>) -> Self {
+    pub(super) fn new(tick: u64, states: Vec<Bytes>, marks: SortedMap<PeerId, Mark>) -> Self {
         let hashes = states.iter().map(|state| fnv64(&[state])).collect();
         Self {
             tick,

@@ -1,8 +1,9 @@
 //! The host's states on their way to a peer. Unlike snapshots in lockstep they go over any link beside commands that must not wait for them, so as many chunks are under way as the link takes without delay.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
+use peercompute_map::SortedMap;
 use peercompute_net::PeerId;
 use peercompute_proto::{limits::MAX_SYNC_CHUNK, v1};
 
@@ -41,7 +42,7 @@ pub(super) struct Outgoing {
     size: u64,
     have: u64,
     later: u64,
-    sent: BTreeMap<u64, Sent>,
+    sent: SortedMap<u64, Sent>,
     /// When it last had more of it than before, and when the pace was last slowed down because it had not.
     progressed: Duration,
     slowed: Duration,
@@ -69,7 +70,7 @@ impl Outgoing {
             namespaces,
             have: 0,
             later: 0,
-            sent: BTreeMap::new(),
+            sent: SortedMap::new(),
             progressed: now,
             slowed: now,
             window: 4,
@@ -214,7 +215,7 @@ impl Outgoing {
     }
 }
 
-fn write_marks(marks: &BTreeMap<PeerId, Mark>) -> Vec<v1::SyncMark> {
+fn write_marks(marks: &SortedMap<PeerId, Mark>) -> Vec<v1::SyncMark> {
     marks
         .iter()
         .map(|(peer, mark)| v1::SyncMark {
@@ -225,7 +226,7 @@ fn write_marks(marks: &BTreeMap<PeerId, Mark>) -> Vec<v1::SyncMark> {
         .collect()
 }
 
-fn read_marks(marks: &[v1::SyncMark]) -> Option<BTreeMap<PeerId, Mark>> {
+fn read_marks(marks: &[v1::SyncMark]) -> Option<SortedMap<PeerId, Mark>> {
     marks
         .iter()
         .map(|mark| {
@@ -247,19 +248,19 @@ pub(super) struct Incoming {
     namespaces: Vec<usize>,
     digest: u64,
     size: u64,
-    chunks: BTreeMap<u64, Bytes>,
+    chunks: SortedMap<u64, Bytes>,
     have: u64,
-    marks: BTreeMap<PeerId, Mark>,
+    marks: SortedMap<PeerId, Mark>,
     progressed: Duration,
 }
 
 /// States that have come whole.
 #[derive(Debug)]
 pub(super) struct Arrived {
-    pub(super) states: BTreeMap<usize, Bytes>,
+    pub(super) states: SortedMap<usize, Bytes>,
     pub(super) hashes: Vec<u64>,
     /// Which commands they have.
-    pub(super) marks: BTreeMap<PeerId, Mark>,
+    pub(super) marks: SortedMap<PeerId, Mark>,
 }
 
 /// What a chunk was.
@@ -285,9 +286,9 @@ impl Incoming {
             hashes: point.hashes,
             sizes: point.sizes,
             namespaces,
-            chunks: BTreeMap::new(),
+            chunks: SortedMap::new(),
             have: 0,
-            marks: BTreeMap::new(),
+            marks: SortedMap::new(),
             progressed: now,
         }
     }
@@ -358,7 +359,7 @@ impl Incoming {
             row.extend_from_slice(chunk);
         }
         let mut row = row.freeze();
-        let mut states = BTreeMap::new();
+        let mut states = SortedMap::new();
         for index in self.namespaces {
             let state = row.split_to(self.sizes[index] as usize);
             if fnv64(&[&state]) != self.hashes[index] {

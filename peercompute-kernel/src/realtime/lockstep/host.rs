@@ -1,8 +1,6 @@
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeSet, time::Duration};
 
+use peercompute_map::SortedMap;
 use peercompute_net::PeerId;
 use peercompute_proto::limits::MAX_LOCKSTEP_SEATS;
 
@@ -19,7 +17,7 @@ use crate::limits::MAX_SNAPSHOTS;
 pub(super) struct Host {
     pub(super) term: u64,
     pub(super) phase: Phase,
-    pub(super) links: BTreeMap<PeerId, Link>,
+    pub(super) links: SortedMap<PeerId, Link>,
     pub(super) delay: DelayControl,
     /// Whether it may seal.
     pub(super) seals: bool,
@@ -43,7 +41,7 @@ impl Host {
                 until: now + config.collecting,
                 asks_at: now,
             },
-            links: BTreeMap::new(),
+            links: SortedMap::new(),
             delay: DelayControl::new(config.delay, delay),
             seals: true,
             cursor: None,

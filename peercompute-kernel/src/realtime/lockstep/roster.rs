@@ -1,5 +1,4 @@
-use std::collections::BTreeMap;
-
+use peercompute_map::SortedMap;
 use peercompute_net::PeerId;
 use peercompute_proto::{
     limits::{MAX_LOCKSTEP_ROSTER, MAX_LOCKSTEP_SEATS},
@@ -11,8 +10,8 @@ use super::tick::SealedTick;
 /// Who takes part after a tick. It follows from the ticks alone, so it is the same on every peer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Roster {
-    seats: BTreeMap<u32, Seat>,
-    by_peer: BTreeMap<PeerId, u32>,
+    seats: SortedMap<u32, Seat>,
+    by_peer: SortedMap<PeerId, u32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,8 @@
 //! How a host makes ticks.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
+use peercompute_map::SortedMap;
 use peercompute_net::PeerId;
 use peercompute_proto::{limits::MAX_LOCKSTEP_SEATS, v1};
 
@@ -193,7 +194,7 @@ impl Lockstep {
             .collect();
         let first = usize::try_from(tick.tick).unwrap_or(0) % seats.len().max(1);
         let mut room = MAX_TICK_BYTES;
-        let mut shares = BTreeMap::new();
+        let mut shares = SortedMap::new();
         for (number, peer, sealed) in seats[first..].iter().chain(&seats[..first]) {
             let commands = if *peer == self.me {
                 self.take_own(tick.tick, *sealed, &mut room)

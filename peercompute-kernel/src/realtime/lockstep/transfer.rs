@@ -1,8 +1,9 @@
 //! Snapshots on their way from the host to a peer.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
+use peercompute_map::SortedMap;
 use peercompute_proto::{limits::MAX_LOCKSTEP_CHUNK, v1};
 
 use super::{history::History, roster::Roster, tick::fnv64};
@@ -68,7 +69,7 @@ pub(super) struct Outgoing {
     pub(super) offer: Offer,
     have: u64,
     later: u64,
-    sent: BTreeMap<u64, Duration>,
+    sent: SortedMap<u64, Duration>,
     /// When it last had more of it than before.
     progressed: Duration,
     /// Chunks that may be sent before the next tick.
@@ -81,7 +82,7 @@ impl Outgoing {
             offer,
             have: 0,
             later: 0,
-            sent: BTreeMap::new(),
+            sent: SortedMap::new(),
             progressed: now,
             budget: CHUNKS_PER_TICK,
         }
@@ -138,7 +139,7 @@ pub(super) struct Incoming {
     digest: u64,
     /// Who takes part after the snapshot, and after the ticks.
     rosters: Option<(Roster, Roster)>,
-    chunks: BTreeMap<u64, Bytes>,
+    chunks: SortedMap<u64, Bytes>,
     have: u64,
     pub(super) history: History,
 }
@@ -163,7 +164,7 @@ impl Incoming {
                 size: chunk.size,
                 digest: chunk.digest,
                 rosters: None,
-                chunks: BTreeMap::new(),
+                chunks: SortedMap::new(),
                 have: 0,
                 history: History::after(chunk.tick, chunk.chain),
             }

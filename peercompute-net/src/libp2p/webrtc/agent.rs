@@ -1,7 +1,6 @@
 //! Replaces relayed paths by WebRTC: decides by [`Upgrades`], talks over the relayed path, and hands over what comes of it.
 
 use std::{
-    collections::BTreeMap,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -14,6 +13,7 @@ use futures::{
     future::{AbortHandle, Aborted, abortable},
     stream::FuturesUnordered,
 };
+use peercompute_map::SortedMap;
 use peercompute_proto::v1::{
     SignalFrame, SignalRefusal, SignalRefusalReason as Refusal, signal_frame::Frame,
 };
@@ -61,7 +61,7 @@ pub(super) struct Agent {
     upgrades: Upgrades,
     attempts: FuturesUnordered<BoxFuture<'static, End>>,
     /// Ends the attempt that is under way with a peer.
-    reins: BTreeMap<PeerId, (AttemptId, AbortHandle)>,
+    reins: SortedMap<PeerId, (AttemptId, AbortHandle)>,
     incoming: Incoming,
     /// Paths have changed.
     stirred: mpsc::Receiver<()>,
@@ -91,7 +91,7 @@ impl Agent {
             upgrades: Upgrades::new(tools.identity.peer(), offers),
             tools,
             attempts: FuturesUnordered::new(),
-            reins: BTreeMap::new(),
+            reins: SortedMap::new(),
             incoming,
             stirred,
         }

@@ -1,12 +1,13 @@
 //! Datagrams over WebRTC: who can be sent some, and who receives them here.
 
 use std::{
-    collections::{BTreeMap, HashMap, hash_map::Entry},
+    collections::{HashMap, hash_map::Entry},
     sync::{Arc, Mutex, Weak},
 };
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use futures::channel::mpsc;
+use peercompute_map::SortedMap;
 
 use crate::{
     BroadcastMessage, DatagramError, Datagrams, MAX_DATAGRAM, MessageSender, Messages, PeerId,
@@ -29,11 +30,14 @@ pub(super) const MAX_PACKET: usize = MAX_DATAGRAM + TAG;
 #[derive(Default)]
 pub(in crate::libp2p) struct DatagramHub {
     /// One for each connection over WebRTC; the newest of a peer is used.
-    ways: Mutex<HashMap<PeerId, Vec<(u64, mpsc::Sender<Bytes>)>>>,
+    ways: Mutex<HashMap<PeerId, Vec<Packets>>>,
     /// One for each protocol of this program.
-    receivers: Mutex<BTreeMap<Tag, MessageSender>>,
+    receivers: Mutex<SortedMap<Tag, MessageSender>>,
     next: Mutex<u64>,
 }
+
+/// Where datagrams to a peer go, and the number of the way.
+type Packets = (u64, mpsc::Sender<Bytes>);
 
 /// A way to send datagrams to a peer, for as long as it lives.
 pub(super) struct Way {

@@ -1,7 +1,8 @@
 //! Which peers are to be reached over WebRTC, and when that is tried. Pure.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
+use peercompute_map::SortedMap;
 use peercompute_proto::v1::SignalRefusalReason as Refusal;
 use peercompute_rt::Instant;
 
@@ -27,7 +28,7 @@ pub(super) struct Upgrades {
     local: PeerId,
     /// Whether this end offers. Those who can be reached in other ways, too, only answer.
     offers: bool,
-    peers: BTreeMap<PeerId, Upgrade>,
+    peers: SortedMap<PeerId, Upgrade>,
     next_id: u64,
 }
 
@@ -62,7 +63,7 @@ impl Upgrades {
         Self {
             local,
             offers,
-            peers: BTreeMap::new(),
+            peers: SortedMap::new(),
             next_id: 0,
         }
     }

@@ -1,6 +1,7 @@
-use std::{collections::BTreeMap, ops::Bound};
+use std::ops::Bound;
 
 use libp2p_identity::PeerId;
+use peercompute_map::SortedMap;
 use peercompute_proto::v1;
 
 use super::RegistrationId;
@@ -8,11 +9,11 @@ use super::RegistrationId;
 /// Who is in a room, and what has changed in it, so that each change is kept once for all who have to hear of it.
 #[derive(Debug, Default)]
 pub(super) struct Room {
-    pub(super) members: BTreeMap<PeerId, Member>,
+    pub(super) members: SortedMap<PeerId, Member>,
     /// The last change of every member and of those that have left, oldest first.
-    log: BTreeMap<u64, PeerId>,
+    log: SortedMap<u64, PeerId>,
     /// When those left whose leaving is in the log, as many as [`forget_leaving`](Self::forget_leaving) leaves.
-    pub(super) gone: BTreeMap<PeerId, u64>,
+    pub(super) gone: SortedMap<PeerId, u64>,
     /// Whose word counts of those who list the room: the one who has been there the longest.
     lister: Option<PeerId>,
 }

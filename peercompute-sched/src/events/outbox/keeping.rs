@@ -1,7 +1,8 @@
 //! Which events are kept for the next life, and what has to change there.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
+use peercompute_map::SortedMap;
 use peercompute_proto::v1;
 
 use super::{Body, Fresh, Outbox};
@@ -26,9 +27,9 @@ pub(super) struct Keeping {
     /// The sender's session, if events are kept at all.
     session: Option<u64>,
     /// The sizes of those that are to be kept, by number.
-    new: BTreeMap<u64, usize>,
+    new: SortedMap<u64, usize>,
     /// Those that are kept, with their sizes, by their number in this session.
-    kept: BTreeMap<u64, (KeptNumber, usize)>,
+    kept: SortedMap<u64, (KeptNumber, usize)>,
     /// No longer to be kept.
     gone: Vec<KeptNumber>,
     bytes: usize,
