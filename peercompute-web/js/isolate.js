@@ -19,7 +19,7 @@ export class Isolate {
 
   /**
    * Runs a task: `{ program, state, input }` for an operation, `{ module, memory, input }` for a WebAssembly module,
-   * `{ fn, data }` or `{ module, exportName, data }` for what only this page asks for.
+   * `{ shader, entryPoint, workgroups, uniforms, outputBytes, input }` for a shader, `{ fn, data }` or `{ module, exportName, data }` for what only this page asks for.
    * The promise is kept with the worker's answer, and broken if the worker itself fails.
    */
   run(request) {

@@ -7,9 +7,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use js_sys::{Function, Uint8Array, WebAssembly};
+use futures::lock::Mutex;
+use js_sys::{Function, Uint8Array, Uint32Array, WebAssembly};
 use peercompute_compute::{
-    Isolate, Isolates, Portable, PortableModule, ProgramHash, Returned, TaskError, TaskInput,
+    Isolate, Isolates, Portable, PortableModule, PortableShader, ProgramHash, Returned, TaskError,
+    TaskInput,
 };
 use peercompute_rt::BoxFuture;
 use prost::Message as _;
@@ -39,23 +41,33 @@ const MAX_COMPILED: usize = 64;
 pub(crate) struct PageIsolates {
     open: Function,
     compiled: Rc<RefCell<Compiled>>,
+    shaders: Rc<Mutex<Option<PageIsolate>>>,
 }
 
 impl PageIsolates {
     pub(crate) fn new(open: Function) -> Self {
+        let shaders = open_by(&open);
         Self {
             open,
             compiled: Rc::default(),
+            shaders: Rc::new(Mutex::new(shaders)),
         }
     }
 }
 
+/// Which starts its worker with its first task.
+fn open_by(open: &Function) -> Option<PageIsolate> {
+    let isolate = open.call0(&JsValue::NULL).ok();
+    isolate.map(JsValue::into)
+}
+
 impl Isolates for PageIsolates {
     fn open(&self) -> Box<dyn Isolate> {
-        let isolate = self.open.call0(&JsValue::NULL).ok();
         Box::new(WebIsolate {
-            isolate: isolate.map(JsValue::into),
+            isolate: open_by(&self.open),
             compiled: self.compiled.clone(),
+            shaders: self.shaders.clone(),
+            is_waiting: false,
         })
     }
 }
@@ -73,6 +85,10 @@ type Key = (ProgramHash, u64);
 struct WebIsolate {
     isolate: Option<PageIsolate>,
     compiled: Rc<RefCell<Compiled>>,
+    /// The worker of the page that has the device: one shader at a time.
+    shaders: Rc<Mutex<Option<PageIsolate>>>,
+    /// For that worker.
+    is_waiting: bool,
 }
 
 impl Isolate for WebIsolate {
@@ -82,14 +98,11 @@ impl Isolate for WebIsolate {
         input: TaskInput,
     ) -> BoxFuture<'_, Result<Bytes, TaskError>> {
         Box::pin(async move {
-            let Some(isolate) = &self.isolate else {
-                return Err(TaskError::Refused {
-                    program: "the task".to_owned(),
-                    reason: "the browser starts no worker; allow workers from this page's origin"
-                        .to_owned(),
-                });
-            };
+            let isolate = self.isolate.as_ref().ok_or_else(no_worker)?;
             let request = match program {
+                Portable::Shader(shader) => {
+                    return shade(&self.shaders, &mut self.is_waiting, shader, input).await;
+                }
                 Portable::Builtin(program) => object([
                     ("program", bytes(&program.encode_to_vec())),
                     ("state", optional(input.state)),
@@ -116,13 +129,58 @@ impl Isolate for WebIsolate {
                     });
                 }
             };
-            let mut running = Running(Some(isolate));
-            let answer = isolate.run(request).await;
-            running.0 = None;
-            answer
-                .map_err(|thrown| lost(&thrown))
-                .and_then(|it| read(&it))
+            run(isolate, request).await
         })
+    }
+
+    fn has_only_waited(&self) -> bool {
+        self.is_waiting
+    }
+}
+
+/// Runs a shader when those before it have ended.
+async fn shade(
+    shaders: &Mutex<Option<PageIsolate>>,
+    is_waiting: &mut bool,
+    shader: PortableShader,
+    input: TaskInput,
+) -> Result<Bytes, TaskError> {
+    *is_waiting = true;
+    let seat = shaders.lock().await;
+    *is_waiting = false;
+    let isolate = seat.as_ref().ok_or_else(no_worker)?;
+    let request = object([
+        ("shader", (&*shader.source).into()),
+        ("entryPoint", (&*shader.entry_point).into()),
+        (
+            "workgroups",
+            Uint32Array::from(&shader.workgroups[..]).into(),
+        ),
+        ("uniforms", bytes(&shader.uniforms)),
+        ("outputBytes", (shader.output_bytes as f64).into()),
+        ("input", bytes(&input.bytes)),
+    ]);
+    let outcome = run(isolate, request).await;
+    if !matches!(outcome, Ok(_) | Err(TaskError::Refused { .. })) {
+        // Another worker has a device that is whole.
+        isolate.end();
+    }
+    outcome
+}
+
+async fn run(isolate: &PageIsolate, request: JsValue) -> Result<Bytes, TaskError> {
+    let mut running = Running(Some(isolate));
+    let answer = isolate.run(request).await;
+    running.0 = None;
+    answer
+        .map_err(|thrown| lost(&thrown))
+        .and_then(|it| read(&it))
+}
+
+fn no_worker() -> TaskError {
+    TaskError::Refused {
+        program: "the task".to_owned(),
+        reason: "the browser starts no worker; allow workers from this page's origin".to_owned(),
     }
 }
 
@@ -197,6 +255,13 @@ fn read(answer: &JsValue) -> Result<Bytes, TaskError> {
                 "its calls went deeper than the browser's stack: {}",
                 text("message")
             ),
+        }),
+        "refused" => Err(TaskError::Refused {
+            program: text("program"),
+            reason: text("message"),
+        }),
+        "noDevice" => Err(TaskError::NoDevice {
+            reason: text("message"),
         }),
         "invalid" => Err(TaskError::InvalidInput {
             program: text("program"),

@@ -96,7 +96,7 @@ pub async fn run_untrusted(
         })
     };
     let compiled = active
-        .scoped(|| {
+        .settled(|| {
             let module = active
                 .device
                 .create_shader_module(wgpu::ShaderModuleDescriptor {
@@ -107,6 +107,7 @@ pub async fn run_untrusted(
                 });
             pipeline(&active, &module, "main", Checks::On)
         })
+        .await
         .map_err(|error| {
             active.lost_or(GpuError::Pipeline {
                 entry: "main".to_owned(),
@@ -147,7 +148,7 @@ pub async fn run_untrusted(
         };
         fits(what, bytes, limit)?;
         let buffer = active
-            .scoped(|| {
+            .settled(|| {
                 let buffer = active.device.create_buffer(&wgpu::BufferDescriptor {
                     label: Some(what),
                     size: bytes,
@@ -164,6 +165,7 @@ pub async fn run_untrusted(
                 buffer.unmap();
                 buffer
             })
+            .await
             .map_err(device_says)?;
         buffers.push((binding, buffer));
     }
@@ -177,9 +179,9 @@ pub async fn run_untrusted(
         output_bytes,
         active.limits.max_storage_buffer_binding_size,
     )?;
-    let make = |label, size, usage| {
+    let make = async |label, size, usage| {
         active
-            .scoped(|| {
+            .settled(|| {
                 active.device.create_buffer(&wgpu::BufferDescriptor {
                     label: Some(label),
                     size,
@@ -187,18 +189,21 @@ pub async fn run_untrusted(
                     mapped_at_creation: false,
                 })
             })
+            .await
             .map_err(device_says)
     };
     let output = make(
         "output",
         output_bytes,
         storage | wgpu::BufferUsages::COPY_SRC,
-    )?;
+    )
+    .await?;
     let slice_buffer = make(
         "slice",
         32,
         wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
-    )?;
+    )
+    .await?;
     buffers.push((OUTPUT, output.clone()));
     buffers.push((SLICE, slice_buffer.clone()));
     let entries: Vec<_> = buffers
@@ -210,13 +215,14 @@ pub async fn run_untrusted(
         })
         .collect();
     let group = active
-        .scoped(|| {
+        .settled(|| {
             active.device.create_bind_group(&wgpu::BindGroupDescriptor {
                 label: Some("a stranger's"),
                 layout: &compiled.get_bind_group_layout(0),
                 entries: &entries,
             })
         })
+        .await
         .map_err(device_says)?;
 
     let mut slices = Slices::new(run.workgroups);
@@ -230,7 +236,7 @@ pub async fn run_untrusted(
         let [all_x, all_y, all_z] = run.workgroups;
         let numbers: [u32; 8] = [x, y, z, 0, all_x, all_y, all_z, 0];
         active
-            .scoped(|| {
+            .settled(|| {
                 active
                     .queue
                     .write_buffer(&slice_buffer, 0, bytemuck::bytes_of(&numbers));
@@ -243,6 +249,7 @@ pub async fn run_untrusted(
                 drop(pass);
                 active.queue.submit([encoder.finish()]);
             })
+            .await
             .map_err(device_says)?;
         gpu.finished()?.await?;
         let took = begun.elapsed();
@@ -291,33 +298,39 @@ fn used_bindings(checked: &Checked) -> Vec<u32> {
         .collect()
 }
 
-/// The time, where the platform tells it without more ado.
+/// The time, as well as the platform tells it.
 struct Clock {
     #[cfg(not(target_arch = "wasm32"))]
     begun: std::time::Instant,
+    /// In milliseconds since 1970.
+    #[cfg(target_arch = "wasm32")]
+    begun: f64,
 }
 
+#[cfg(not(target_arch = "wasm32"))]
 impl Clock {
-    #[cfg(not(target_arch = "wasm32"))]
     fn now() -> Self {
         Self {
             begun: std::time::Instant::now(),
         }
     }
 
-    #[cfg(target_arch = "wasm32")]
-    fn now() -> Self {
-        Self {}
-    }
-
-    #[cfg(not(target_arch = "wasm32"))]
     fn elapsed(&self) -> Duration {
         self.begun.elapsed()
     }
+}
 
-    /// Slices keep their size.
-    #[cfg(target_arch = "wasm32")]
+#[cfg(target_arch = "wasm32")]
+impl Clock {
+    fn now() -> Self {
+        Self {
+            begun: js_sys::Date::now(),
+        }
+    }
+
+    /// Nothing where the clock was set back.
     fn elapsed(&self) -> Duration {
-        UNTRUSTED_SLICE
+        let millis = js_sys::Date::now() - self.begun;
+        Duration::from_millis(millis.max(0.0) as u64)
     }
 }
