@@ -37,21 +37,13 @@ async function look() {
 /** The device of this worker, once a shader has asked for it. */
 let shaders = null;
 
-/** Runs `{ shader, entryPoint, workgroups, uniforms, input, outputBytes }`, and gives what the page is told of it. */
-export async function runShader({ shader, entryPoint, workgroups, uniforms, input, outputBytes }) {
+/** Opens the device, if it is not open, and gives what the page is told of it. */
+export async function openGpu() {
   try {
     shaders ??= await open();
-    return { kind: "output", output: await shaders.run(shader, entryPoint, workgroups, uniforms, input, outputBytes) };
+    return { kind: "output", output: new Uint8Array() };
   } catch (failed) {
-    const message = String(failed?.message ?? failed);
-    switch (failed?.name) {
-      case "REFUSED":
-        return { kind: "refused", program: "the WGSL shader of this job", message };
-      case "NO_DEVICE":
-        return { kind: "noDevice", message };
-      default:
-        return { kind: "trap", message };
-    }
+    return { kind: "noDevice", message: text(failed) };
   }
 }
 
@@ -60,4 +52,18 @@ async function open() {
   const { default: init, Shaders } = await import("./peercompute_web_gpu.js");
   await init();
   return Shaders.open();
+}
+
+/** Runs `{ shader, entryPoint, workgroups, uniforms, input, outputBytes }` on the open device, and gives what the page is told of it. */
+export async function runShader({ shader, entryPoint, workgroups, uniforms, input, outputBytes }) {
+  try {
+    return { kind: "output", output: await shaders.run(shader, entryPoint, workgroups, uniforms, input, outputBytes) };
+  } catch (failed) {
+    const message = text(failed);
+    return failed?.name === "REFUSED" ? { kind: "refused", program: "the WGSL shader of this job", message } : { kind: "trap", message };
+  }
+}
+
+function text(failed) {
+  return String(failed?.message ?? failed);
 }

@@ -1,7 +1,7 @@
 // Runs tasks, one after the other. The page ends this worker when a task is late or no longer wanted.
 
 import { initSync, runBuiltin } from "./peercompute_web.js";
-import { runShader } from "./gpu.js";
+import { openGpu, runShader } from "./gpu.js";
 
 const ABI_VERSION = 1;
 const PAGE = 65_536;
@@ -22,8 +22,8 @@ self.onmessage = ({ data }) => {
     own(data);
     return;
   }
-  if (data.shader !== undefined) {
-    runShader(data).then(tell);
+  if (data.openGpu || data.shader !== undefined) {
+    (data.openGpu ? openGpu() : runShader(data)).then(tell);
     return;
   }
   tell(data.module === undefined ? operation(data) : guest(data));

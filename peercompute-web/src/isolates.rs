@@ -29,6 +29,10 @@ extern "C" {
     #[wasm_bindgen(method, catch)]
     async fn run(this: &PageIsolate, request: JsValue) -> Result<JsValue, JsValue>;
 
+    /// Has it open the browser's GPU, which goes on when nobody waits for it any more. It is over at once where it has been.
+    #[wasm_bindgen(method, catch, js_name = openGpu)]
+    async fn open_gpu(this: &PageIsolate) -> Result<JsValue, JsValue>;
+
     /// Ends what runs. The next task has a new worker.
     #[wasm_bindgen(method)]
     fn end(this: &PageIsolate);
@@ -87,7 +91,7 @@ struct WebIsolate {
     compiled: Rc<RefCell<Compiled>>,
     /// The worker of the page that has the device: one shader at a time.
     shaders: Rc<Mutex<Option<PageIsolate>>>,
-    /// For that worker.
+    /// For that worker, or for its device.
     is_waiting: bool,
 }
 
@@ -138,7 +142,7 @@ impl Isolate for WebIsolate {
     }
 }
 
-/// Runs a shader when those before it have ended.
+/// Runs a shader when those before it have ended and the device is open.
 async fn shade(
     shaders: &Mutex<Option<PageIsolate>>,
     is_waiting: &mut bool,
@@ -147,8 +151,12 @@ async fn shade(
 ) -> Result<Bytes, TaskError> {
     *is_waiting = true;
     let seat = shaders.lock().await;
-    *is_waiting = false;
     let isolate = seat.as_ref().ok_or_else(no_worker)?;
+    // What a hung shader has left behind may keep the browser's GPU from opening.
+    let open = isolate.open_gpu().await;
+    open.map_err(|thrown| lost(&thrown))
+        .and_then(|it| read(&it))?;
+    *is_waiting = false;
     let request = object([
         ("shader", (&*shader.source).into()),
         ("entryPoint", (&*shader.entry_point).into()),

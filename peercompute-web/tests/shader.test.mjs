@@ -102,16 +102,16 @@ test("several shaders at once wait for each other", async () => {
 
 test("a native node's shader runs in a tab", async () => {
   const room = "shaders";
-  const node = await scene.node(room, "--no-serve");
+  const node = await scene.node(room);
   await tabWith(GPU, { roomId: room, bootstrapPeers: [node.ws] });
-  const folder = await scene.folder();
-  const [shader, uniforms, file, out] = ["mix.wgsl", "uniforms", "input", "out"].map((name) => join(folder, name));
+  const [folder, out] = [await scene.folder(), await scene.folder()];
+  const [shader, uniforms, file] = ["mix.wgsl", "uniforms", "input"].map((name) => join(folder, name));
   const input = randomBytes(8 << 10);
   await writeFile(shader, MIX);
   await writeFile(uniforms, Uint32Array.of(5, 9));
   await writeFile(file, input);
   const what = ["--wgsl", shader, "--entry", "mix", "--uniforms", uniforms, "--workgroups", "4", "--output-bytes", "1KiB", "--input", file, "--chunk", "1KiB", "--out", out];
-  const run = await scene.run("run", ["run", "--json", ...what, "--no-local", "--game", "test", "--room", room, "--peer", node.tcp]);
+  const run = await scene.run("run", ["run", "--json", ...what, "--no-local", "--topology", "emergent", "--game", "test", "--room", room, "--peer", node.tcp]);
   const { output } = await finished(Object.assign(run, { out }));
   assert.deepEqual(output, mixed(input, 5, 9));
 });
@@ -173,7 +173,7 @@ for (const [name, args, options, reason] of [
 
 test("a shader goes to the tab that has a GPU, and not to the one that has none", async () => {
   const room = "two";
-  const node = await scene.node(room, "--no-serve");
+  const node = await scene.node(room);
   const without = await tabWith([], { roomId: room, bootstrapPeers: [node.ws] });
   const withGpu = await tabWith(GPU, { roomId: room, bootstrapPeers: [node.ws] });
   const host = await withGpu.evaluate(() => window.node.peerId);
