@@ -162,6 +162,12 @@ pub enum TaskError {
         /// How long it was waited for.
         waited: Duration,
     },
+    /// Its loops go on for longer than a device is lent that nobody could take back. Another may lend it.
+    #[error("the program goes on for longer than a browser lends its GPU: {reason}")]
+    LoopsTooLong {
+        /// For how long, and the remedy.
+        reason: String,
+    },
     /// What it runs on cannot be used, though it was there when the program was prepared.
     #[error("there is no device to run it on: {reason}; ask another node")]
     NoDevice {
@@ -239,7 +245,9 @@ impl TaskError {
     pub const fn reason(&self) -> v1::TaskFailureReason {
         match self {
             Self::Cancelled => v1::TaskFailureReason::Cancelled,
-            Self::DeadlineExceeded { .. } => v1::TaskFailureReason::Deadline,
+            Self::DeadlineExceeded { .. } | Self::LoopsTooLong { .. } => {
+                v1::TaskFailureReason::Deadline
+            }
             Self::OutputTooLarge { .. } => v1::TaskFailureReason::OutputTooLarge,
             Self::InvalidInput { .. } | Self::Refused { .. } => v1::TaskFailureReason::Invalid,
             Self::OutOfFuel { .. } => v1::TaskFailureReason::Fuel,

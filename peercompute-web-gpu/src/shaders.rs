@@ -6,7 +6,10 @@ use peercompute_gpu::{
 };
 use wasm_bindgen::{JsValue, prelude::wasm_bindgen};
 
-/// A device that runs shaders, one after the other. Whoever calls it has it end with its worker when one does not.
+/// Rounds of all its loops together that an invocation is granted. What hangs ends after them, in about a second: a page cannot take the browser's GPU back from it, and all pages draw with it.
+const ROUNDS: u32 = 1 << 20;
+
+/// A device that runs shaders, one after the other.
 #[wasm_bindgen]
 #[derive(Debug)]
 pub struct Shaders {
@@ -36,7 +39,7 @@ impl Shaders {
     ///
     /// # Errors
     ///
-    /// An error named `REFUSED` for a shader that cannot run, or not on this device; `FAILED` where the device failed, which may be gone then.
+    /// An error named `REFUSED` for a shader that cannot run, or not on this device; `ROUNDS` for one whose loops go on for too long; `FAILED` where the device failed, which may be gone then.
     pub async fn run(
         &self,
         source: String,
@@ -51,6 +54,7 @@ impl Shaders {
             .try_into()
             .map_err(|_| refused(&"workgroups are counted along three axes"))?;
         let checked = wgsl::check(&source, &entry_point, &WgslLimits::new());
+        let checked = checked.and_then(|checked| checked.with_rounds(ROUNDS));
         let checked = checked.map_err(|refusal| refused(&refusal))?;
         let run = UntrustedRun {
             input: &input,
@@ -63,6 +67,7 @@ impl Shaders {
             UntrustedError::Gpu(
                 GpuError::Lost { .. } | GpuError::OutOfMemory { .. } | GpuError::Device { .. },
             ) => error("FAILED", &failure),
+            UntrustedError::Rounds { .. } => error("ROUNDS", &failure),
             _ => refused(&failure),
         })
     }

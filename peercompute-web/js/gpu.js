@@ -60,7 +60,14 @@ export async function runShader({ shader, entryPoint, workgroups, uniforms, inpu
     return { kind: "output", output: await shaders.run(shader, entryPoint, workgroups, uniforms, input, outputBytes) };
   } catch (failed) {
     const message = text(failed);
-    return failed?.name === "REFUSED" ? { kind: "refused", program: "the WGSL shader of this job", message } : { kind: "trap", message };
+    switch (failed?.name) {
+      case "REFUSED":
+        return { kind: "refused", program: "the WGSL shader of this job", message };
+      case "ROUNDS":
+        return { kind: "rounds", message };
+      default:
+        return { kind: "trap", message };
+    }
   }
 }
 

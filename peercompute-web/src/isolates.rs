@@ -169,9 +169,10 @@ async fn shade(
         ("input", bytes(&input.bytes)),
     ]);
     let outcome = run(isolate, request).await;
-    if !matches!(outcome, Ok(_) | Err(TaskError::Refused { .. })) {
+    match &outcome {
+        Ok(_) | Err(TaskError::Refused { .. } | TaskError::LoopsTooLong { .. }) => {}
         // Another worker has a device that is whole.
-        isolate.end();
+        Err(_) => isolate.end(),
     }
     outcome
 }
@@ -266,6 +267,9 @@ fn read(answer: &JsValue) -> Result<Bytes, TaskError> {
         }),
         "refused" => Err(TaskError::Refused {
             program: text("program"),
+            reason: text("message"),
+        }),
+        "rounds" => Err(TaskError::LoopsTooLong {
             reason: text("message"),
         }),
         "noDevice" => Err(TaskError::NoDevice {

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use js_sys::Function;
-use peercompute_compute::{
-    NoDevice, PoolConfig, ProgramStore, Throttle, WasmConfig, WgslExecutor,
-};
+use peercompute_compute::{NoDevice, PoolConfig, ProgramStore, Throttle, WasmConfig, WgslExecutor};
 use peercompute_kernel::{Machine, NodeBuilder, NodeKernel, sched::Profile};
 use peercompute_net::{Identity, Libp2pConfig, Libp2pTransport, Multiaddr};
 use peercompute_rt::Runtime;

@@ -63,7 +63,9 @@ fn shader(kernel: &NodeKernel, text: String, task: Given<'_>) -> Result<v1::Prog
     let workgroups = task.counts("workgroups")?;
     let [x, y, z] = workgroups.unwrap_or([1; 3]);
     if [x, y, z].contains(&0) {
-        return Err(invalid("workgroups has a 0; give at least 1 along each axis"));
+        return Err(invalid(
+            "workgroups has a 0; give at least 1 along each axis",
+        ));
     }
     let output_bytes = task.count("outputBytes")?.unwrap_or(0);
     if !(1..=MAX_TASK_VALUE as u64).contains(&output_bytes) {

@@ -116,13 +116,14 @@ test("a native node's shader runs in a tab", async () => {
   assert.deepEqual(output, mixed(input, 5, 9));
 });
 
-test("a shader that hangs is ended at its deadline, and the next one runs", async () => {
+test("a shader that hangs ends within its deadline, and the page and the next one go on", async () => {
   const tab = await tabWith(GPU);
-  const { code, message } = await submit(tab, { shader: HANGS, outputBytes: 4, deadlineMs: 2000 });
+  const { code, message } = await submit(tab, { shader: HANGS, outputBytes: 4 });
   assert.equal(code, "Deadline", message);
+  assert.match(message, /1048576 rounds/);
   assert.deepEqual(await submit(tab, { operation: "crc32c" }, Buffer.from("123456789")), Buffer.from("839206e3", "hex"));
   const input = randomBytes(1 << 10);
-  assert.deepEqual(await submit(tab, { ...mix(1 << 10), deadlineMs: 50_000 }, input), mixed(input, 5, 9));
+  assert.deepEqual(await submit(tab, mix(1 << 10), input), mixed(input, 5, 9));
 });
 
 test("what is no shader fails with what is wrong and where, and the next one runs", async () => {

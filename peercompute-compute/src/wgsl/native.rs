@@ -7,9 +7,7 @@ use peercompute_gpu::helper::{Request, Sandbox, SandboxConfig, SandboxError};
 use peercompute_proto::v1;
 
 use super::{SHADER_DEADLINE, asked, rejected, text, workgroups};
-use crate::{
-    Control, Executor, Program, ProgramStore, TaskError, TaskInput, Unsupported,
-};
+use crate::{Control, Executor, Program, ProgramStore, TaskError, TaskInput, Unsupported};
 
 /// Prepares shaders of strangers, whose text it finds in a [`ProgramStore`]. [`peercompute_gpu::wgsl`] says what one looks like.
 ///

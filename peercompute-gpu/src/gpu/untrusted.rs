@@ -8,13 +8,16 @@ use super::{
     Gpu, GpuError,
     pipelines::{Checks, pipeline},
 };
-use crate::wgsl::{Checked, INPUT, OUTPUT, SLICE, Slices, UNIFORM};
+use crate::wgsl::{Checked, INPUT, OUTPUT, SLICE, SPENT, Slices, UNIFORM};
 
 /// What a slice should take, so that whoever draws with the same device goes on drawing, and a cancelled task ends soon.
 pub const UNTRUSTED_SLICE: Duration = Duration::from_millis(20);
 
 /// Workgroups of the first slice, before anything is known of the shader.
 pub const FIRST_SLICE: u64 = 64;
+
+/// Workgroups of a slice at most where the rounds of loops are counted: all of them may go through as many as they are granted. The first slice is of one.
+const COUNTED_SLICE: u64 = 1024;
 
 /// A run of a stranger's shader.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +55,14 @@ pub enum UntrustedError {
     /// It was told to stop.
     #[error("stopped before its end")]
     Stopped,
+    /// An invocation has spent the [rounds](Checked::with_rounds) that it was granted.
+    #[error(
+        "its loops went through more than {limit} rounds; look for one that does not end, cut the work into more invocations, or run it where rounds are not counted"
+    )]
+    Rounds {
+        /// How many it was granted.
+        limit: u32,
+    },
     /// The device.
     #[error(transparent)]
     Gpu(#[from] GpuError),
@@ -206,6 +217,15 @@ pub async fn run_untrusted(
     .await?;
     buffers.push((OUTPUT, output.clone()));
     buffers.push((SLICE, slice_buffer.clone()));
+    let spent = match checked.rounds() {
+        Some(limit) if used.contains(&SPENT) => {
+            let usage = storage | wgpu::BufferUsages::COPY_SRC;
+            let buffer = make("spent", 16, usage).await?;
+            buffers.push((SPENT, buffer.clone()));
+            Some((limit, buffer))
+        }
+        _ => None,
+    };
     let entries: Vec<_> = buffers
         .iter()
         .filter(|(binding, _)| used.contains(binding))
@@ -226,7 +246,10 @@ pub async fn run_untrusted(
         .map_err(device_says)?;
 
     let mut slices = Slices::new(run.workgroups);
-    let mut most = FIRST_SLICE;
+    let (mut most, at_most) = match spent {
+        Some(_) => (1, COUNTED_SLICE),
+        None => (FIRST_SLICE, u64::MAX),
+    };
     while let Some(slice) = slices.next(most) {
         if stop() {
             return Err(UntrustedError::Stopped);
@@ -251,10 +274,18 @@ pub async fn run_untrusted(
             })
             .await
             .map_err(device_says)?;
-        gpu.finished()?.await?;
+        match &spent {
+            Some((limit, buffer)) => {
+                let mapped = gpu.read_raw(&active, buffer, 0, 4)?.await?;
+                if mapped.iter().any(|byte| *byte != 0) {
+                    return Err(UntrustedError::Rounds { limit: *limit });
+                }
+            }
+            None => gpu.finished()?.await?,
+        }
         let took = begun.elapsed();
         if took * 2 < UNTRUSTED_SLICE {
-            most = most.saturating_mul(2);
+            most = most.saturating_mul(2).min(at_most);
         } else if took > UNTRUSTED_SLICE {
             most = (most / 2).max(1);
         }
