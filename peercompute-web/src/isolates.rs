@@ -45,7 +45,7 @@ const MAX_COMPILED: usize = 64;
 pub(crate) struct PageIsolates {
     open: Function,
     compiled: Rc<RefCell<Compiled>>,
-    shaders: Rc<Mutex<Option<PageIsolate>>>,
+    shaders: Rc<Mutex<Option<Opened>>>,
 }
 
 impl PageIsolates {
@@ -60,9 +60,18 @@ impl PageIsolates {
 }
 
 /// Which starts its worker with its first task.
-fn open_by(open: &Function) -> Option<PageIsolate> {
+fn open_by(open: &Function) -> Option<Opened> {
     let isolate = open.call0(&JsValue::NULL).ok();
-    isolate.map(JsValue::into)
+    isolate.map(|it| Opened(it.into()))
+}
+
+/// Ends with whoever has opened it.
+struct Opened(PageIsolate);
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        self.0.end();
+    }
 }
 
 impl Isolates for PageIsolates {
@@ -87,10 +96,10 @@ struct Compiled {
 type Key = (ProgramHash, u64);
 
 struct WebIsolate {
-    isolate: Option<PageIsolate>,
+    isolate: Option<Opened>,
     compiled: Rc<RefCell<Compiled>>,
     /// The worker of the page that has the device: one shader at a time.
-    shaders: Rc<Mutex<Option<PageIsolate>>>,
+    shaders: Rc<Mutex<Option<Opened>>>,
     /// For that worker, or for its device.
     is_waiting: bool,
 }
@@ -101,8 +110,9 @@ impl Isolate for WebIsolate {
         program: Portable,
         input: TaskInput,
     ) -> BoxFuture<'_, Result<Bytes, TaskError>> {
+        self.is_waiting = false;
         Box::pin(async move {
-            let isolate = self.isolate.as_ref().ok_or_else(no_worker)?;
+            let Opened(isolate) = self.isolate.as_ref().ok_or_else(no_worker)?;
             let request = match program {
                 Portable::Shader(shader) => {
                     return shade(&self.shaders, &mut self.is_waiting, shader, input).await;
@@ -144,14 +154,14 @@ impl Isolate for WebIsolate {
 
 /// Runs a shader when those before it have ended and the device is open.
 async fn shade(
-    shaders: &Mutex<Option<PageIsolate>>,
+    shaders: &Mutex<Option<Opened>>,
     is_waiting: &mut bool,
     shader: PortableShader,
     input: TaskInput,
 ) -> Result<Bytes, TaskError> {
     *is_waiting = true;
     let seat = shaders.lock().await;
-    let isolate = seat.as_ref().ok_or_else(no_worker)?;
+    let Opened(isolate) = seat.as_ref().ok_or_else(no_worker)?;
     // What a hung shader has left behind may keep the browser's GPU from opening.
     let open = isolate.open_gpu().await;
     open.map_err(|thrown| lost(&thrown))

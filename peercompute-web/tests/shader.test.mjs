@@ -39,7 +39,18 @@ fn main() {
 }
 `;
 
-/** What the shader above makes of these bytes. */
+const LONG = `
+@group(0) @binding(1) var<storage, read_write> output: array<atomic<u32>>;
+
+@compute @workgroup_size(64)
+fn main() {
+  for (var step = 0u; step < 500000u; step++) {
+    atomicAdd(&output[0], step);
+  }
+}
+`;
+
+/** What the first of these makes of these bytes. */
 function mixed(input, steps, add) {
   const words = new Uint32Array(input.buffer.slice(input.byteOffset, input.byteOffset + input.length));
   const output = words.map((word) => {
@@ -58,9 +69,10 @@ beforeEach(() => {
 });
 afterEach(() => scene.end());
 
-/** A tab with a node of these options, in a browser that was started with `args`. */
-async function tabWith(args, options = {}) {
-  const tab = await scene.tab(await scene.serve(), { args });
+/** A tab with a node of these options, in a browser that was started with `args`, on a page from `host`. */
+async function tabWith(args, options = {}, host = "localhost") {
+  const address = await scene.serve();
+  const tab = await scene.tab(address.replace("localhost", host), { args });
   await tab.evaluate((options) => window.begin({ roomId: "alone", ...options }), options);
   return tab;
 }
@@ -126,6 +138,15 @@ test("a shader that hangs ends within its deadline, and the page and the next on
   assert.deepEqual(await submit(tab, mix(1 << 10), input), mixed(input, 5, 9));
 });
 
+test("a shader that takes too long is ended with its worker at its deadline, and the next one runs", async () => {
+  const tab = await tabWith(GPU);
+  const { code, message } = await submit(tab, { shader: LONG, workgroups: [65_535, 1, 1], outputBytes: 4, deadlineMs: 3000 });
+  assert.equal(code, "Deadline", message);
+  assert.match(message, /longer than its limit of 3s/);
+  const input = randomBytes(1 << 10);
+  assert.deepEqual(await submit(tab, mix(1 << 10), input), mixed(input, 5, 9));
+});
+
 test("what is no shader fails with what is wrong and where, and the next one runs", async () => {
   const tab = await tabWith(GPU);
   const { code, message } = await submit(tab, { ...mix(4), shader: MIX.replace("settings.y", "settings.blue") });
@@ -152,12 +173,13 @@ test("what a page says wrongly of a shader is refused by name", async () => {
   await refused({ ...mix(4), operation: "crc32c" }, /an operation, a module or a shader/);
 });
 
-for (const [name, args, options, reason] of [
-  ["a tab without WebGPU", [], {}, /WebGPU has no adapter/],
-  ["a page that has switched it off", GPU, { gpu: false }, /the page has switched it off/],
+for (const [name, args, options, host, reason] of [
+  ["a tab without WebGPU", [], {}, "localhost", /WebGPU has no adapter/],
+  ["a page that has switched it off", GPU, { gpu: false }, "localhost", /the page has switched it off/],
+  ["a page from http elsewhere", [...GPU, "--host-resolver-rules=MAP elsewhere.test 127.0.0.1"], {}, "elsewhere.test", /from https or localhost/],
 ]) {
   test(`${name} refuses shaders and says why, and all else runs`, async () => {
-    const tab = await tabWith(args, options);
+    const tab = await tabWith(args, options, host);
     const status = await tab.evaluate(() => window.node.status());
     assert.equal(status.gpu, null);
     assert.match(status.noGpu, reason);
