@@ -82,14 +82,15 @@ async function submit(tab, task, input = Buffer.alloc(0)) {
   const outcome = await tab.evaluate(
     async ([task, input]) => {
       try {
-        return Array.from(await window.node.submitTask({ ...task, input: Uint8Array.from(input) }));
+        const output = await window.node.submitTask({ ...task, input: Uint8Array.from(input, (byte) => byte.charCodeAt(0)) });
+        return Array.from(output, (byte) => String.fromCharCode(byte)).join("");
       } catch ({ code, message }) {
         return { code, message };
       }
     },
-    [task, Array.from(input)],
+    [task, input.toString("latin1")],
   );
-  return Array.isArray(outcome) ? Buffer.from(outcome) : outcome;
+  return typeof outcome === "string" ? Buffer.from(outcome, "latin1") : outcome;
 }
 
 /** The shader above on so many bytes, with 5 steps that add 9. */
