@@ -28,6 +28,36 @@ fn mix(@builtin(global_invocation_id) id: vec3<u32>) {
 }
 `;
 
+/** The sum of the input by one workgroup, whose invocations wait for each other. */
+const SUM = `
+@group(0) @binding(0) var<storage, read> input: array<u32>;
+@group(0) @binding(1) var<storage, read_write> output: array<u32>;
+var<workgroup> sums: array<u32, 64>;
+
+fn own(lane: u32) -> u32 {
+  var sum = 0u;
+  for (var at = lane; at < arrayLength(&input); at += 64u) {
+    sum += input[at];
+  }
+  return sum;
+}
+
+@compute @workgroup_size(64)
+fn main(@builtin(local_invocation_index) lane: u32) {
+  sums[lane] = own(lane);
+  workgroupBarrier();
+  for (var half = 32u; half > 0u; half >>= 1u) {
+    if (lane < half) {
+      sums[lane] += sums[lane + half];
+    }
+    workgroupBarrier();
+  }
+  if (lane == 0u) {
+    output[0] = sums[0];
+  }
+}
+`;
+
 const HANGS = `
 @group(0) @binding(1) var<storage, read_write> output: array<atomic<u32>>;
 
@@ -50,7 +80,7 @@ fn main() {
 }
 `;
 
-/** What the first of these makes of these bytes. */
+/** What the first of these shaders makes of these bytes. */
 function mixed(input, steps, add) {
   const words = new Uint32Array(input.buffer.slice(input.byteOffset, input.byteOffset + input.length));
   const output = words.map((word) => {
@@ -104,6 +134,13 @@ test("a page runs a shader of its own, and every workgroup of it", async () => {
     assert.deepEqual(await submit(tab, mix(bytes), input), mixed(input, 5, 9));
   }
   assert.deepEqual(tab.faults, []);
+});
+
+test("invocations of a shader wait for each other, and their rounds are counted", async () => {
+  const tab = await tabWith(GPU);
+  const numbers = Uint32Array.from({ length: 10_000 }, (_, index) => index);
+  const sum = await submit(tab, { shader: SUM, outputBytes: 4 }, Buffer.from(numbers.buffer));
+  assert.deepEqual(sum, Buffer.from(Uint32Array.of(49_995_000).buffer));
 });
 
 test("several shaders at once wait for each other", async () => {
