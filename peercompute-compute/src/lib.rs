@@ -18,7 +18,7 @@ mod store;
 mod text;
 #[cfg(feature = "wasm")]
 mod wasm;
-#[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
+#[cfg(feature = "gpu")]
 mod wgsl;
 mod work_done;
 
@@ -46,7 +46,7 @@ pub use pool::{
 };
 #[cfg(not(target_arch = "wasm32"))]
 pub use profile::{GpuProfile, Profile, SCORE_TIME, Scores};
-pub use program::{Portable, PortableModule, Program, TaskError, TaskInput};
+pub use program::{Portable, PortableModule, PortableShader, Program, TaskError, TaskInput};
 pub use reduce::{REDUCE_FAN_IN, ReduceError, ReduceTask, Reduction};
 pub use store::{ProgramHash, ProgramStore, STORE_BYTES};
 #[cfg(feature = "wasm")]
@@ -56,6 +56,8 @@ pub use wasm::{
     MAX_FUNCTIONS, MAX_ITEMS, MAX_LOCALS, MAX_MEMORY, MAX_OUTPUT, MAX_STACK, MAX_TABLE_ELEMENTS,
     MAX_TABLES, MAX_WEIGHT, WasmConfig, WasmError, WasmExecutor,
 };
-#[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
+#[cfg(all(feature = "gpu", target_arch = "wasm32"))]
+pub use wgsl::NoDevice;
+#[cfg(feature = "gpu")]
 pub use wgsl::{SHADER_DEADLINE, WgslExecutor};
 pub use work_done::WorkDone;

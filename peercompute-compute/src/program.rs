@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use peercompute_proto::v1;
@@ -45,6 +45,8 @@ pub enum Portable {
     Builtin(v1::Program),
     /// A module that keeps to the task ABI.
     Module(PortableModule),
+    /// A compute shader in WGSL, which is not looked at yet.
+    Shader(PortableShader),
 }
 
 /// A WebAssembly module that was looked at and made ready for whatever engine runs it. What it is lies in memory once, however many clones there are.
@@ -57,6 +59,22 @@ pub struct PortableModule {
     pub memory: u64,
     /// The module: it imports nothing, and its NaNs are canonical.
     pub bytes: Bytes,
+}
+
+/// A shader for whatever has a GPU, whose front door it has to pass there. What it is lies in memory once, however many clones there are.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PortableShader {
+    /// Its text in WGSL.
+    pub source: Arc<str>,
+    /// The function to start.
+    pub entry_point: Arc<str>,
+    /// Workgroups along each axis.
+    pub workgroups: [u32; 3],
+    /// What binding 2 holds.
+    pub uniforms: Bytes,
+    /// Bytes of the result.
+    pub output_bytes: u64,
 }
 
 /// What a task works on.
@@ -144,6 +162,18 @@ pub enum TaskError {
         /// How long it was waited for.
         waited: Duration,
     },
+    /// Its loops go on for longer than a device is lent that nobody could take back. Another may lend it.
+    #[error("the program goes on for longer than a browser lends its GPU: {reason}")]
+    LoopsTooLong {
+        /// For how long, and the remedy.
+        reason: String,
+    },
+    /// What it runs on cannot be used, though it was there when the program was prepared.
+    #[error("there is no device to run it on: {reason}; ask another node")]
+    NoDevice {
+        /// What is said of it.
+        reason: String,
+    },
     /// It spent all its fuel. It does so on every native worker that grants as much.
     #[error(
         "the program spent its fuel of {limit}; give it more fuel or less input, or look for a loop that does not end"
@@ -215,13 +245,15 @@ impl TaskError {
     pub const fn reason(&self) -> v1::TaskFailureReason {
         match self {
             Self::Cancelled => v1::TaskFailureReason::Cancelled,
-            Self::DeadlineExceeded { .. } => v1::TaskFailureReason::Deadline,
+            Self::DeadlineExceeded { .. } | Self::LoopsTooLong { .. } => {
+                v1::TaskFailureReason::Deadline
+            }
             Self::OutputTooLarge { .. } => v1::TaskFailureReason::OutputTooLarge,
             Self::InvalidInput { .. } | Self::Refused { .. } => v1::TaskFailureReason::Invalid,
             Self::OutOfFuel { .. } => v1::TaskFailureReason::Fuel,
             Self::OutOfMemory { .. } => v1::TaskFailureReason::Memory,
             Self::GaveUp { .. } => v1::TaskFailureReason::GaveUp,
-            Self::TooManyAbandoned { .. } | Self::DeviceBusy { .. } => {
+            Self::TooManyAbandoned { .. } | Self::DeviceBusy { .. } | Self::NoDevice { .. } => {
                 v1::TaskFailureReason::Refused
             }
             Self::AbiViolated { .. }
@@ -238,6 +270,18 @@ impl std::fmt::Debug for PortableModule {
             .field("hash", &self.hash)
             .field("memory", &self.memory)
             .field("bytes", &self.bytes.len())
+            .finish()
+    }
+}
+
+impl std::fmt::Debug for PortableShader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PortableShader")
+            .field("source", &self.source.len())
+            .field("entry_point", &self.entry_point)
+            .field("workgroups", &self.workgroups)
+            .field("uniforms", &self.uniforms.len())
+            .field("output_bytes", &self.output_bytes)
             .finish()
     }
 }

@@ -1,15 +1,20 @@
-//! Shaders in WGSL, run on the GPU by a helper process.
+//! Shaders in WGSL, run on the GPU by a helper process, or by the browser that the node is in.
 
-use std::{fmt, sync::Arc, time::Duration};
+#[cfg(target_arch = "wasm32")]
+mod browser;
+#[cfg(not(target_arch = "wasm32"))]
+mod native;
 
-use bytes::Bytes;
-use peercompute_gpu::helper::{Request, Sandbox, SandboxConfig, SandboxError};
+use std::time::Duration;
+
 use peercompute_proto::{limits::MAX_TASK_VALUE, v1};
 
-use crate::{
-    Control, Executor, Program, ProgramHash, ProgramStore, TaskError, TaskInput, Unsupported,
-    executor::kind,
-};
+#[cfg(target_arch = "wasm32")]
+pub use browser::{NoDevice, WgslExecutor};
+#[cfg(not(target_arch = "wasm32"))]
+pub use native::WgslExecutor;
+
+use crate::{ProgramHash, ProgramStore, Unsupported, executor::kind};
 
 /// The time that a shader may run whose job does not say otherwise.
 pub const SHADER_DEADLINE: Duration = Duration::from_secs(10);
@@ -17,111 +22,45 @@ pub const SHADER_DEADLINE: Duration = Duration::from_secs(10);
 /// What a program of this kind is called.
 const SHADER: &str = "of this job, a WGSL shader";
 
-/// Prepares shaders of strangers, whose text it finds in a [`ProgramStore`]. [`peercompute_gpu::wgsl`] says what one looks like.
-///
-/// They run one at a time in a helper process, which is killed when one does not end: neither a shader nor its driver takes the node down. A machine without a GPU refuses their jobs.
-///
-/// Clones share the helper.
-#[derive(Clone)]
-pub struct WgslExecutor {
-    store: ProgramStore,
-    sandbox: Arc<Sandbox>,
-}
-
-struct Shader {
-    sandbox: Arc<Sandbox>,
-    /// Without an input.
-    request: Request,
-}
-
-impl WgslExecutor {
-    /// Runs the shaders of `store`. The helper is started when the first job is there.
-    ///
-    /// # Errors
-    ///
-    /// [`SandboxError`] for a program that is not ready to be its own helper, or no time to start it.
-    pub fn new(store: ProgramStore, config: SandboxConfig) -> Result<Self, SandboxError> {
-        let sandbox = Arc::new(Sandbox::new(config)?);
-        Ok(Self { store, sandbox })
+/// The shader that a job names.
+fn asked(spec: &v1::TaskSpec) -> Result<&v1::WgslProgram, Unsupported> {
+    let program = spec.program.as_ref().ok_or(Unsupported::NoProgram)?;
+    match &program.program {
+        Some(v1::program::Program::Wgsl(wgsl)) => Ok(wgsl),
+        Some(_) => Err(Unsupported::UnknownProgram {
+            program: kind(program).to_owned(),
+        }),
+        None => Err(Unsupported::NoProgram),
     }
 }
 
-impl Executor for WgslExecutor {
-    fn prepare(&self, spec: &v1::TaskSpec) -> Result<Arc<dyn Program>, Unsupported> {
-        let program = spec.program.as_ref().ok_or(Unsupported::NoProgram)?;
-        let wgsl = match &program.program {
-            Some(v1::program::Program::Wgsl(wgsl)) => wgsl,
-            Some(_) => {
-                return Err(Unsupported::UnknownProgram {
-                    program: kind(program).to_owned(),
-                });
-            }
-            None => return Err(Unsupported::NoProgram),
-        };
-        let rejected = |reason: String| Unsupported::Rejected {
-            program: SHADER.to_owned(),
-            reason,
-        };
-        let hash = ProgramHash::from_slice(&wgsl.hash).ok_or_else(|| {
-            let size = wgsl.hash.len();
-            rejected(format!("it is named by {size} bytes; a BLAKE3 hash has 32"))
-        })?;
-        if wgsl.output_bytes > MAX_TASK_VALUE as u64 {
-            return Err(Unsupported::LimitTooLarge {
-                what: "output",
-                asked: wgsl.output_bytes,
-                granted: MAX_TASK_VALUE as u64,
-            });
-        }
-        let size = wgsl.size;
-        let text = self.store.bytes(&hash);
-        let text = text.ok_or(Unsupported::Missing { hash, size })?;
-        let source = std::str::from_utf8(&text)
-            .map_err(|error| rejected(format!("its text is not UTF-8: {error}")))?;
-        // Whoever has no device says so now, and not with every task.
-        self.sandbox
-            .adapter()
-            .map_err(|error| rejected(error.to_string()))?;
-        let groups = [wgsl.workgroups_x, wgsl.workgroups_y, wgsl.workgroups_z];
-        let request = Request::new(source, &wgsl.entry_point, groups, wgsl.output_bytes)
-            .with_uniforms(wgsl.uniforms.to_vec());
-        Ok(Arc::new(Shader {
-            sandbox: self.sandbox.clone(),
-            request,
-        }))
+/// Its text, if no task of it has a longer result than any may have.
+fn text(wgsl: &v1::WgslProgram, store: &ProgramStore) -> Result<String, Unsupported> {
+    let hash = ProgramHash::from_slice(&wgsl.hash).ok_or_else(|| {
+        let size = wgsl.hash.len();
+        rejected(format!("it is named by {size} bytes; a BLAKE3 hash has 32"))
+    })?;
+    if wgsl.output_bytes > MAX_TASK_VALUE as u64 {
+        return Err(Unsupported::LimitTooLarge {
+            what: "output",
+            asked: wgsl.output_bytes,
+            granted: MAX_TASK_VALUE as u64,
+        });
     }
+    let size = wgsl.size;
+    let text = store.bytes(&hash);
+    let text = text.ok_or(Unsupported::Missing { hash, size })?;
+    String::from_utf8(text.into())
+        .map_err(|error| rejected(format!("its text is not UTF-8: {}", error.utf8_error())))
 }
 
-impl Program for Shader {
-    fn run(&self, input: TaskInput, control: &Control) -> Result<Bytes, TaskError> {
-        control.check()?;
-        control.check_output(self.request.output_bytes)?;
-        let deadline = control.remaining().unwrap_or(SHADER_DEADLINE);
-        let request = self.request.clone().with_input(input.bytes.into());
-        self.sandbox
-            .run(&request, deadline, &|| control.is_cancelled())
-            .map(Bytes::from)
-            .map_err(task_error)
-    }
+fn workgroups(wgsl: &v1::WgslProgram) -> [u32; 3] {
+    [wgsl.workgroups_x, wgsl.workgroups_y, wgsl.workgroups_z]
 }
 
-fn task_error(error: SandboxError) -> TaskError {
-    match error {
-        SandboxError::Deadline { limit } => TaskError::DeadlineExceeded { limit },
-        SandboxError::Busy { limit } => TaskError::DeviceBusy { waited: limit },
-        SandboxError::Cancelled => TaskError::Cancelled,
-        SandboxError::Refused { message } => TaskError::Refused {
-            program: "the WGSL shader of this job".to_owned(),
-            reason: message,
-        },
-        other => TaskError::Trapped {
-            reason: other.to_string(),
-        },
-    }
-}
-
-impl fmt::Debug for WgslExecutor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WgslExecutor").finish_non_exhaustive()
+fn rejected(reason: String) -> Unsupported {
+    Unsupported::Rejected {
+        program: SHADER.to_owned(),
+        reason,
     }
 }

@@ -22,6 +22,7 @@
 mod check;
 mod error;
 mod limits;
+mod rounds;
 mod size;
 mod slice;
 mod variables;
@@ -29,6 +30,8 @@ mod variables;
 pub use check::{Checked, check};
 pub use error::WgslError;
 pub use limits::{EXPANDED_EXPRESSIONS, WgslLimits};
+#[cfg(feature = "gpu")]
+pub(crate) use rounds::SPENT;
 #[cfg(feature = "gpu")]
 pub(crate) use slice::SLICE;
 pub use slice::{Slice, Slices};

@@ -39,6 +39,8 @@ export interface NodeOptions {
   throttle?: number;
   /** Whether it runs tasks of others. Default: true. */
   serves?: boolean;
+  /** Whether it runs shaders, where the browser has WebGPU. Default: true. */
+  gpu?: boolean;
   scheduler?: SchedulerOptions;
   /** The private key that it is known by. Default: the one that this device has kept, or a new one. */
   identity?: Uint8Array;
@@ -100,6 +102,8 @@ export type StatusEvent =
   | { type: "relayUp"; relay: string }
   | { type: "relayLost" | "reservationFailed"; relay: string; reason: string }
   | { type: "unreachable"; address: string; reason: string }
+  /** Told once, when the node has started: no shaders run here, and all else does. */
+  | { type: "noGpu"; reason: string }
   | { type: "providerFailed"; provider: string; message: string }
   | { type: "lagged"; missed: number };
 
@@ -143,12 +147,22 @@ export interface QueuedEvent {
   settled: Promise<Record<string, Outcome>>;
 }
 
-/** What a task runs: one of the two. */
+/** What a task runs: an operation, a module or a shader. */
 export interface TaskProgram {
   /** A built-in operation: `crc32c`, `fnv64`, `counteq:B`, `xor:B`, `add:B`, `noop`, `matmul`. */
   operation?: string;
   /** A WebAssembly module that keeps to the task ABI. */
   module?: Data;
+  /** The text of a compute shader in WGSL, which runs where there is a GPU: here or elsewhere. Binding 0 of group 0 is its input, 1 its output, 2 its uniforms. */
+  shader?: string;
+  /** The shader's function. Default: `main`. */
+  entryPoint?: string;
+  /** Of the shader, along three axes. Default: one. */
+  workgroups?: [number, number, number];
+  /** The length of a shader's output, 8 MiB at most. */
+  outputBytes?: number;
+  /** What all tasks of a shader have in common, 4096 bytes at most. */
+  uniforms?: Data;
   maxOutputBytes?: number;
   deadlineMs?: number;
   memoryBytes?: number;
@@ -177,6 +191,10 @@ export interface NodeStatus {
   throttle: number;
   paused: boolean;
   jobs: number;
+  /** What runs shaders here, as far as the browser tells; null if nothing does. */
+  gpu: string | null;
+  /** Why nothing does. */
+  noGpu?: string;
   identityIsKept: boolean;
   /** Whether reliable events outlast a reload. */
   outboxIsKept: boolean;

@@ -1,6 +1,7 @@
 // PeerCompute in a page: the node of the Rust crates, with the page's own around it.
 
 import init, { Node, resolveRelay as resolve } from "./peercompute_web.js";
+import { findGpu } from "./gpu.js";
 import { Isolate } from "./isolate.js";
 import { LocalTasks } from "./local.js";
 import { claimName, keepIdentity, loadIdentity } from "./identity.js";
@@ -102,6 +103,8 @@ export class NodeKernel {
   #node;
   #identityIsKept;
   #rooms;
+  /** `{ name }` of the browser's GPU, or the `reason` why shaders do not run here. */
+  #gpu;
   #release;
   #isStarted = false;
   #isStopped = false;
@@ -117,8 +120,9 @@ export class NodeKernel {
   /** Reliable events of which it is not known yet what became of them, by their number. */
   #settling = new Map();
 
-  constructor(node, identityIsKept, release, local, rooms) {
+  constructor(node, identityIsKept, release, local, rooms, gpu) {
     this.#node = node;
+    this.#gpu = gpu;
     this.#rooms = rooms;
     this.#local = local;
     this.#identityIsKept = identityIsKept;
@@ -131,7 +135,8 @@ export class NodeKernel {
     if (options.scheduler !== undefined) {
       checkObject(options.scheduler, "scheduler");
     }
-    const module = await load();
+    check(options.gpu === undefined || typeof options.gpu === "boolean", "gpu is not true or false");
+    const [module, gpu] = await Promise.all([load(), options.gpu === false ? { reason: "the page has switched it off" } : findGpu()]);
     const keeps = options.identity === undefined && options.keepIdentity !== false;
     const { name, release } = keeps ? await claimName(options.identityName ?? "device") : { name: null, release: () => {} };
     const kept = keeps ? await loadIdentity(name) : null;
@@ -139,12 +144,12 @@ export class NodeKernel {
     try {
       const cores = navigator.hardwareConcurrency || 1;
       const rooms = options.keepOutbox === false ? undefined : new Rooms();
-      const node = new Node({ cores, ...options, identity, rooms, openIsolate: () => new Isolate(module) });
+      const node = new Node({ cores, ...options, identity, rooms, gpu, openIsolate: () => new Isolate(module) });
       const isKept = keeps && (await keepIdentity(name, node.identity()));
       if (rooms !== undefined && (isKept || options.identity !== undefined)) {
         rooms.owner = node.peerId;
       }
-      const kernel = new NodeKernel(node, isKept, release, new LocalTasks(module, cores), rooms);
+      const kernel = new NodeKernel(node, isKept, release, new LocalTasks(module, cores), rooms, gpu);
       kernel.#watch(options);
       return kernel;
     } catch (error) {
@@ -178,6 +183,9 @@ export class NodeKernel {
     check(!this.#isStopped, "the node was stopped; create another one");
     await this.#node.start();
     this.#isStarted = true;
+    if (this.#gpu.reason !== undefined) {
+      this.#tell("status", { type: "noGpu", reason: this.#gpu.reason });
+    }
     this.#follow(() => this.#node.nextLiveEvent(), (event) => this.#live(event));
     this.#follow(() => this.#node.nextNetworkEvent(), (event) => this.#tell("status", event));
   }
@@ -207,7 +215,8 @@ export class NodeKernel {
 
   /** What it is doing now. */
   status() {
-    return { ...this.#node.status(), identityIsKept: this.#identityIsKept, outboxIsKept: this.outboxIsKept };
+    const { name: gpu = null, reason: noGpu } = this.#gpu;
+    return { ...this.#node.status(), gpu, noGpu, identityIsKept: this.#identityIsKept, outboxIsKept: this.outboxIsKept };
   }
 
   /** How a peer is reached, and was before; undefined if nothing is known of it. */
@@ -315,8 +324,10 @@ export class NodeKernel {
     if (!this.#isStarted || this.#isStopped) {
       throw failure("NOT_RUNNING", "the node does not run; start it first");
     }
-    if (program.module !== undefined) {
-      program.module = toBytes(program.module);
+    for (const name of ["module", "uniforms"]) {
+      if (program[name] !== undefined) {
+        program[name] = toBytes(program[name]);
+      }
     }
     const results = [];
     await this.#node.runJob(program, Array.from(inputs, toBytes), (result) => {

@@ -11,6 +11,8 @@ export class Isolate {
   #waiting = null;
   /** Until the worker has started. */
   #timer = undefined;
+  /** Kept when the worker's GPU is open. */
+  #gpu = null;
 
   /** @param {WebAssembly.Module} nodeModule The compiled module of the node, which workers share. */
   constructor(nodeModule) {
@@ -19,7 +21,7 @@ export class Isolate {
 
   /**
    * Runs a task: `{ program, state, input }` for an operation, `{ module, memory, input }` for a WebAssembly module,
-   * `{ fn, data }` or `{ module, exportName, data }` for what only this page asks for.
+   * `{ shader, entryPoint, workgroups, uniforms, outputBytes, input }` for a shader when the GPU is open, `{ fn, data }` or `{ module, exportName, data }` for what only this page asks for.
    * The promise is kept with the worker's answer, and broken if the worker itself fails.
    */
   run(request) {
@@ -37,8 +39,28 @@ export class Isolate {
     });
   }
 
+  /** Opens the browser's GPU for shaders, once for a worker. It may go on when nobody waits for it any more. */
+  openGpu() {
+    this.#gpu ??= this.#openGpu();
+    return this.#gpu;
+  }
+
+  async #openGpu() {
+    const late = setTimeout(() => this.#fail(new Error(`the browser's GPU did not open within ${START_LIMIT / 1000} s`)), START_LIMIT);
+    try {
+      const answer = await this.run({ openGpu: true });
+      if (answer.kind !== "output") {
+        this.end();
+      }
+      return answer;
+    } finally {
+      clearTimeout(late);
+    }
+  }
+
   /** Ends what runs. The next task has a new worker. */
   end() {
+    this.#gpu = null;
     clearTimeout(this.#timer);
     this.#worker?.terminate();
     this.#worker = null;

@@ -1,6 +1,7 @@
 // Runs tasks, one after the other. The page ends this worker when a task is late or no longer wanted.
 
 import { initSync, runBuiltin } from "./peercompute_web.js";
+import { openGpu, runShader } from "./gpu.js";
 
 const ABI_VERSION = 1;
 const PAGE = 65_536;
@@ -21,9 +22,16 @@ self.onmessage = ({ data }) => {
     own(data);
     return;
   }
-  const answer = data.module === undefined ? operation(data) : guest(data);
-  self.postMessage(answer, answer.output === undefined ? [] : [answer.output.buffer]);
+  if (data.openGpu || data.shader !== undefined) {
+    (data.openGpu ? openGpu() : runShader(data)).then(tell);
+    return;
+  }
+  tell(data.module === undefined ? operation(data) : guest(data));
 };
+
+function tell(answer) {
+  self.postMessage(answer, answer.output === undefined ? [] : [answer.output.buffer]);
+}
 
 /** Runs what the page itself has written: a function of its own, or an export of a module with arguments of its own. */
 async function own({ fn, module, exportName, data }) {

@@ -7,9 +7,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use js_sys::{Function, Uint8Array, WebAssembly};
+use futures::lock::Mutex;
+use js_sys::{Function, Uint8Array, Uint32Array, WebAssembly};
 use peercompute_compute::{
-    Isolate, Isolates, Portable, PortableModule, ProgramHash, Returned, TaskError, TaskInput,
+    Isolate, Isolates, Portable, PortableModule, PortableShader, ProgramHash, Returned, TaskError,
+    TaskInput,
 };
 use peercompute_rt::BoxFuture;
 use prost::Message as _;
@@ -27,6 +29,10 @@ extern "C" {
     #[wasm_bindgen(method, catch)]
     async fn run(this: &PageIsolate, request: JsValue) -> Result<JsValue, JsValue>;
 
+    /// Has it open the browser's GPU, which goes on when nobody waits for it any more. It is over at once where it has been.
+    #[wasm_bindgen(method, catch, js_name = openGpu)]
+    async fn open_gpu(this: &PageIsolate) -> Result<JsValue, JsValue>;
+
     /// Ends what runs. The next task has a new worker.
     #[wasm_bindgen(method)]
     fn end(this: &PageIsolate);
@@ -39,23 +45,42 @@ const MAX_COMPILED: usize = 64;
 pub(crate) struct PageIsolates {
     open: Function,
     compiled: Rc<RefCell<Compiled>>,
+    shaders: Rc<Mutex<Option<Opened>>>,
 }
 
 impl PageIsolates {
     pub(crate) fn new(open: Function) -> Self {
+        let shaders = open_by(&open);
         Self {
             open,
             compiled: Rc::default(),
+            shaders: Rc::new(Mutex::new(shaders)),
         }
+    }
+}
+
+/// Which starts its worker with its first task.
+fn open_by(open: &Function) -> Option<Opened> {
+    let isolate = open.call0(&JsValue::NULL).ok();
+    isolate.map(|it| Opened(it.into()))
+}
+
+/// Ends with whoever has opened it.
+struct Opened(PageIsolate);
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        self.0.end();
     }
 }
 
 impl Isolates for PageIsolates {
     fn open(&self) -> Box<dyn Isolate> {
-        let isolate = self.open.call0(&JsValue::NULL).ok();
         Box::new(WebIsolate {
-            isolate: isolate.map(JsValue::into),
+            isolate: open_by(&self.open),
             compiled: self.compiled.clone(),
+            shaders: self.shaders.clone(),
+            is_waiting: false,
         })
     }
 }
@@ -71,8 +96,12 @@ struct Compiled {
 type Key = (ProgramHash, u64);
 
 struct WebIsolate {
-    isolate: Option<PageIsolate>,
+    isolate: Option<Opened>,
     compiled: Rc<RefCell<Compiled>>,
+    /// The worker of the page that has the device: one shader at a time.
+    shaders: Rc<Mutex<Option<Opened>>>,
+    /// For that worker, or for its device.
+    is_waiting: bool,
 }
 
 impl Isolate for WebIsolate {
@@ -81,15 +110,13 @@ impl Isolate for WebIsolate {
         program: Portable,
         input: TaskInput,
     ) -> BoxFuture<'_, Result<Bytes, TaskError>> {
+        self.is_waiting = false;
         Box::pin(async move {
-            let Some(isolate) = &self.isolate else {
-                return Err(TaskError::Refused {
-                    program: "the task".to_owned(),
-                    reason: "the browser starts no worker; allow workers from this page's origin"
-                        .to_owned(),
-                });
-            };
+            let Opened(isolate) = self.isolate.as_ref().ok_or_else(no_worker)?;
             let request = match program {
+                Portable::Shader(shader) => {
+                    return shade(&self.shaders, &mut self.is_waiting, shader, input).await;
+                }
                 Portable::Builtin(program) => object([
                     ("program", bytes(&program.encode_to_vec())),
                     ("state", optional(input.state)),
@@ -116,13 +143,63 @@ impl Isolate for WebIsolate {
                     });
                 }
             };
-            let mut running = Running(Some(isolate));
-            let answer = isolate.run(request).await;
-            running.0 = None;
-            answer
-                .map_err(|thrown| lost(&thrown))
-                .and_then(|it| read(&it))
+            run(isolate, request).await
         })
+    }
+
+    fn has_only_waited(&self) -> bool {
+        self.is_waiting
+    }
+}
+
+/// Runs a shader when those before it have ended and the device is open.
+async fn shade(
+    shaders: &Mutex<Option<Opened>>,
+    is_waiting: &mut bool,
+    shader: PortableShader,
+    input: TaskInput,
+) -> Result<Bytes, TaskError> {
+    *is_waiting = true;
+    let seat = shaders.lock().await;
+    let Opened(isolate) = seat.as_ref().ok_or_else(no_worker)?;
+    // What a hung shader has left behind may keep the browser's GPU from opening.
+    let open = isolate.open_gpu().await;
+    open.map_err(|thrown| lost(&thrown))
+        .and_then(|it| read(&it))?;
+    *is_waiting = false;
+    let request = object([
+        ("shader", (&*shader.source).into()),
+        ("entryPoint", (&*shader.entry_point).into()),
+        (
+            "workgroups",
+            Uint32Array::from(&shader.workgroups[..]).into(),
+        ),
+        ("uniforms", bytes(&shader.uniforms)),
+        ("outputBytes", (shader.output_bytes as f64).into()),
+        ("input", bytes(&input.bytes)),
+    ]);
+    let outcome = run(isolate, request).await;
+    match &outcome {
+        Ok(_) | Err(TaskError::Refused { .. } | TaskError::LoopsTooLong { .. }) => {}
+        // Another worker has a device that is whole.
+        Err(_) => isolate.end(),
+    }
+    outcome
+}
+
+async fn run(isolate: &PageIsolate, request: JsValue) -> Result<Bytes, TaskError> {
+    let mut running = Running(Some(isolate));
+    let answer = isolate.run(request).await;
+    running.0 = None;
+    answer
+        .map_err(|thrown| lost(&thrown))
+        .and_then(|it| read(&it))
+}
+
+fn no_worker() -> TaskError {
+    TaskError::Refused {
+        program: "the task".to_owned(),
+        reason: "the browser starts no worker; allow workers from this page's origin".to_owned(),
     }
 }
 
@@ -197,6 +274,16 @@ fn read(answer: &JsValue) -> Result<Bytes, TaskError> {
                 "its calls went deeper than the browser's stack: {}",
                 text("message")
             ),
+        }),
+        "refused" => Err(TaskError::Refused {
+            program: text("program"),
+            reason: text("message"),
+        }),
+        "rounds" => Err(TaskError::LoopsTooLong {
+            reason: text("message"),
+        }),
+        "noDevice" => Err(TaskError::NoDevice {
+            reason: text("message"),
         }),
         "invalid" => Err(TaskError::InvalidInput {
             program: text("program"),

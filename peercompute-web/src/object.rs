@@ -77,6 +77,19 @@ impl Given<'_> {
         })
     }
 
+    /// Three whole numbers of 32 bits.
+    pub(crate) fn counts(&self, name: &str) -> Result<Option<[u32; 3]>, JsValue> {
+        self.read(name, "an array of three whole numbers", |value| {
+            let array = value.dyn_ref::<Array>()?;
+            let whole = |it: JsValue| {
+                let number = it.as_f64()?;
+                (f64::from(number as u32) == number).then_some(number as u32)
+            };
+            let counts: Option<Vec<u32>> = array.iter().map(whole).collect();
+            counts?.try_into().ok()
+        })
+    }
+
     pub(crate) fn texts(&self, name: &str) -> Result<Vec<String>, JsValue> {
         let texts = self.read(name, "an array of strings", |value| {
             let array = value.dyn_ref::<Array>()?;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use js_sys::Function;
-use peercompute_compute::{PoolConfig, Throttle, WasmConfig};
-use peercompute_kernel::{NodeBuilder, NodeKernel, sched::Profile};
+use peercompute_compute::{NoDevice, PoolConfig, ProgramStore, Throttle, WasmConfig, WgslExecutor};
+use peercompute_kernel::{Machine, NodeBuilder, NodeKernel, sched::Profile};
 use peercompute_net::{Identity, Libp2pConfig, Libp2pTransport, Multiaddr};
 use peercompute_rt::Runtime;
 use wasm_bindgen::{JsCast as _, JsValue};
@@ -30,9 +30,14 @@ pub(crate) fn build(
     config.webrtc = given.flag("webrtc")?.unwrap_or(true);
     config.ice_servers = given.texts("iceServers")?;
     let transport = Libp2pTransport::start(config, runtime).map_err(invalid)?;
+    let store = ProgramStore::new();
+    let (device, machine) = device(given)?;
     let mut builder = NodeKernel::builder()
         .transport(Arc::new(transport))
+        .programs(store.clone())
         .wasm(WasmConfig::new())
+        .executor(WgslExecutor::new(store, device))
+        .machine(machine)
         .pool(pool(given)?)
         .isolates(isolates(given)?)
         .serves(given.flag("serves")?.unwrap_or(true))
@@ -88,6 +93,24 @@ pub(crate) fn throttle(percent: f64) -> Result<Throttle, JsValue> {
         return Err(invalid("throttle is not from 0 to 100"));
     }
     Throttle::percent(whole as u8).map_err(invalid)
+}
+
+/// Whether shaders run here, and what others are told of it.
+fn device(given: Given<'_>) -> Result<(Result<(), NoDevice>, Machine), JsValue> {
+    let mut machine = Machine::default();
+    let none = |reason: &str| {
+        let reason = reason.to_owned();
+        Err(NoDevice { reason })
+    };
+    let Some(gpu) = given.get("gpu") else {
+        return Ok((none("the page did not look for one"), machine));
+    };
+    let gpu = Given(&gpu);
+    if let Some(reason) = gpu.text("reason")? {
+        return Ok((none(&reason), machine));
+    }
+    machine.gpu = !gpu.flag("isSoftware")?.unwrap_or(false);
+    Ok((Ok(()), machine))
 }
 
 fn isolates(given: Given<'_>) -> Result<Arc<PageIsolates>, JsValue> {

@@ -4,24 +4,33 @@ use bytes::Bytes;
 use js_sys::{Array, Function, Uint8Array};
 use peercompute_compute::{Limits, Matmul, Operation};
 use peercompute_kernel::{Job, JobError, NewTask, NodeKernel, Outcome};
-use peercompute_proto::v1;
+use peercompute_proto::{
+    limits::{MAX_ENTRY_POINT, MAX_SHADER, MAX_TASK_VALUE, MAX_UNIFORMS},
+    v1,
+};
 use wasm_bindgen::{JsCast as _, JsValue};
 
 use crate::object::{Given, bytes, error, invalid, object, optional};
 
-/// Opens a job of what `task` names: an `operation`, or a `module`.
+/// Opens a job of what `task` names: an `operation`, a `module`, or a `shader`.
 pub(crate) fn open(kernel: &NodeKernel, task: Given<'_>) -> Result<Job, JsValue> {
-    let program = match (task.text("operation")?, task.bytes("module")?) {
-        (Some(name), None) if name == Matmul::NAME => Matmul.into(),
-        (Some(name), None) => name.parse::<Operation>().map_err(invalid)?.into(),
-        (None, Some(module)) => {
+    let named = (
+        task.text("operation")?,
+        task.bytes("module")?,
+        task.text("shader")?,
+    );
+    let program = match named {
+        (Some(name), None, None) if name == Matmul::NAME => Matmul.into(),
+        (Some(name), None, None) => name.parse::<Operation>().map_err(invalid)?.into(),
+        (None, Some(module), None) => {
             let module = Bytes::from(module);
             let size = module.len() as u64;
             kernel.add_program(module).wasm(size)
         }
+        (None, None, Some(text)) => shader(kernel, text, task)?,
         _ => {
             return Err(invalid(
-                "a task names either an operation or a module; give one of them",
+                "a task names an operation, a module or a shader; give one of them",
             ));
         }
     };
@@ -33,6 +42,53 @@ pub(crate) fn open(kernel: &NodeKernel, task: Given<'_>) -> Result<Job, JsValue>
     kernel
         .submit(spec)
         .map_err(|refusal| error("NOT_SUBMITTED", refusal))
+}
+
+/// A shader in WGSL with what it is run with.
+fn shader(kernel: &NodeKernel, text: String, task: Given<'_>) -> Result<v1::Program, JsValue> {
+    let entry_point = task.text("entryPoint")?;
+    let entry_point = entry_point.unwrap_or_else(|| "main".to_owned());
+    let uniforms = task.bytes("uniforms")?.unwrap_or_default();
+    for (what, bytes, most) in [
+        ("shader", text.len(), MAX_SHADER),
+        ("entryPoint", entry_point.len(), MAX_ENTRY_POINT),
+        ("uniforms", uniforms.len(), MAX_UNIFORMS),
+    ] {
+        if bytes > most {
+            return Err(invalid(format!(
+                "{what} has {bytes} bytes; at most {most} are possible"
+            )));
+        }
+    }
+    let workgroups = task.counts("workgroups")?;
+    let [x, y, z] = workgroups.unwrap_or([1; 3]);
+    if [x, y, z].contains(&0) {
+        return Err(invalid(
+            "workgroups has a 0; give at least 1 along each axis",
+        ));
+    }
+    let output_bytes = task.count("outputBytes")?.unwrap_or(0);
+    if !(1..=MAX_TASK_VALUE as u64).contains(&output_bytes) {
+        return Err(invalid(format!(
+            "outputBytes is {output_bytes}; say how long the result is, from 1 to {MAX_TASK_VALUE} bytes"
+        )));
+    }
+    let text = Bytes::from(text);
+    let size = text.len() as u64;
+    let hash = kernel.add_program(text);
+    let wgsl = v1::WgslProgram {
+        hash: Bytes::copy_from_slice(hash.as_bytes()),
+        size,
+        entry_point,
+        workgroups_x: x,
+        workgroups_y: y,
+        workgroups_z: z,
+        output_bytes,
+        uniforms: uniforms.into(),
+    };
+    Ok(v1::Program {
+        program: Some(v1::program::Program::Wgsl(wgsl)),
+    })
 }
 
 fn limits(task: Given<'_>) -> Result<v1::TaskLimits, JsValue> {

@@ -102,6 +102,7 @@ const LIBRARIES: &[Room] = &[
         "peercompute-web",
         &[RT, PROTO, SCHED, SWARM, STATE, GPU, COMPUTE, NET, KERNEL],
     ),
+    Room::of("peercompute-web-gpu", &[GPU]),
 ];
 
 /// The rest of the table. A crate that is in neither part fails the check.

@@ -30,6 +30,7 @@ const BUILT: &[&str] = &[
     "peercompute-net",
     "peercompute-kernel",
     "peercompute-web",
+    "peercompute-web-gpu",
 ];
 
 /// The crates whose suite runs in wasm too, with their features: the pure ones, with the golden vectors, and the nodes and live rooms on virtual time, which need no libp2p.

@@ -19,9 +19,15 @@ use crate::{
     wasm,
 };
 
-/// The crate, and the module that it becomes.
+/// The node's crate, whose scripts, pages and tests they are.
 const PACKAGE: &str = "peercompute-web";
+
+/// The crate of what runs shaders.
+const GPU_PACKAGE: &str = "peercompute-web-gpu";
+
+/// The modules that they become.
 const MODULE: &str = "peercompute_web";
+const GPU_MODULE: &str = "peercompute_web_gpu";
 
 /// The program that speaks with nodes by the schema alone.
 const JS_PEER: &str = "examples/js-peer";
@@ -72,11 +78,7 @@ pub(crate) fn web(context: &Context, arguments: &WebArgs) -> Result<()> {
         Some(folder) => env::current_dir()?.join(folder),
         None => context.target.join("web"),
     };
-    let weight = build(context, &folder)?;
-    println!(
-        "    {} bytes, {} with gzip -9",
-        weight.whole, weight.gzipped
-    );
+    build(context, &folder)?.print();
     println!("the package is in {}", folder.display());
     Ok(())
 }
@@ -84,11 +86,7 @@ pub(crate) fn web(context: &Context, arguments: &WebArgs) -> Result<()> {
 /// Builds the package, and tests it in a browser against the program as it was built for the other tests.
 pub(crate) fn test(context: &Context) -> Result<()> {
     let folder = context.target.join("web");
-    let weight = build(context, &folder)?;
-    println!(
-        "    {} bytes, {} with gzip -9",
-        weight.whole, weight.gzipped
-    );
+    build(context, &folder)?.print();
     let mut npm = context.command("npm");
     npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
         .current_dir(context.root.join(JS_PEER));
@@ -127,42 +125,58 @@ fn tests(context: &Context) -> Result<Vec<PathBuf>> {
     Ok(tests)
 }
 
-/// What a page loads, in bytes: modules and scripts.
+/// Modules and scripts, in bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Weight {
+    /// What every page loads.
+    pub(crate) node: Bytes,
+    /// What the first shader loads.
+    pub(crate) gpu: Bytes,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Bytes {
     pub(crate) whole: u64,
     /// Each file by `gzip -9`.
     pub(crate) gzipped: u64,
+}
+
+impl Weight {
+    /// The node, with what runs shaders.
+    pub(crate) fn all(self) -> Bytes {
+        Bytes {
+            whole: self.node.whole + self.gpu.whole,
+            gzipped: self.node.gzipped + self.gpu.gzipped,
+        }
+    }
+
+    fn print(self) {
+        for (what, bytes) in [("the node", self.node), ("with shaders", self.all())] {
+            let Bytes { whole, gzipped } = bytes;
+            println!("    {what}: {whole} bytes, {gzipped} with gzip -9");
+        }
+    }
 }
 
 /// Builds the package into `folder`, whose files of the same names it replaces.
 pub(crate) fn build(context: &Context, folder: &Path) -> Result<Weight> {
     let toolchain = wasm::ensure_toolchain(context)?;
     let mut cargo = toolchain.cargo(context);
-    cargo.args([
-        "build",
-        "--locked",
-        "--profile",
-        "web",
-        "--package",
-        PACKAGE,
-    ]);
+    cargo.args(["build", "--locked", "--profile", "web"]);
+    cargo.args(["--package", PACKAGE, "--package", GPU_PACKAGE]);
     cargo.args(["--target", wasm::TARGET]);
     run(&mut cargo)?;
-    let module = toolchain
-        .target(context)
-        .join(wasm::TARGET)
-        .join("web")
-        .join(MODULE)
-        .with_extension("wasm");
-    let mut bindgen = context.command(wasm_bindgen(context)?);
-    bindgen
-        .args(["--target", "web", "--no-typescript"])
-        .args(["--remove-name-section", "--out-dir"])
-        .arg(folder)
-        .arg(&module);
-    run(&mut bindgen)?;
-    reorder(&folder.join(format!("{MODULE}_bg.wasm")))?;
+    let built = toolchain.target(context).join(wasm::TARGET).join("web");
+    for module in [MODULE, GPU_MODULE] {
+        let mut bindgen = context.command(wasm_bindgen(context)?);
+        bindgen
+            .args(["--target", "web", "--no-typescript"])
+            .args(["--remove-name-section", "--out-dir"])
+            .arg(folder)
+            .arg(built.join(module).with_extension("wasm"));
+        run(&mut bindgen)?;
+        reorder(&folder.join(format!("{module}_bg.wasm")))?;
+    }
     let sources = context.root.join(PACKAGE);
     for part in ["js", "pages"] {
         let part = sources.join(part);
@@ -200,8 +214,13 @@ pub(crate) fn weigh(context: &Context, folder: &Path) -> Result<Weight> {
             .extension()
             .is_some_and(|it| it == "js" || it == "wasm");
         if is_sent {
-            weight.whole += fs::metadata(&path)?.len();
-            weight.gzipped += gzip(context, &path)?;
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let part = match name.starts_with(GPU_MODULE) {
+                true => &mut weight.gpu,
+                false => &mut weight.node,
+            };
+            part.whole += fs::metadata(&path)?.len();
+            part.gzipped += gzip(context, &path)?;
         }
     }
     Ok(weight)

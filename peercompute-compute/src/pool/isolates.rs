@@ -34,6 +34,11 @@ pub trait Isolate: MaybeSend {
         program: Portable,
         input: TaskInput,
     ) -> BoxFuture<'_, Result<Bytes, TaskError>>;
+
+    /// Whether the run that was dropped last had not begun: it waited for something that it shares with others, and was late for that.
+    fn has_only_waited(&self) -> bool {
+        false
+    }
 }
 
 /// Fills the posts that the plan has and where nobody is.
@@ -154,6 +159,12 @@ impl Apart {
                 Either::Left((result, _)) => result,
                 Either::Right((error, _)) => Err(error),
             }
+        };
+        let result = match result {
+            Err(TaskError::DeadlineExceeded { limit }) if self.isolate.has_only_waited() => {
+                Err(TaskError::DeviceBusy { waited: limit })
+            }
+            result => result,
         };
         let result = result.and_then(|bytes| {
             control.check_output(bytes.len() as u64)?;

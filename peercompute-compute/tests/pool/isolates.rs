@@ -213,6 +213,43 @@ fn a_task_that_is_late_is_ended_with_its_isolate_and_the_next_one_runs() {
     assert_eq!((scene.broken_off(), seconds), (1, 4.0));
 }
 
+/// Has others before it, for ever.
+struct Waits;
+
+impl Isolates for Waits {
+    fn open(&self) -> Box<dyn Isolate> {
+        Box::new(Self)
+    }
+}
+
+impl Isolate for Waits {
+    fn run(
+        &mut self,
+        _program: Portable,
+        _input: TaskInput,
+    ) -> BoxFuture<'_, Result<Bytes, TaskError>> {
+        Box::pin(pending())
+    }
+
+    fn has_only_waited(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn a_task_that_is_late_and_never_had_its_turn_is_refused_for_now() {
+    let simulation = Simulation::new(1);
+    let clock = simulation.runtime();
+    let config = PoolConfig::new().with_cores(2);
+    let pool = Pool::in_isolates(config, clock, Arc::new(Waits));
+    let (client, mut completions) = pool.client();
+    let waited = Duration::from_secs(3);
+    submit(&client, [hanging(0, Some(waited))]);
+    let mut batch = Vec::new();
+    assert_eq!(simulation.run(completions.next_batch(&mut batch)), Ok(true));
+    assert_eq!(batch[0].result, Err(TaskError::DeviceBusy { waited }));
+}
+
 #[test]
 fn a_task_that_is_cancelled_is_ended_at_once() {
     let scene = Scene::new(2, 100);

@@ -268,6 +268,22 @@ impl Active {
         Ok(created)
     }
 
+    /// Runs `create`, and waits until it is known what the device has against it.
+    pub(super) async fn settled<T>(&self, create: impl FnOnce() -> T) -> Result<T, wgpu::Error> {
+        let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let internal = self.device.push_error_scope(wgpu::ErrorFilter::Internal);
+        let created = create();
+        // All are asked for before one is waited for: a browser answers them together.
+        let internal = internal.pop();
+        let validation = validation.pop();
+        let memory = memory.pop();
+        match (internal.await, validation.await, memory.await) {
+            (None, None, None) => Ok(created),
+            (Some(error), ..) | (_, Some(error), _) | (.., Some(error)) => Err(error),
+        }
+    }
+
     /// While it lives the thread of the device asks for news.
     #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn watch(&self) -> Option<super::readback::Watch> {

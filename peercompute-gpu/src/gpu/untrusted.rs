@@ -8,13 +8,16 @@ use super::{
     Gpu, GpuError,
     pipelines::{Checks, pipeline},
 };
-use crate::wgsl::{Checked, INPUT, OUTPUT, SLICE, Slices, UNIFORM};
+use crate::wgsl::{Checked, INPUT, OUTPUT, SLICE, SPENT, Slices, UNIFORM};
 
 /// What a slice should take, so that whoever draws with the same device goes on drawing, and a cancelled task ends soon.
 pub const UNTRUSTED_SLICE: Duration = Duration::from_millis(20);
 
 /// Workgroups of the first slice, before anything is known of the shader.
 pub const FIRST_SLICE: u64 = 64;
+
+/// Workgroups of a slice at most where the rounds of loops are counted: all of them may go through as many as they are granted. The first slice is of one.
+const COUNTED_SLICE: u64 = 1024;
 
 /// A run of a stranger's shader.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +55,14 @@ pub enum UntrustedError {
     /// It was told to stop.
     #[error("stopped before its end")]
     Stopped,
+    /// An invocation has spent the [rounds](Checked::with_rounds) that it was granted.
+    #[error(
+        "its loops went through more than {limit} rounds; look for one that does not end, cut the work into more invocations, or run it where rounds are not counted"
+    )]
+    Rounds {
+        /// How many it was granted.
+        limit: u32,
+    },
     /// The device.
     #[error(transparent)]
     Gpu(#[from] GpuError),
@@ -96,7 +107,7 @@ pub async fn run_untrusted(
         })
     };
     let compiled = active
-        .scoped(|| {
+        .settled(|| {
             let module = active
                 .device
                 .create_shader_module(wgpu::ShaderModuleDescriptor {
@@ -107,6 +118,7 @@ pub async fn run_untrusted(
                 });
             pipeline(&active, &module, "main", Checks::On)
         })
+        .await
         .map_err(|error| {
             active.lost_or(GpuError::Pipeline {
                 entry: "main".to_owned(),
@@ -147,7 +159,7 @@ pub async fn run_untrusted(
         };
         fits(what, bytes, limit)?;
         let buffer = active
-            .scoped(|| {
+            .settled(|| {
                 let buffer = active.device.create_buffer(&wgpu::BufferDescriptor {
                     label: Some(what),
                     size: bytes,
@@ -164,6 +176,7 @@ pub async fn run_untrusted(
                 buffer.unmap();
                 buffer
             })
+            .await
             .map_err(device_says)?;
         buffers.push((binding, buffer));
     }
@@ -177,9 +190,9 @@ pub async fn run_untrusted(
         output_bytes,
         active.limits.max_storage_buffer_binding_size,
     )?;
-    let make = |label, size, usage| {
+    let make = async |label, size, usage| {
         active
-            .scoped(|| {
+            .settled(|| {
                 active.device.create_buffer(&wgpu::BufferDescriptor {
                     label: Some(label),
                     size,
@@ -187,20 +200,32 @@ pub async fn run_untrusted(
                     mapped_at_creation: false,
                 })
             })
+            .await
             .map_err(device_says)
     };
     let output = make(
         "output",
         output_bytes,
         storage | wgpu::BufferUsages::COPY_SRC,
-    )?;
+    )
+    .await?;
     let slice_buffer = make(
         "slice",
         32,
         wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
-    )?;
+    )
+    .await?;
     buffers.push((OUTPUT, output.clone()));
     buffers.push((SLICE, slice_buffer.clone()));
+    let spent = match checked.rounds() {
+        Some(limit) if used.contains(&SPENT) => {
+            let usage = storage | wgpu::BufferUsages::COPY_SRC;
+            let buffer = make("spent", 16, usage).await?;
+            buffers.push((SPENT, buffer.clone()));
+            Some((limit, buffer))
+        }
+        _ => None,
+    };
     let entries: Vec<_> = buffers
         .iter()
         .filter(|(binding, _)| used.contains(binding))
@@ -210,17 +235,21 @@ pub async fn run_untrusted(
         })
         .collect();
     let group = active
-        .scoped(|| {
+        .settled(|| {
             active.device.create_bind_group(&wgpu::BindGroupDescriptor {
                 label: Some("a stranger's"),
                 layout: &compiled.get_bind_group_layout(0),
                 entries: &entries,
             })
         })
+        .await
         .map_err(device_says)?;
 
     let mut slices = Slices::new(run.workgroups);
-    let mut most = FIRST_SLICE;
+    let (mut most, at_most) = match spent {
+        Some(_) => (1, COUNTED_SLICE),
+        None => (FIRST_SLICE, u64::MAX),
+    };
     while let Some(slice) = slices.next(most) {
         if stop() {
             return Err(UntrustedError::Stopped);
@@ -230,7 +259,7 @@ pub async fn run_untrusted(
         let [all_x, all_y, all_z] = run.workgroups;
         let numbers: [u32; 8] = [x, y, z, 0, all_x, all_y, all_z, 0];
         active
-            .scoped(|| {
+            .settled(|| {
                 active
                     .queue
                     .write_buffer(&slice_buffer, 0, bytemuck::bytes_of(&numbers));
@@ -243,11 +272,20 @@ pub async fn run_untrusted(
                 drop(pass);
                 active.queue.submit([encoder.finish()]);
             })
+            .await
             .map_err(device_says)?;
-        gpu.finished()?.await?;
+        match &spent {
+            Some((limit, buffer)) => {
+                let mapped = gpu.read_raw(&active, buffer, 0, 4)?.await?;
+                if mapped.iter().any(|byte| *byte != 0) {
+                    return Err(UntrustedError::Rounds { limit: *limit });
+                }
+            }
+            None => gpu.finished()?.await?,
+        }
         let took = begun.elapsed();
         if took * 2 < UNTRUSTED_SLICE {
-            most = most.saturating_mul(2);
+            most = most.saturating_mul(2).min(at_most);
         } else if took > UNTRUSTED_SLICE {
             most = (most / 2).max(1);
         }
@@ -291,33 +329,39 @@ fn used_bindings(checked: &Checked) -> Vec<u32> {
         .collect()
 }
 
-/// The time, where the platform tells it without more ado.
+/// The time, as well as the platform tells it.
 struct Clock {
     #[cfg(not(target_arch = "wasm32"))]
     begun: std::time::Instant,
+    /// In milliseconds since 1970.
+    #[cfg(target_arch = "wasm32")]
+    begun: f64,
 }
 
+#[cfg(not(target_arch = "wasm32"))]
 impl Clock {
-    #[cfg(not(target_arch = "wasm32"))]
     fn now() -> Self {
         Self {
             begun: std::time::Instant::now(),
         }
     }
 
-    #[cfg(target_arch = "wasm32")]
-    fn now() -> Self {
-        Self {}
-    }
-
-    #[cfg(not(target_arch = "wasm32"))]
     fn elapsed(&self) -> Duration {
         self.begun.elapsed()
     }
+}
 
-    /// Slices keep their size.
-    #[cfg(target_arch = "wasm32")]
+#[cfg(target_arch = "wasm32")]
+impl Clock {
+    fn now() -> Self {
+        Self {
+            begun: js_sys::Date::now(),
+        }
+    }
+
+    /// Nothing where the clock was set back.
     fn elapsed(&self) -> Duration {
-        UNTRUSTED_SLICE
+        let millis = js_sys::Date::now() - self.begun;
+        Duration::from_millis(millis.max(0.0) as u64)
     }
 }

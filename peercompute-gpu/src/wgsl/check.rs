@@ -3,7 +3,7 @@ use std::fmt;
 use naga::ShaderStage;
 
 use super::{
-    WgslError, WgslLimits, parse, short, size, slice,
+    WgslError, WgslLimits, parse, rounds, short, size, slice,
     variables::{INPUT, OUTPUT, UNIFORM, check_variables},
 };
 
@@ -11,14 +11,34 @@ use super::{
 #[derive(Clone)]
 pub struct Checked {
     /// With one entry point, `main`, which runs a slice.
-    #[cfg_attr(not(feature = "gpu"), expect(dead_code, reason = "a device takes it"))]
     pub(crate) module: naga::Module,
     workgroup_size: [u32; 3],
     /// Bytes that the buffers in bindings 0, 1 and 2 have at least, where they are declared.
     bindings: [Option<u32>; 3],
+    /// How many rounds of its loops an invocation is granted, where they are counted.
+    rounds: Option<u32>,
 }
 
 impl Checked {
+    /// The same shader, of which each invocation is granted `rounds` rounds of all its loops together: a shader that never ends then ends, and its run fails. In functions with
+    /// barriers each loop has its part of them.
+    ///
+    /// # Errors
+    ///
+    /// [`WgslError::Rounds`] where a loop calls a function that has loops and barriers.
+    pub fn with_rounds(self, rounds: u32) -> Result<Self, WgslError> {
+        Ok(Self {
+            module: rounds::limited(self.module, rounds)?,
+            rounds: Some(rounds),
+            ..self
+        })
+    }
+
+    /// How many rounds an invocation is granted, where they are counted.
+    pub fn rounds(&self) -> Option<u32> {
+        self.rounds
+    }
+
     /// Invocations of a workgroup along each axis.
     pub fn workgroup_size(&self) -> [u32; 3] {
         self.workgroup_size
@@ -90,6 +110,7 @@ pub fn check(source: &str, entry: &str, limits: &WgslLimits) -> Result<Checked, 
         module,
         workgroup_size,
         bindings,
+        rounds: None,
     })
 }
 

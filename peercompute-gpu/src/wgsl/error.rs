@@ -98,4 +98,10 @@ pub enum WgslError {
         /// What is wrong.
         message: String,
     },
+    /// The rounds of its loops cannot be counted.
+    #[error("the shader's loops cannot be counted: {message}")]
+    Rounds {
+        /// Why not, and the remedy.
+        message: String,
+    },
 }

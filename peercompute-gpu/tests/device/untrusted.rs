@@ -172,3 +172,46 @@ fn a_run_stops_between_two_slices() {
     assert_eq!(outcome, Err(UntrustedError::Stopped));
     assert_eq!(asked.get(), 3);
 }
+
+/// Runs a shader whose invocations are granted 1000 rounds.
+fn counted(main: &str, output_bytes: u64) -> Result<Vec<u8>, UntrustedError> {
+    let source = format!(
+        "@group(0) @binding(1) var<storage, read_write> output: array<atomic<u32>>;\n{main}"
+    );
+    let checked = check(&source, "main", &WgslLimits::new()).unwrap();
+    let checked = checked.with_rounds(1000).unwrap();
+    let gpu = shared();
+    let run = UntrustedRun {
+        input: &[],
+        uniforms: &[],
+        workgroups: [300, 1, 1],
+        output_bytes,
+    };
+    gpu.block_on(run_untrusted(gpu, &checked, run, || false))
+}
+
+#[test]
+fn a_shader_that_never_ends_ends_where_its_rounds_are_counted() {
+    for main in [
+        "@compute @workgroup_size(8) fn main() { while (atomicLoad(&output[0]) < 2u) { atomicStore(&output[0], 1u); } }",
+        // Only the last invocation hangs, inside of loops that do not.
+        "fn spin() { loop { if (atomicLoad(&output[0]) == 7u) { break; } } }
+         @compute @workgroup_size(8) fn main(@builtin(global_invocation_id) id: vec3<u32>) { for (var i = 0u; i < 9u; i++) { if (id.x == 2399u) { spin(); } } }",
+        "@compute @workgroup_size(8) fn main() { loop { workgroupBarrier(); if (atomicLoad(&output[0]) == 7u) { break; } } }",
+    ] {
+        let outcome = counted(main, 4);
+        assert_eq!(outcome, Err(UntrustedError::Rounds { limit: 1000 }), "{main}");
+    }
+}
+
+#[test]
+fn rounds_that_are_granted_change_nothing() {
+    let main = "
+@compute @workgroup_size(8)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+    for (var i = 0u; i < 999u; i++) { atomicAdd(&output[id.x % 2u], i); }
+}";
+    let output = counted(main, 8).unwrap();
+    let sum: u32 = 1200 * (998 * 999 / 2);
+    assert_eq!(output, [sum.to_le_bytes(), sum.to_le_bytes()].concat());
+}
