@@ -28,8 +28,19 @@ async function four(roomId, options = {}) {
 const hears = (tab, type, peer) => tab.waitForFunction(([type, peer]) => window.heard.some((event) => event.type === type && event.peer === peer), [type, peer]);
 const prints = (native, event, peer) => native.line((line) => line.event === event && line.peer_id === peer);
 
-test("two tabs and two native nodes see each other come and go, and share a job meanwhile", async () => {
-  const { relay, tabs, natives } = await four("mixed");
+/** Has a tab count in its state, and another one see it count in order, each number once. */
+async function shows(tab, other) {
+  await tab.evaluate(() => {
+    let count = 0;
+    window.node.registerStateProvider("count", () => String((count += 1)));
+  });
+  await other.waitForFunction(() => window.heard.filter(({ type }) => type === "snapshot").length >= 40);
+  const counts = await other.evaluate(() => window.heard.filter(({ type }) => type === "snapshot").map(({ payload }) => Number(new TextDecoder().decode(payload))));
+  assert.deepEqual(counts, [...new Set(counts)].sort((a, b) => a - b));
+}
+
+test("two tabs and two native nodes see each other come and go, and share a job while the tabs show their states", async () => {
+  const { relay, tabs, natives } = await four("mixed", { scheduler: { profile: "action", snapshotHz: 20 } });
   const all = [...tabs, ...natives];
   const others = (one) => all.filter((other) => other !== one);
   await Promise.all([
@@ -37,7 +48,7 @@ test("two tabs and two native nodes see each other come and go, and share a job 
     ...natives.flatMap((native) => others(native).map(({ peerId }) => prints(native, "peer_joined", peerId))),
   ]);
   const job = await scene.job(slow, 200, "--room", "mixed", "--relay", relay.tcp);
-  const { result, output } = await finished(job);
+  const [{ result, output }] = await Promise.all([finished(job), shows(tabs[0], tabs[1]), shows(tabs[1], tabs[0])]);
   assert.ok(output.equals(job.input), "each task gives back what it gets");
   assert.deepEqual(Object.keys(result.by_node).sort(), all.map(({ peerId }) => peerId).sort());
 
