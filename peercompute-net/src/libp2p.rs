@@ -23,6 +23,8 @@ mod streams;
 mod swarm_task;
 mod transports;
 mod webrtc;
+#[cfg(target_arch = "wasm32")]
+mod websocket;
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 

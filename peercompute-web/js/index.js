@@ -12,6 +12,13 @@ const WASM = new URL("./peercompute_web_bg.wasm", import.meta.url);
 /** Below this part of its charge a device without a plug counts as low. */
 const LOW_BATTERY = 0.2;
 
+/** A device's name is told to others; both are in bytes of UTF-8. */
+const MAX_NAME = 256;
+const MAX_IDENTITY_NAME = 256;
+
+/** STUN and TURN servers, at most: each is asked for each path. */
+const MAX_SERVERS = 16;
+
 /** The compiled module, fetched once for the page; its workers share it. */
 let nodeModule = null;
 
@@ -73,11 +80,53 @@ function check(holds, message) {
 }
 
 function checkText(value, name) {
-  check(typeof value === "string", `${name} is not a string`);
+  check(typeof value === "string", `${name} is ${typeName(value)}; give a string`);
 }
 
 function checkObject(value, name) {
-  check(typeof value === "object" && value !== null && !Array.isArray(value), `${name} is not an object`);
+  check(typeof value === "object" && value !== null && !Array.isArray(value), `${name} is ${typeName(value)}; give an object`);
+}
+
+/** What a value is, without showing it. */
+function typeName(value) {
+  if (Array.isArray(value)) {
+    return "an array";
+  }
+  return value === null ? "null" : `of the type ${typeof value}`;
+}
+
+/** Looks at those options of a node that only the page sees, or that would be found wrong too late. */
+function checkOptions(options) {
+  checkObject(options, "options");
+  if (options.scheduler !== undefined) {
+    checkObject(options.scheduler, "scheduler");
+  }
+  for (const name of ["keepIdentity", "keepOutbox", "pauseWhenHidden", "pauseOnLowBattery", "gpu"]) {
+    check([undefined, null, true, false].includes(options[name]), `${name} is ${typeName(options[name])}; give true or false`);
+  }
+  for (const [name, most] of Object.entries({ name: MAX_NAME, identityName: MAX_IDENTITY_NAME })) {
+    const value = options[name] ?? "";
+    checkText(value, name);
+    const bytes = new TextEncoder().encode(value).length;
+    check(bytes <= most, `${name} has ${bytes} bytes; give ${most} at most`);
+  }
+  checkServers(options.iceServers ?? []);
+}
+
+/** A server that the browser does not take would fail each attempt to find a direct path. */
+function checkServers(servers) {
+  if (!Array.isArray(servers) || globalThis.RTCPeerConnection === undefined) {
+    return;
+  }
+  check(servers.length <= MAX_SERVERS, `iceServers are ${servers.length}; give ${MAX_SERVERS} at most`);
+  for (const urls of servers) {
+    checkText(urls, "iceServers: one");
+    try {
+      new RTCPeerConnection({ iceServers: [{ urls }] }).close();
+    } catch (error) {
+      check(false, `iceServers: the browser does not take ${JSON.stringify(urls)}: ${error.message}; give such as "stun:stun.example.org"`);
+    }
+  }
 }
 
 function toBytes(data) {
@@ -131,11 +180,7 @@ export class NodeKernel {
 
   /** A node that does nothing until it is started. */
   static async create(options = {}) {
-    checkObject(options, "options");
-    if (options.scheduler !== undefined) {
-      checkObject(options.scheduler, "scheduler");
-    }
-    check(options.gpu === undefined || typeof options.gpu === "boolean", "gpu is not true or false");
+    checkOptions(options);
     const [module, gpu] = await Promise.all([load(), options.gpu === false ? { reason: "the page has switched it off" } : findGpu()]);
     const keeps = options.identity === undefined && options.keepIdentity !== false;
     const { name, release } = keeps ? await claimName(options.identityName ?? "device") : { name: null, release: () => {} };
@@ -235,7 +280,7 @@ export class NodeKernel {
   /** Shows a state to the others: `state` is asked for bytes, or for nothing if it is as it was. Gives a function that ends it. */
   registerStateProvider(name, state) {
     checkText(name, "name");
-    check(typeof state === "function", "state is not a function");
+    check(typeof state === "function", `state is ${typeName(state)}; give a function`);
     this.#checkIdle();
     this.#node.registerStateProvider(name, (moment) => {
       this.#isAsking = true;
@@ -320,7 +365,7 @@ export class NodeKernel {
   async submitTasks(task, onResult = undefined) {
     checkObject(task, "task");
     const { inputs, ...program } = task;
-    check(typeof inputs !== "string" && typeof inputs?.[Symbol.iterator] === "function", "inputs is not an iterable of data");
+    check(typeof inputs !== "string" && typeof inputs?.[Symbol.iterator] === "function", `inputs is ${typeName(inputs)}; give an array, or what else can be iterated over, of bytes or strings`);
     if (!this.#isStarted || this.#isStopped) {
       throw failure("NOT_RUNNING", "the node does not run; start it first");
     }
@@ -352,7 +397,7 @@ export class NodeKernel {
 
   /** Changes the share of the machine that it lends, in percent. */
   setThrottle(percent) {
-    check(typeof percent === "number" && percent >= 0 && percent <= 100, "throttle is not a number from 0 to 100");
+    check(typeof percent === "number" && percent >= 0 && percent <= 100, `throttle is ${typeof percent === "number" ? percent : typeName(percent)}; give a number from 0 to 100`);
     this.#node.setThrottle(percent);
   }
 
@@ -399,7 +444,7 @@ export class NodeKernel {
   }
 
   #add(kind, handler) {
-    check(typeof handler === "function", "handler is not a function");
+    check(typeof handler === "function", `handler is ${typeName(handler)}; give a function`);
     this.#handlers[kind].add(handler);
     return () => this.#handlers[kind].delete(handler);
   }

@@ -68,12 +68,21 @@ async function begin() {
 
 /** What the node says of itself. */
 async function fetchConfig() {
-  const response = await fetch("node.json", { signal: AbortSignal.timeout(FETCH_LIMIT) });
+  const signal = AbortSignal.timeout(FETCH_LIMIT);
+  const response = await fetch("node.json", { signal }).catch((error) => {
+    throw new Error(`The node that served this page does not answer (node.json: ${error.message}). Check that it runs, and reload the page.`);
+  });
   const config = response.ok ? await response.json().catch(() => null) : null;
-  if (typeof config?.peerId !== "string" || typeof config.gameId !== "string") {
-    throw new Error(`The node that served this page does not say who it is (node.json: ${response.status}). Reload the page.`);
+  if (!isConfig(config)) {
+    throw new Error(`The node that served this page does not say who it is (node.json: ${response.status}). Check that it runs, and reload the page.`);
   }
   return config;
+}
+
+function isConfig(config) {
+  const { peerId, gameId, roomId, port } = config ?? {};
+  const isRoom = roomId === null || typeof roomId === "string";
+  return typeof peerId === "string" && typeof gameId === "string" && isRoom && Number.isInteger(port);
 }
 
 /** A node that was started anew may be another peer, at another port. */

@@ -109,7 +109,23 @@ impl Given<'_> {
         };
         match read(&value) {
             Some(value) => Ok(Some(value)),
-            None => Err(invalid(format!("{name} is not {kind}"))),
+            None => Err(invalid(format!(
+                "{name} is {}; give {kind}",
+                shown(&value, kind)
+            ))),
         }
+    }
+}
+
+/// A number where one is wanted as it is; of anything else its kind alone, as it may be a password.
+fn shown(value: &JsValue, wanted: &str) -> String {
+    if Array::is_array(value) {
+        return "an array".to_owned();
+    }
+    let number = value.as_f64().filter(|_| wanted.contains("number"));
+    match (number, value.js_typeof().as_string()) {
+        (Some(number), _) => number.to_string(),
+        (None, Some(kind)) => format!("of the type {kind}"),
+        (None, None) => "of no type".to_owned(),
     }
 }

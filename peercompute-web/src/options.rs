@@ -23,7 +23,9 @@ pub(crate) fn build(
 ) -> Result<(NodeKernel, Identity), JsValue> {
     let given = Given(options);
     let identity = match given.bytes("identity")? {
-        Some(bytes) => Identity::from_bytes(&bytes).map_err(invalid)?,
+        Some(bytes) => {
+            Identity::from_bytes(&bytes).map_err(|error| invalid(format!("identity: {error}")))?
+        }
         None => Identity::generate(runtime),
     };
     let mut config = Libp2pConfig::new(identity.clone());
@@ -78,7 +80,8 @@ fn room(builder: NodeBuilder, given: Given<'_>) -> Result<NodeBuilder, JsValue> 
 fn pool(given: Given<'_>) -> Result<PoolConfig, JsValue> {
     let mut pool = PoolConfig::new();
     if let Some(cores) = given.count("cores")? {
-        pool = pool.with_cores(usize::try_from(cores).map_err(invalid)?);
+        // There is a bound on workers below that of cores.
+        pool = pool.with_cores(usize::try_from(cores).unwrap_or(usize::MAX));
     }
     if let Some(percent) = given.number("throttle")? {
         pool = pool.with_throttle(throttle(percent)?);
@@ -90,7 +93,9 @@ fn pool(given: Given<'_>) -> Result<PoolConfig, JsValue> {
 pub(crate) fn throttle(percent: f64) -> Result<Throttle, JsValue> {
     let whole = percent.round();
     if !(0.0..=100.0).contains(&whole) {
-        return Err(invalid("throttle is not from 0 to 100"));
+        return Err(invalid(format!(
+            "throttle is {percent}; give a number from 0 to 100"
+        )));
     }
     Throttle::percent(whole as u8).map_err(invalid)
 }
@@ -128,9 +133,19 @@ fn profile(given: Given<'_>) -> Result<Profile, JsValue> {
 }
 
 fn addresses(given: Given<'_>, name: &str) -> Result<Vec<Multiaddr>, JsValue> {
-    let read = |text: String| {
-        text.parse()
-            .map_err(|error| invalid(format!("{name}: {text:?} is no multiaddress: {error}")))
+    let wrong = |text: &str, what: String| {
+        invalid(format!(
+            "{name}: {text:?} {what}; give a full address, such as /dns/relay.example/tcp/443/wss/p2p/ and a peer id"
+        ))
+    };
+    let read = |text: String| -> Result<Multiaddr, JsValue> {
+        let address: Multiaddr = text
+            .parse()
+            .map_err(|error| wrong(&text, format!("is no multiaddress: {error}")))?;
+        match address.protocol_stack().last() {
+            Some("p2p") => Ok(address),
+            _ => Err(wrong(&text, "names no peer".to_owned())),
+        }
     };
     given.texts(name)?.into_iter().map(read).collect()
 }

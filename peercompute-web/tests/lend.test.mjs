@@ -77,3 +77,29 @@ test("a reload does not fetch again what the browser has kept", async () => {
   await tab.getByText("waiting for work").waitFor();
   assert.ok(await fetched() < 10_000);
 });
+
+test("a node that does not say who it is, or not as it should, is said so in words, and nothing is begun", async () => {
+  const { tab } = await lent();
+  await tab.getByText("waiting for work").waitFor();
+  const right = await tab.evaluate(async () => (await fetch("node.json")).json());
+  const cases = [
+    [{ status: 404, body: "" }, /does not say who it is \(node\.json: 404\)/],
+    [{ status: 500, body: "{}" }, /does not say who it is \(node\.json: 500\)/],
+    ...["", "nonsense", "<!doctype html>", "null", "5", "[]", "{}"].map((body) => [{ body }, /does not say who it is/]),
+    ...[{ peerId: 5 }, { gameId: null }, { roomId: 5 }, { roomId: undefined }, { port: "4001" }, { port: undefined }].map((wrong) => [{ body: JSON.stringify({ ...right, ...wrong }) }, /does not say who it is/]),
+    [{ body: JSON.stringify({ ...right, peerId: "nobody" }) }, /nobody.* is no multiaddress/],
+    [{ body: JSON.stringify({ ...right, port: 70_000 }) }, /70000.* is no multiaddress/],
+    [{ body: JSON.stringify({ ...right, gameId: "x".repeat(65) }) }, /game's name has 65 bytes; it may have 64 at most/],
+    [null, /does not answer \(node\.json: .*\)\. Check that it runs, and reload the page/],
+  ];
+  let answer;
+  await tab.context().route("**/node.json", (route) => (answer === null ? route.abort() : route.fulfill({ contentType: "application/json", ...answer })));
+  for (const [now, expected] of cases) {
+    answer = now;
+    await tab.reload();
+    const state = tab.locator("#state[data-fault]");
+    await state.waitFor();
+    assert.match(await state.textContent(), expected, JSON.stringify(now));
+    assert.equal(await tab.evaluate(() => window.peercompute), undefined, JSON.stringify(now));
+  }
+});

@@ -48,4 +48,8 @@ test("a tab works for a native node that nobody can dial", async () => {
   const { result, output } = await finished(job);
   assert.ok(output.equals(job.input), "each task gives back what it gets");
   assert.ok((result.by_node[tab.peerId]?.tasks ?? 0) > 0, JSON.stringify(result.by_node));
+  const { paths, history } = await tab.evaluate(() => window.node.session(window.node.status().peers[0].peerId));
+  assert.equal(paths[0].carrier, "webrtc", JSON.stringify(paths));
+  assert.ok(paths[0].streams.some(({ received }) => received > 0), JSON.stringify(paths));
+  assert.deepEqual(history.map(({ path, carrier }) => [path, carrier]), [["relayed", "circuit"], ["direct", "webrtc"]]);
 });

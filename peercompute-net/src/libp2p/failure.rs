@@ -3,6 +3,7 @@ use std::{convert::Infallible, error::Error, io};
 use libp2p::{
     TransportError,
     multiaddr::Protocol,
+    noise,
     swarm::{self, ConnectionDenied, StreamUpgradeError},
 };
 use thiserror::Error;
@@ -118,9 +119,10 @@ fn transport_error(address: Multiaddr, error: &TransportError<io::Error>) -> Dia
             | io::ErrorKind::ConnectionReset
             | io::ErrorKind::BrokenPipe,
         ) if !relayed => DialError::Refused { address, reason },
-        Some(_) => DialError::Unreachable { address, reason },
-        None if relayed => DialError::Unreachable { address, reason },
-        None => DialError::Handshake { address, reason },
+        Some(io::ErrorKind::InvalidData) | None if !relayed => {
+            DialError::Handshake { address, reason }
+        }
+        Some(_) | None => DialError::Unreachable { address, reason },
     }
 }
 
@@ -200,7 +202,13 @@ pub(crate) fn relay_of(address: &Multiaddr) -> Option<PeerId> {
 /// The kind of the system's error at the bottom of `error`, under however many layers of libp2p's.
 fn kind(error: &io::Error) -> Option<io::ErrorKind> {
     causes(error)
-        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .filter_map(|cause| {
+            // Noise's error stands for the one that it is made of, and leaves it out of the causes.
+            match cause.downcast_ref::<noise::Error>() {
+                Some(noise::Error::Io(error)) => Some(error),
+                _ => cause.downcast_ref::<io::Error>(),
+            }
+        })
         .map(io::Error::kind)
         .filter(|kind| *kind != io::ErrorKind::Other)
         .last()

@@ -112,7 +112,8 @@ pub(crate) fn build(
     relay: relay::client::Transport,
 ) -> Result<Carrier, StartError> {
     let security = security(config)?;
-    let websocket = libp2p::websocket_websys::Transport::default();
+    let websocket = libp2p::websocket_websys::Transport::default()
+        .map(|connection, _| super::websocket::Watched::new(connection));
     Ok(webrtc
         .map_err(Layer)
         .or_transport(upgraded!(relay, security, config))

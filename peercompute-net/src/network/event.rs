@@ -180,11 +180,13 @@ impl RendezvousError {
 
 impl From<ReadError> for RendezvousError {
     fn from(error: ReadError) -> Self {
-        let reason = error.to_string();
-        if error.is_violation() {
-            Self::Invalid { reason }
-        } else {
-            Self::Broken { reason }
+        match error {
+            ReadError::Invalid(error) => Self::Invalid {
+                reason: error.to_string(),
+            },
+            error => Self::Broken {
+                reason: error.to_string(),
+            },
         }
     }
 }
