@@ -38,6 +38,7 @@ const OPTIONS = {
   keepOutbox: flag,
   pauseWhenHidden: flag,
   pauseOnLowBattery: flag,
+  gpu: flag,
   identityName: [...text, "'x'.repeat(257)"],
 };
 const SCHEDULER = {
