@@ -120,7 +120,7 @@ impl Given<'_> {
 /// A number where one is wanted as it is; of anything else its kind alone, as it may be a password.
 fn shown(value: &JsValue, wanted: &str) -> String {
     if Array::is_array(value) {
-        return "an array".to_owned();
+        return format!("an array of {}", Array::from(value).length());
     }
     let number = value.as_f64().filter(|_| wanted.contains("number"));
     match (number, value.js_typeof().as_string()) {

@@ -207,7 +207,7 @@ test("what a page says wrongly of a shader is refused by name", async () => {
   await refused({ shader: MIX }, /outputBytes is 0/);
   await refused({ ...mix(4), outputBytes: 9 << 20 }, /outputBytes is 9437184.*8388608/);
   await refused({ ...mix(4), workgroups: [1, 0, 1] }, /workgroups has a 0/);
-  await refused({ ...mix(4), workgroups: [1, 1] }, /workgroups is not an array of three whole numbers/);
+  await refused({ ...mix(4), workgroups: [1, 1] }, /workgroups is an array of 2; give an array of three whole numbers/);
   await refused({ ...mix(4), operation: "crc32c" }, /an operation, a module or a shader/);
 });
 
