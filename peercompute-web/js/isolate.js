@@ -9,6 +9,8 @@ export class Isolate {
   #nodeModule;
   #worker = null;
   #waiting = null;
+  /** What the last input was in, which the worker has given back: memory that is new costs more than to copy into it. */
+  #spare = null;
   /** Until the worker has started. */
   #timer = undefined;
   /** Kept when the worker's GPU is open. */
@@ -39,6 +41,13 @@ export class Isolate {
     });
   }
 
+  /** Where the next input of so many bytes goes. */
+  room(size) {
+    const spare = this.#spare;
+    this.#spare = null;
+    return new Uint8Array(spare?.byteLength >= size ? spare : new ArrayBuffer(size), 0, size);
+  }
+
   /** Opens the browser's GPU for shaders, once for a worker. It may go on when nobody waits for it any more. */
   openGpu() {
     this.#gpu ??= this.#openGpu();
@@ -60,7 +69,7 @@ export class Isolate {
 
   /** Ends what runs. The next task has a new worker. */
   end() {
-    this.#gpu = null;
+    this.#gpu = this.#spare = null;
     clearTimeout(this.#timer);
     this.#worker?.terminate();
     this.#worker = null;
@@ -78,6 +87,7 @@ export class Isolate {
       }
       const waiting = this.#waiting;
       this.#waiting = null;
+      this.#spare = data.spare ?? null;
       waiting?.resolve(data);
     };
     worker.onerror = (event) => {

@@ -26,11 +26,11 @@ self.onmessage = ({ data }) => {
     (data.openGpu ? openGpu() : runShader(data)).then(tell);
     return;
   }
-  tell(data.module === undefined ? operation(data) : guest(data));
+  tell({ ...(data.module === undefined ? operation(data) : guest(data)), spare: data.input.buffer });
 };
 
 function tell(answer) {
-  self.postMessage(answer, answer.output === undefined ? [] : [answer.output.buffer]);
+  self.postMessage(answer, [answer.output?.buffer, answer.spare].filter((buffer) => buffer !== undefined));
 }
 
 /** Runs what the page itself has written: a function of its own, or an export of a module with arguments of its own. */

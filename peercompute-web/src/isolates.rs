@@ -33,6 +33,10 @@ extern "C" {
     #[wasm_bindgen(method, catch, js_name = openGpu)]
     async fn open_gpu(this: &PageIsolate) -> Result<JsValue, JsValue>;
 
+    /// Where an input of so many bytes is to be put.
+    #[wasm_bindgen(method)]
+    fn room(this: &PageIsolate, size: u32) -> Uint8Array;
+
     /// Ends what runs. The next task has a new worker.
     #[wasm_bindgen(method)]
     fn end(this: &PageIsolate);
@@ -120,7 +124,7 @@ impl Isolate for WebIsolate {
                 Portable::Builtin(program) => object([
                     ("program", bytes(&program.encode_to_vec())),
                     ("state", optional(input.state)),
-                    ("input", bytes(&input.bytes)),
+                    ("input", hand_over(isolate, &input)),
                 ]),
                 Portable::Module(module) => {
                     if input.state.is_some() {
@@ -133,7 +137,7 @@ impl Isolate for WebIsolate {
                     object([
                         ("module", self.compile(module).await?),
                         ("memory", memory.into()),
-                        ("input", bytes(&input.bytes)),
+                        ("input", hand_over(isolate, &input)),
                     ])
                 }
                 other => {
@@ -150,6 +154,13 @@ impl Isolate for WebIsolate {
     fn has_only_waited(&self) -> bool {
         self.is_waiting
     }
+}
+
+/// The input where the worker takes it from.
+fn hand_over(isolate: &PageIsolate, input: &TaskInput) -> JsValue {
+    let room = isolate.room(input.bytes.len() as u32);
+    room.copy_from(&input.bytes);
+    room.into()
 }
 
 /// Runs a shader when those before it have ended and the device is open.
