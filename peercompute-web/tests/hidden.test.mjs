@@ -31,7 +31,7 @@ test("a tab whose timers go off once a second stays in the room, and works", asy
   const [hidden, seen] = [await scene.tab(address), await scene.tab(address)];
   for (const tab of [hidden, seen]) {
     await tab.evaluate(throttle);
-    const options = { roomId: "hidden", relays: [relay.ws], webrtc: false, scheduler: { profile: "action", snapshotHz: 20 } };
+    const options = { roomId: "hidden", relays: [relay.ws], webrtc: false, serves: tab === hidden, scheduler: { profile: "action", snapshotHz: 20 } };
     tab.peerId = await tab.evaluate((options) => window.begin(options), options);
   }
   await Promise.all([joins(hidden, seen.peerId), joins(seen, hidden.peerId)]);
@@ -50,7 +50,7 @@ test("a tab whose timers go off once a second stays in the room, and works", asy
   const job = await scene.job(slow, 30, "--room", "hidden", "--relay", relay.tcp);
   const { result, output } = await finished(job);
   assert.ok(output.equals(job.input), "each task gives back what it gets");
-  assert.ok((result.by_node[hidden.peerId]?.tasks ?? 0) > 0, JSON.stringify(result.by_node));
+  assert.equal(result.by_node[hidden.peerId]?.tasks, 30, JSON.stringify(result.by_node));
   const peers = [hidden.peerId, seen.peerId];
   for (const tab of [hidden, seen]) {
     assert.deepEqual((await gone(tab)).filter(({ peer }) => peers.includes(peer)), []);
