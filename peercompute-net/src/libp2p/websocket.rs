@@ -60,7 +60,7 @@ impl<C: AsyncRead + Unpin> AsyncRead for Watched<C> {
     }
 }
 
-impl<C: AsyncWrite + Unpin> AsyncWrite for Watched<C> {
+impl<C: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<C> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -72,7 +72,17 @@ impl<C: AsyncWrite + Unpin> AsyncWrite for Watched<C> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.watch(cx, |carrier, cx| carrier.poll_flush(cx))
+        self.watch(cx, |mut carrier, cx| {
+            let flushed = carrier.as_mut().poll_flush(cx);
+            if flushed.is_pending() {
+                // What a connection did not take before its end would be waited for; who reads learns of the end.
+                let read = carrier.poll_read(cx, &mut []);
+                if let Poll::Ready(Err(error)) = read {
+                    return Poll::Ready(Err(error));
+                }
+            }
+            flushed
+        })
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
