@@ -33,7 +33,7 @@ const GPU_MODULE: &str = "peercompute_web_gpu";
 const JS_PEER: &str = "examples/js-peer";
 
 /// How long the tests in the browser may take.
-const TEST_LIMIT: Duration = Duration::from_secs(20 * 60);
+const TEST_LIMIT: Duration = Duration::from_secs(10 * 60);
 
 #[derive(Debug, Args)]
 pub(crate) struct WebArgs {

@@ -150,7 +150,8 @@ impl Upgrades {
         }
         match end {
             End::Connected => upgrade.failures = 0,
-            End::Crossed => {}
+            // Who says so again and again, and never offers, is asked less and less.
+            End::Crossed => upgrade.failures += 1,
             End::Failed => {
                 upgrade.failures += 1;
                 upgrade.rest = Some(now + REST);
@@ -256,7 +257,10 @@ mod tests {
         let (_, id) = upgrades.next(at(0)).unwrap();
         upgrades.ended(at(0), peers[0], id, End::Crossed);
         assert!(upgrades.next(at(0)).is_none());
-        assert!(upgrades.handle_offer(at(0), peers[0]).is_ok());
+        let (_, id) = upgrades.next(at(5)).unwrap();
+        upgrades.ended(at(5), peers[0], id, End::Crossed);
+        assert_eq!(upgrades.next_due(), Some(at(15)));
+        assert!(upgrades.handle_offer(at(5), peers[0]).is_ok());
     }
 
     #[test]
