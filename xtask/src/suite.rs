@@ -148,7 +148,12 @@ const STEPS: &[Step] = &[
     Step::dear(
         "web-test",
         "the package for pages, in a browser with native nodes",
-        &[Tool::WasmTarget, Tool::WasmRunner, Tool::Chromium],
+        &[
+            Tool::WasmTarget,
+            Tool::WasmRunner,
+            Tool::Terser,
+            Tool::Chromium,
+        ],
         web::test,
     )
     .after("build"),

@@ -22,6 +22,9 @@ const BUF: &str = "1.75.0";
 /// The version of the library by which the tests drive a browser.
 const PLAYWRIGHT: &str = "1.65.1";
 
+/// The version of what shortens scripts.
+const TERSER: &str = "5.51.2";
+
 /// The names under which systems have the browser.
 const CHROMIUM: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
 
@@ -93,6 +96,8 @@ pub(crate) enum Tool {
     WasmTarget,
     /// The runner that fits the locked `wasm-bindgen`, and Node.js for it.
     WasmRunner,
+    /// What shortens the scripts of the package for pages.
+    Terser,
     /// The browser, and the library that drives it.
     Chromium,
     /// Mesa's lavapipe, which is a Vulkan device in software, and the loader for it.
@@ -100,7 +105,7 @@ pub(crate) enum Tool {
 }
 
 impl Tool {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Linker,
         Self::Rustfmt,
         Self::Clippy,
@@ -111,6 +116,7 @@ impl Tool {
         Self::Clang,
         Self::Deny,
         Self::Lavapipe,
+        Self::Terser,
         Self::Chromium,
     ];
 
@@ -145,6 +151,7 @@ impl Tool {
             Self::WasmTarget => wasm::ensure_toolchain(context).map(drop),
             Self::WasmRunner => wasm_runner(context).map(drop),
             Self::Lavapipe => lavapipe(context),
+            Self::Terser => terser(context).map(drop),
             Self::Chromium => browser(context).map(drop),
         }
     }
@@ -220,6 +227,32 @@ pub(crate) fn chromedriver(context: &Context) -> Result<PathBuf> {
     }
     let path = output_of(context.command("which").arg(NAME))?;
     Ok(path.trim().into())
+}
+
+/// The path of the program that shortens scripts.
+pub(crate) fn terser(context: &Context) -> Result<PathBuf> {
+    if !has_terser(context) {
+        node(context)?;
+        from_npm(
+            context,
+            &terser_folder(context),
+            &format!("terser@{TERSER}"),
+        )?;
+    }
+    Ok(terser_path(context))
+}
+
+/// Whether that program is there already.
+pub(crate) fn has_terser(context: &Context) -> bool {
+    succeeds(context.command(terser_path(context)).arg("--version"))
+}
+
+fn terser_folder(context: &Context) -> PathBuf {
+    context.tools().join(format!("terser-{TERSER}"))
+}
+
+fn terser_path(context: &Context) -> PathBuf {
+    terser_folder(context).join("node_modules/.bin/terser")
 }
 
 /// Installs a package of npm's into a folder. No package's script runs for it.

@@ -1,8 +1,10 @@
 //! `cargo xtask web`: the npm package for pages; `cargo xtask install`: the program with that package in it.
 
 mod order;
+mod scripts;
 
 use std::{
+    collections::BTreeMap,
     env, fs,
     path::{Path, PathBuf},
     process::Command,
@@ -15,7 +17,7 @@ use clap::Args;
 use crate::{
     context::Context,
     process::{run, run_within},
-    tools::{FETCH_LIMIT, Tool, browser, has_wasm_bindgen, wasm_bindgen},
+    tools::{FETCH_LIMIT, Tool, browser, has_terser, has_wasm_bindgen, wasm_bindgen},
     wasm,
 };
 
@@ -65,7 +67,7 @@ pub(crate) fn install(context: &Context, arguments: &InstallArgs) -> Result<()> 
 /// The folder with the package, brought up to date if what builds it is there; none if it is not, and the package is not either. Installs nothing.
 pub(crate) fn at_hand(context: &Context) -> Result<Option<PathBuf>> {
     let folder = context.target.join("web");
-    if has_wasm_bindgen(context) && wasm::toolchain(context).is_some() {
+    if has_wasm_bindgen(context) && has_terser(context) && wasm::toolchain(context).is_some() {
         println!("==> building the page for browsers, which takes some minutes the first time");
         build(context, &folder)?;
     }
@@ -175,7 +177,9 @@ pub(crate) fn build(context: &Context, folder: &Path) -> Result<Weight> {
             .arg(folder)
             .arg(built.join(module).with_extension("wasm"));
         run(&mut bindgen)?;
-        reorder(&folder.join(format!("{module}_bg.wasm")))?;
+        let names =
+            scripts::shorten_with_module(context, &folder.join(module).with_extension("js"))?;
+        rewrite(&folder.join(format!("{module}_bg.wasm")), &names)?;
     }
     let sources = context.root.join(PACKAGE);
     for part in ["js", "pages"] {
@@ -185,17 +189,21 @@ pub(crate) fn build(context: &Context, folder: &Path) -> Result<Weight> {
         for file in files {
             let path = file?.path();
             let name = path.file_name().context("a file has a name")?;
-            copy(&path, &folder.join(name))?;
+            let sent = folder.join(name);
+            copy(&path, &sent)?;
+            if sent.extension().is_some_and(|it| it == "js") {
+                scripts::shorten(context, &sent)?;
+            }
         }
     }
     copy(&sources.join("README.md"), &folder.join("README.md"))?;
     weigh(context, folder)
 }
 
-fn reorder(path: &Path) -> Result<()> {
+fn rewrite(path: &Path, names: &BTreeMap<String, String>) -> Result<()> {
     let module = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let reordered = order::reorder(&module).with_context(|| path.display().to_string())?;
-    fs::write(path, reordered).with_context(|| format!("cannot write {}", path.display()))
+    let rewritten = order::rewrite(&module, names).with_context(|| path.display().to_string())?;
+    fs::write(path, rewritten).with_context(|| format!("cannot write {}", path.display()))
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {

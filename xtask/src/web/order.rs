@@ -1,17 +1,18 @@
-//! The functions of a module in an order in which they are compressed well.
+//! The functions of a module in an order in which they are compressed well, and what it imports and exports by shorter names.
 //!
 //! `gzip` looks back 32 KiB. A large program has the same code many times, for one type after the other, and far apart. Here each function is followed by the one that has most
 //! in common with the last 32 KiB, which makes the package a fourteenth smaller on the wire; not a byte of what the functions do is changed.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use anyhow::{Context as _, Result, ensure};
 use wasm_encoder::{
-    CodeSection, FunctionSection, Module,
+    CodeSection, ExportSection, FunctionSection, ImportSection, Module,
     reencode::{Error, Reencode},
 };
 use wasmparser::{
-    CodeSectionReader, FunctionBody, FunctionSectionReader, Parser, Payload, TypeRef,
+    CodeSectionReader, Export, FunctionBody, FunctionSectionReader, ImportSectionReader, Parser,
+    Payload, TypeRef,
 };
 
 /// As far as `gzip` looks back.
@@ -23,8 +24,8 @@ const PIECE: usize = 6;
 /// Pieces that more functions have than this are found everywhere.
 const MOST: usize = 5_000;
 
-/// The same module with its functions in another order.
-pub(super) fn reorder(module: &[u8]) -> Result<Vec<u8>> {
+/// The same module with its functions in another order, and other names for what has one in `names`.
+pub(super) fn rewrite(module: &[u8], names: &BTreeMap<String, String>) -> Result<Vec<u8>> {
     let (imported, bodies) = functions(module)?;
     let code: Vec<_> = bodies.iter().map(FunctionBody::as_bytes).collect();
     let order = order(&code);
@@ -32,16 +33,17 @@ pub(super) fn reorder(module: &[u8]) -> Result<Vec<u8>> {
     for (place, function) in order.iter().enumerate() {
         places[*function] = u32::try_from(place)?;
     }
-    let mut renumber = Renumber {
+    let mut rewrite = Rewrite {
         imported,
         order,
         places,
+        names,
     };
-    let mut reordered = Module::new();
-    renumber
-        .parse_core_module(&mut reordered, Parser::new(0), module)
+    let mut rewritten = Module::new();
+    rewrite
+        .parse_core_module(&mut rewritten, Parser::new(0), module)
         .context("the module cannot be written anew")?;
-    Ok(reordered.finish())
+    Ok(rewritten.finish())
 }
 
 /// How many functions are imported, and the code of the others.
@@ -144,17 +146,48 @@ impl Pieces {
     }
 }
 
-/// Writes a module with its functions in another order, and each reference to one by its new number.
-struct Renumber {
+/// Writes a module with its functions in another order, each reference to one by its new number, and the new names.
+struct Rewrite<'a> {
     imported: u32,
     /// What comes at each place.
     order: Vec<usize>,
     /// Where each goes.
     places: Vec<u32>,
+    names: &'a BTreeMap<String, String>,
 }
 
-impl Reencode for Renumber {
+impl Rewrite<'_> {
+    fn name<'a>(&'a self, name: &'a str) -> &'a str {
+        self.names.get(name).map_or(name, String::as_str)
+    }
+}
+
+impl Reencode for Rewrite<'_> {
     type Error = std::convert::Infallible;
+
+    fn parse_import_section(
+        &mut self,
+        imports: &mut ImportSection,
+        section: ImportSectionReader<'_>,
+    ) -> Result<(), Error> {
+        for import in section.into_imports() {
+            let import = import?;
+            let kind = self.entity_type(import.ty)?;
+            imports.import(import.module, self.name(import.name), kind);
+        }
+        Ok(())
+    }
+
+    fn parse_export(
+        &mut self,
+        exports: &mut ExportSection,
+        export: Export<'_>,
+    ) -> Result<(), Error> {
+        let kind = self.export_kind(export.kind)?;
+        let index = self.external_index(export.kind, export.index)?;
+        exports.export(self.name(export.name), kind, index);
+        Ok(())
+    }
 
     fn function_index(&mut self, function: u32) -> Result<u32, Error> {
         let own = function.checked_sub(self.imported);
@@ -212,8 +245,8 @@ mod tests {
     /// The functions by what they call, the start, and what is exported.
     fn module() -> Vec<u8> {
         use wasm_encoder::{
-            ConstExpr, ElementSection, Elements, EntityType, ExportKind, ExportSection, Function,
-            ImportSection, Instruction, RefType, TableSection, TableType, TypeSection, ValType,
+            ConstExpr, ElementSection, Elements, EntityType, ExportKind, Function, Instruction,
+            RefType, TableSection, TableType, TypeSection, ValType,
         };
         let mut types = TypeSection::new();
         types.ty().function([], []);
@@ -273,32 +306,60 @@ mod tests {
         module.finish()
     }
 
+    /// What a module imports, and what it exports with its number.
+    fn names(module: &[u8]) -> (Vec<String>, Vec<(String, u32)>) {
+        let (mut imports, mut exports) = (Vec::new(), Vec::new());
+        for payload in Parser::new(0).parse_all(module) {
+            match payload.expect("it is a module") {
+                Payload::ImportSection(section) => {
+                    for import in section.into_imports() {
+                        let import = import.expect("it is an import");
+                        imports.push(format!("{}.{}", import.module, import.name));
+                    }
+                }
+                Payload::ExportSection(section) => {
+                    for export in section {
+                        let export = export.expect("it is an export");
+                        exports.push((export.name.to_owned(), export.index));
+                    }
+                }
+                _ => {}
+            }
+        }
+        (imports, exports)
+    }
+
     #[test]
     fn what_refers_to_a_function_refers_to_it_where_it_is_then() {
         let module = module();
-        let reordered = reorder(&module).expect("it is a module");
-        wasmparser::validate(&reordered).expect("it is valid");
-        assert_ne!(reordered, module);
+        let same = BTreeMap::new();
+        let rewritten = rewrite(&module, &same).expect("it is a module");
+        wasmparser::validate(&rewritten).expect("it is valid");
+        assert_ne!(rewritten, module);
         // The longest is the first: what was the last is number 1 now.
-        let (imported, bodies) = functions(&reordered).expect("it is a module");
+        let (imported, bodies) = functions(&rewritten).expect("it is a module");
         assert_eq!(imported, 1);
         let lengths: Vec<_> = bodies.iter().map(|body| body.as_bytes().len()).collect();
         assert!(
             lengths[0] > lengths[1] && lengths[0] > lengths[2],
             "{lengths:?}"
         );
-        let mut exports = Vec::new();
-        for payload in Parser::new(0).parse_all(&reordered) {
-            if let Payload::ExportSection(section) = payload.expect("it is a module") {
-                for export in section {
-                    let export = export.expect("it is an export");
-                    exports.push((export.name.to_owned(), export.index));
-                }
-            }
-        }
-        let last = exports.iter().find(|(name, _)| name == "last");
-        assert_eq!(last.map(|(_, index)| *index), Some(1));
+        let (imports, exports) = names(&rewritten);
+        assert_eq!(imports, ["a.b"]);
+        assert!(exports.contains(&("last".to_owned(), 1)), "{exports:?}");
         // Those that have nothing in common stay as they were.
-        assert_eq!(reorder(&reordered).expect("it is one"), reordered);
+        assert_eq!(rewrite(&rewritten, &same).expect("it is one"), rewritten);
+    }
+
+    #[test]
+    fn what_has_another_name_is_imported_and_exported_by_it() {
+        let other = [("b", "x"), ("first", "y"), ("absent", "z")];
+        let other = other.map(|(long, short)| (long.to_owned(), short.to_owned()));
+        let rewritten = rewrite(&module(), &BTreeMap::from(other)).expect("it is a module");
+        wasmparser::validate(&rewritten).expect("it is valid");
+        let (imports, exports) = names(&rewritten);
+        assert_eq!(imports, ["a.x"]);
+        let exports: Vec<_> = exports.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(exports, ["y", "last"]);
     }
 }
