@@ -11,8 +11,8 @@ const text = (name) => [name.length, ...Buffer.from(name)];
 const body = (...code) => declaring([0], ...code);
 const declaring = (locals, ...code) => [locals.length + code.length + 1, ...locals, ...code, 0x0b];
 
-/** `run` is the code of its function; it may read local 0, the input's address, and local 1, its length, and count in local 2. */
-function guest(run, { imports = [], pages = 1 } = {}) {
+/** `run` is the code of its function; it may read local 0, the input's address, and local 1, its length, and count in local 2. `alloc` is the code of that one. */
+function guest(run, { imports = [], pages = 1, alloc = [0x41, 0x80, 0x08] } = {}) {
   const first = imports.length;
   return Uint8Array.from([
     ...[0, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
@@ -21,7 +21,7 @@ function guest(run, { imports = [], pages = 1 } = {}) {
     ...section(3, [0], [1], [2]),
     ...section(5, [0, pages]),
     ...section(7, [...text("memory"), 2, 0], [...text("abi_version"), 0, first], [...text("alloc"), 0, first + 1], [...text("run"), 0, first + 2]),
-    ...section(10, body(0x41, 1), body(0x41, 0x80, 0x08), declaring([1, 1, I32], ...run)),
+    ...section(10, body(0x41, 1), body(...alloc), declaring([1, 1, I32], ...run)),
   ]);
 }
 
@@ -29,6 +29,15 @@ const ECHO = [0x20, 0, 0xad, 0x42, 32, 0x86, 0x20, 1, 0xad, 0x84];
 
 /** Gives its input back. */
 export const echo = guest(ECHO);
+
+/** Gives back inputs up to some 2 MB. */
+export const roomy = guest(ECHO, { pages: 32 });
+
+/** Never ends to look for room. */
+export const seeks = guest(ECHO, { alloc: [0x03, 0x40, 0x0c, 0, 0x0b, 0x00] });
+
+/** Breaks off where it looks for room. */
+export const roomless = guest(ECHO, { alloc: [0x00] });
 
 /** Counts to forty million first. */
 export const slow = guest([0x03, 0x40, 0x20, 2, 0x41, 1, 0x6a, 0x22, 2, 0x41, ...[0x80, 0xb4, 0x89, 0x13], 0x49, 0x0d, 0, 0x0b, ...ECHO]);

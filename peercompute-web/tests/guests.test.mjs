@@ -71,3 +71,33 @@ test("a guest that breaks off, gives up or lies about its answer fails its task 
   assert.match((await submit(guests.outside)).message, /not inside its memory/);
   assert.deepEqual(await submit(guests.echo), { text: "what it gets" });
 });
+
+test("a large input, for which its guest is made ready while it is on its way, comes to the same as a small one", async () => {
+  // The first task of a worker is its start.
+  assert.deepEqual(await submit(guests.echo), { text: "what it gets" });
+  const sizes = [1 << 10, 1 << 20, 300 << 10, 1, 1 << 20];
+  const outputs = await tab.evaluate(
+    async ([module, sizes]) => {
+      const inputs = sizes.map((size, index) => Uint8Array.from({ length: size }, (_, at) => at * 7 + index));
+      const outputs = await Promise.all(inputs.map((input) => window.node.submitTask({ module: Uint8Array.from(module), input })));
+      return outputs.map((output, index) => output.length === sizes[index] && output.every((byte, at) => byte === inputs[index][at]));
+    },
+    [Array.from(guests.roomy), sizes],
+  );
+  assert.deepEqual(outputs, sizes.map(() => true));
+  const refused = async (module, size, limits = {}) => {
+    const { code, message } = await tab.evaluate(
+      ([module, size, limits]) => window.node.submitTask({ module: Uint8Array.from(module), input: new Uint8Array(size), ...limits }).then(() => ({}), ({ code, message }) => ({ code, message })),
+      [Array.from(module), size, limits],
+    );
+    return { code, message };
+  };
+  for (const size of [100 << 10, 1 << 20]) {
+    const { code, message } = await refused(guests.echo, size);
+    assert.equal(code, "AbiViolated", message);
+    assert.match(message, /not inside its memory of 65536 bytes/);
+    assert.equal((await refused(guests.roomless, size)).code, "Trap");
+    assert.equal((await refused(guests.seeks, size, { deadlineMs: 500 })).code, "Deadline");
+    assert.deepEqual(await submit(guests.echo), { text: "what it gets" });
+  }
+});

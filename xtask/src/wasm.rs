@@ -1,6 +1,7 @@
 //! The crates of a browser node, built for `wasm32-unknown-unknown` and tested in a browser and in Node.js.
 
 use std::{
+    env,
     ffi::OsStr,
     fs,
     path::{Path, PathBuf},
@@ -104,6 +105,70 @@ impl Toolchain {
             Self::Debian => context.target.join(DEBIAN),
         }
     }
+}
+
+/// The part of the standard library that a module takes along, and how it is built to be small.
+const SMALL_STD: [&str; 2] = [
+    "-Zbuild-std=std,panic_abort",
+    "-Zbuild-std-features=optimize_for_size",
+];
+
+/// `cargo` for modules that pages load: with a standard library of their own, which is built for size as they are, and without the paths of this machine.
+pub(crate) fn cargo_for_size(
+    context: &Context,
+    toolchain: Toolchain,
+    command: &str,
+) -> Result<Command> {
+    let sysroot = sysroot(context, toolchain)?;
+    let sources = sysroot.join("lib/rustlib/src/rust");
+    let has_sources = || sources.join("library/Cargo.lock").is_file();
+    if !has_sources() && toolchain == Toolchain::Own {
+        let add = ["component", "add", "rust-src"];
+        // Without them the modules are a little larger.
+        drop(run_within(
+            context.command("rustup").args(add),
+            RUSTUP_LIMIT,
+        ));
+    }
+    let mut cargo = toolchain.cargo(context);
+    cargo.arg(command);
+    if has_sources() {
+        // Without this permission only compilers that change daily build their own library.
+        cargo.args(SMALL_STD).env("RUSTC_BOOTSTRAP", "1");
+    } else {
+        println!(
+            "    no sources of the standard library: the modules take along one that was built for speed"
+        );
+    }
+    let home = cargo_home();
+    let places = [
+        Some((context.root.clone(), "peercompute")),
+        home.map(|home| (home.join("registry/src"), "registry")),
+        Some((sources, "rust")),
+    ];
+    let flags = places
+        .into_iter()
+        .flatten()
+        .map(|(place, name)| format!("--remap-path-prefix={}={name}", place.display()));
+    // What stands between flags is no space, which paths may have.
+    cargo.env(
+        "CARGO_ENCODED_RUSTFLAGS",
+        flags.collect::<Vec<_>>().join("\x1f"),
+    );
+    Ok(cargo)
+}
+
+/// Where a toolchain has its libraries.
+fn sysroot(context: &Context, toolchain: Toolchain) -> Result<PathBuf> {
+    let mut rustc = context.command("rustc");
+    let said = output_of(rustc.args(toolchain.choice()).args(["--print", "sysroot"]))?;
+    Ok(said.trim().into())
+}
+
+/// Where cargo keeps what it has fetched.
+fn cargo_home() -> Option<PathBuf> {
+    let home = env::var_os("CARGO_HOME").map(PathBuf::from);
+    home.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cargo")))
 }
 
 /// Builds the crates of a browser node. Warnings do not fail it: Debian's compiler is newer and knows other lints.
@@ -320,9 +385,9 @@ fn build_std(context: &Context, rustc: &Path, cargo: &Path, rustlib: &Path) -> R
 
 /// Gives Debian's compiler the linker for wasm of the other toolchain; Debian's own comes with a package that is larger than all else.
 fn link_lld(context: &Context, rustlib: &Path) -> Result<()> {
-    let said = output_of(context.command("rustc").args(["--print", "sysroot"]))?;
+    let own = sysroot(context, Toolchain::Own)?;
     let host = output_of(context.command("rustc").args(["--print", "host-tuple"]))?;
-    let lld = Path::new(said.trim())
+    let lld = own
         .join("lib/rustlib")
         .join(host.trim())
         .join("bin/rust-lld");

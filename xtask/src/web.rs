@@ -163,8 +163,8 @@ impl Weight {
 /// Builds the package into `folder`, whose files of the same names it replaces.
 pub(crate) fn build(context: &Context, folder: &Path) -> Result<Weight> {
     let toolchain = wasm::ensure_toolchain(context)?;
-    let mut cargo = toolchain.cargo(context);
-    cargo.args(["build", "--locked", "--profile", "web"]);
+    let mut cargo = wasm::cargo_for_size(context, toolchain, "build")?;
+    cargo.args(["--locked", "--profile", "web"]);
     cargo.args(["--package", PACKAGE, "--package", GPU_PACKAGE]);
     cargo.args(["--target", wasm::TARGET]);
     run(&mut cargo)?;
