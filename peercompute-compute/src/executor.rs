@@ -22,6 +22,12 @@ pub trait Executor: MaybeSend + MaybeSync {
     ///
     /// It may take long: a module is compiled in milliseconds to seconds, on the thread that asks. [`Executors::prepare_apart`] does it elsewhere.
     fn prepare(&self, spec: &v1::TaskSpec) -> Result<Arc<dyn Program>, Unsupported>;
+
+    /// Does apart from the page's thread what [`prepare`](Self::prepare) would take long for, so that it takes no time afterwards.
+    #[cfg(target_arch = "wasm32")]
+    fn make_ready(&self, _spec: &v1::TaskSpec) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// Prepares built-in operations: every [`Operation`], and [`Matmul`].
@@ -77,7 +83,7 @@ impl Executors {
         }
     }
 
-    /// Prepares without holding up the caller: natively on one of a few threads, of which the process has two; in a browser at once.
+    /// Prepares without holding up the caller: natively on one of a few threads, of which the process has two; in a browser long modules are looked at in a worker.
     ///
     /// Cancel safe: who drops the future waits for nothing any more, and what was begun is finished for the next one who asks.
     ///
@@ -92,7 +98,12 @@ impl Executors {
         #[cfg(not(target_arch = "wasm32"))]
         return Box::pin(apart::prepare(executors, spec));
         #[cfg(target_arch = "wasm32")]
-        Box::pin(std::future::ready(executors.prepare(&spec)))
+        Box::pin(async move {
+            for executor in &executors.all {
+                executor.make_ready(&spec).await;
+            }
+            executors.prepare(&spec)
+        })
     }
 }
 

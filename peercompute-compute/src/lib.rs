@@ -29,7 +29,7 @@ pub use executor::{BuiltinExecutor, Executor, Executors, MAX_RUN_TIME, Unsupport
 #[cfg(not(target_arch = "wasm32"))]
 pub use executor::{PREPARE_QUEUE, PREPARE_THREADS};
 pub use matmul::{Matmul, MatmulError, MatmulShape, MatmulTile, MatmulTiles};
-pub use module::ModuleError;
+pub use module::{CheckedModule, ModuleError};
 #[cfg(not(target_arch = "wasm32"))]
 pub use native::{ABANDONED, GRACE};
 pub use native::{NameError, NativeExecutor, NativeName};

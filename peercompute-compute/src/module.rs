@@ -1,6 +1,17 @@
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::ABI_VERSION;
+
+/// A WebAssembly module that can run here, as a worker of a page has made it ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckedModule {
+    /// Bytes of memory that it begins with.
+    pub memory: u64,
+    /// The module as a browser is to compile it: its NaNs are made canonical, and its memory grows no further than its job grants.
+    pub bytes: Bytes,
+}
 
 /// Why a WebAssembly module cannot run here.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -95,6 +106,12 @@ pub enum ModuleError {
         needed: u64,
         /// The limit in bytes.
         limit: u64,
+    },
+    /// It was looked at elsewhere, where only the text of the error comes from.
+    #[error("{reason}")]
+    Refused {
+        /// What is wrong with it, and what to do.
+        reason: String,
     },
     /// Its machine code was not ready in time.
     #[error(

@@ -108,6 +108,12 @@ impl Asked {
         })
     }
 
+    /// What a module is kept by that is ready for this job.
+    #[cfg(target_arch = "wasm32")]
+    const fn key(&self) -> (ProgramHash, u64) {
+        (self.hash, self.memory)
+    }
+
     /// Whether the module is as long as the job says, and begins with no more memory than it grants.
     fn check(&self, size: u64, memory: u64) -> Result<(), ModuleError> {
         if size != self.size {

@@ -275,6 +275,11 @@ impl NodeBuilder {
         #[cfg(feature = "wasm")]
         if let Some(config) = self.wasm {
             let modules = WasmExecutor::new(self.store.clone(), config)?;
+            #[cfg(target_arch = "wasm32")]
+            let modules = match &self.crewing {
+                Crewing::Isolates(isolates) => modules.with_isolates(isolates.clone()),
+                _ => modules,
+            };
             meter.set_modules(&modules);
             executors = executors.with(modules);
         }

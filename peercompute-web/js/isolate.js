@@ -22,7 +22,7 @@ export class Isolate {
   }
 
   /**
-   * Runs a task: `{ program, state, input }` for an operation, `{ module, memory, input }` for a WebAssembly module,
+   * Runs a task: `{ program, state, input }` for an operation, `{ check: true, memory, input }` to look at a module, `{ module, memory, input }` for a WebAssembly module,
    * `{ shader, entryPoint, workgroups, uniforms, outputBytes, input }` for a shader when the GPU is open, `{ fn, data }` or `{ module, exportName, data }` for what only this page asks for.
    * The promise is kept with the worker's answer, and broken if the worker itself fails.
    */

@@ -1,6 +1,6 @@
 // Runs tasks, one after the other. The page ends this worker when a task is late or no longer wanted.
 
-import { initSync, runBuiltin } from "./peercompute_web.js";
+import { checkModule, initSync, runBuiltin } from "./peercompute_web.js";
 import { openGpu, runShader } from "./gpu.js";
 
 const ABI_VERSION = 1;
@@ -36,7 +36,7 @@ self.onmessage = ({ data }) => {
     (data.openGpu ? openGpu() : runShader(data)).then(tell);
     return;
   }
-  tell({ ...(data.module === undefined ? operation(data) : guest(data)), spare: data.input.buffer });
+  tell({ ...(data.module === undefined ? inNode(data) : guest(data)), spare: data.input.buffer });
 };
 
 function tell(answer) {
@@ -64,13 +64,14 @@ async function own({ fn, module, exportName, data }) {
   }
 }
 
-function operation({ program, state, input }) {
+/** Runs an operation, or looks at a module, by an instance of the node's. */
+function inNode({ check, memory, program, state, input }) {
   try {
     if (!isReady) {
       initSync({ module: nodeModule });
       isReady = true;
     }
-    return { kind: "output", output: runBuiltin(program, state, input) };
+    return check ? checkModule(input, memory) : { kind: "output", output: runBuiltin(program, state, input) };
   } catch (failed) {
     if (failed?.kind !== undefined) {
       return failed;

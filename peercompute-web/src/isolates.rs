@@ -7,13 +7,16 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::lock::Mutex;
+use futures::{
+    future::{Either, select},
+    lock::Mutex,
+};
 use js_sys::{Function, Uint8Array, Uint32Array, WebAssembly};
 use peercompute_compute::{
-    Isolate, Isolates, Portable, PortableModule, PortableShader, ProgramHash, Returned, TaskError,
-    TaskInput,
+    COMPILE_TIME, CheckedModule, Isolate, Isolates, ModuleError, Portable, PortableModule,
+    PortableShader, ProgramHash, Returned, TaskError, TaskInput,
 };
-use peercompute_rt::BoxFuture;
+use peercompute_rt::{BoxFuture, Runtime};
 use prost::Message as _;
 use wasm_bindgen::{JsValue, prelude::wasm_bindgen};
 use wasm_bindgen_futures::JsFuture;
@@ -55,17 +58,22 @@ const LARGE_INPUT: usize = 256 << 10;
 /// Opens workers by a function of the page.
 pub(crate) struct PageIsolates {
     open: Function,
+    runtime: Runtime,
     compiled: Rc<RefCell<Compiled>>,
     shaders: Rc<Mutex<Option<Opened>>>,
+    /// The worker that looks at modules, one at a time.
+    checks: Rc<Mutex<Option<Opened>>>,
 }
 
 impl PageIsolates {
-    pub(crate) fn new(open: Function) -> Self {
-        let shaders = open_by(&open);
+    pub(crate) fn new(open: Function, runtime: Runtime) -> Self {
+        let [shaders, checks] = [open_by(&open), open_by(&open)];
         Self {
             open,
+            runtime,
             compiled: Rc::default(),
             shaders: Rc::new(Mutex::new(shaders)),
+            checks: Rc::new(Mutex::new(checks)),
         }
     }
 }
@@ -93,6 +101,56 @@ impl Isolates for PageIsolates {
             shaders: self.shaders.clone(),
             is_waiting: false,
         })
+    }
+
+    fn check(
+        &self,
+        module: Bytes,
+        memory: u64,
+    ) -> Option<BoxFuture<'static, Result<CheckedModule, ModuleError>>> {
+        let (checks, runtime) = (self.checks.clone(), self.runtime.clone());
+        Some(Box::pin(async move {
+            let seat = checks.lock().await;
+            let Opened(isolate) = seat.as_ref().ok_or_else(|| refused(no_worker()))?;
+            let running = Running(Some(isolate));
+            let request = object([
+                ("check", JsValue::TRUE),
+                ("memory", (memory as f64).into()),
+                ("input", bytes(&module)),
+            ]);
+            let answer = Box::pin(isolate.run(request));
+            let answer = select(answer, runtime.sleep(COMPILE_TIME)).await;
+            // A module may have left the worker with much memory.
+            drop(running);
+            match answer {
+                Either::Left((answer, _)) => read_checked(answer),
+                Either::Right(_) => Err(ModuleError::CompileTime {
+                    limit: COMPILE_TIME,
+                }),
+            }
+        }))
+    }
+}
+
+/// What a worker says of a module.
+fn read_checked(answer: Result<JsValue, JsValue>) -> Result<CheckedModule, ModuleError> {
+    let answer = answer.map_err(|thrown| refused(lost(&thrown)))?;
+    let given = Given(&answer);
+    let (output, memory) = (given.bytes("output"), given.number("memory"));
+    if let (Ok(Some(output)), Ok(Some(memory))) = (output, memory) {
+        return Ok(CheckedModule {
+            memory: memory as u64,
+            bytes: output.into(),
+        });
+    }
+    Err(ModuleError::Refused {
+        reason: message(&answer),
+    })
+}
+
+fn refused(error: TaskError) -> ModuleError {
+    ModuleError::Refused {
+        reason: format!("the module cannot be looked at: {error}"),
     }
 }
 

@@ -14,7 +14,7 @@ mod worker;
 
 pub use node::Node;
 pub use relay::resolve_relay;
-pub use worker::run_builtin;
+pub use worker::{check_module, run_builtin};
 
 use wasm_bindgen::prelude::wasm_bindgen;
 

@@ -41,7 +41,7 @@ pub(crate) fn build(
         .executor(WgslExecutor::new(store, device))
         .machine(machine)
         .pool(pool(given)?)
-        .isolates(isolates(given)?)
+        .isolates(isolates(given, runtime)?)
         .serves(given.flag("serves")?.unwrap_or(true))
         .realtime(profile(given)?);
     builder = room(builder, given)?;
@@ -118,11 +118,11 @@ fn device(given: Given<'_>) -> Result<(Result<(), NoDevice>, Machine), JsValue> 
     Ok((Ok(()), machine))
 }
 
-fn isolates(given: Given<'_>) -> Result<Arc<PageIsolates>, JsValue> {
+fn isolates(given: Given<'_>, runtime: &Runtime) -> Result<Arc<PageIsolates>, JsValue> {
     let open = given.get("openIsolate").ok_or_else(no_workers)?;
     let open: Function = open.dyn_into().map_err(|_| no_workers())?;
     #[expect(clippy::arc_with_non_send_sync, reason = "a page has one thread")]
-    Ok(Arc::new(PageIsolates::new(open)))
+    Ok(Arc::new(PageIsolates::new(open, runtime.clone())))
 }
 
 fn profile(given: Given<'_>) -> Result<Profile, JsValue> {

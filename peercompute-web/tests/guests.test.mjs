@@ -101,3 +101,28 @@ test("a large input, for which its guest is made ready while it is on its way, c
     assert.deepEqual(await submit(guests.echo), { text: "what it gets" });
   }
 });
+
+test("a long module is looked at apart from the page, and refused with the same words", async () => {
+  const { frames, text } = await tab.evaluate(async (module) => {
+    let frames = 0;
+    let isOver = false;
+    const count = () => {
+      frames += 1;
+      if (!isOver) {
+        setTimeout(count);
+      }
+    };
+    setTimeout(count);
+    const output = await window.node.submitTask({ module: Uint8Array.from(module), input: "what it gets" });
+    isOver = true;
+    return { frames, text: new TextDecoder().decode(output) };
+  }, Array.from(guests.long()));
+  assert.equal(text, "what it gets");
+  // As much as it computes, a page that looks at it itself comes to nothing else meanwhile.
+  assert.ok(frames > 100, `${frames}`);
+  const { code, message } = await submit(guests.long(["clock"]));
+  assert.equal(code, "JOB_ENDED", message);
+  assert.match(message, /imports "env" "clock"/);
+  assert.match((await submit(guests.long([], [0x1a]))).message, /no WebAssembly module that can run here/);
+  assert.deepEqual(await submit(guests.echo), { text: "what it gets" });
+});

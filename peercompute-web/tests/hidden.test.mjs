@@ -10,27 +10,26 @@ beforeEach(() => {
 });
 afterEach(() => scene.end());
 
-/** As browsers do to pages that nobody sees: from `window.hide()` on, timers go off at whole seconds alone. */
-const throttle = () => {
-  let isHidden = false;
+/** As browsers do to pages that nobody sees: while the page is hidden, timers go off at whole multiples of `unit` milliseconds alone. */
+const throttle = (unit) => {
   const set = window.setTimeout;
   window.setTimeout = (handler, wait = 0, ...args) => {
     const now = performance.now();
-    return set(handler, isHidden ? Math.ceil((now + wait) / 1000) * 1000 - now : wait, ...args);
+    return set(handler, window.isHidden ? Math.ceil((now + wait) / unit) * unit - now : wait, ...args);
   };
-  window.hide = () => (isHidden = true);
 };
 
 const joins = (tab, peer) => tab.waitForFunction((peer) => window.heard.some((event) => event.type === "joined" && event.peer === peer), peer);
 const snapshots = (tab) => tab.evaluate(() => window.heard.filter(({ type }) => type === "snapshot").length);
 const gone = (tab) => tab.evaluate(() => window.heard.filter(({ type }) => type === "left" || type === "peerLeft"));
 
-test("a tab whose timers go off once a second stays in the room, and works", async () => {
+/** Two tabs that have met, one of which shows a state, and works. */
+async function meet(unit) {
   const relay = await scene.relay();
   const address = await scene.serve();
   const [hidden, seen] = [await scene.tab(address), await scene.tab(address)];
   for (const tab of [hidden, seen]) {
-    await tab.evaluate(throttle);
+    await tab.evaluate(throttle, unit);
     const options = { roomId: "hidden", relays: [relay.ws], webrtc: false, serves: tab === hidden, scheduler: { profile: "action", snapshotHz: 20 } };
     tab.peerId = await tab.evaluate((options) => window.begin(options), options);
   }
@@ -38,11 +37,14 @@ test("a tab whose timers go off once a second stays in the room, and works", asy
   await hidden.evaluate(() => {
     let count = 0;
     window.node.registerStateProvider("count", () => String((count += 1)));
-    window.hide();
   });
-  // Peers that say nothing for three seconds count as gone.
+  return { relay, hidden, seen };
+}
+
+/** Whether they go on for so many snapshots. */
+async function stay({ relay, hidden, seen }, count) {
   const before = await snapshots(seen);
-  await seen.waitForFunction((least) => window.heard.filter(({ type }) => type === "snapshot").length >= least, before + 3);
+  await seen.waitForFunction((least) => window.heard.filter(({ type }) => type === "snapshot").length >= least, before + count);
   for (const [from, to] of [[hidden, seen], [seen, hidden]]) {
     const outcomes = await from.evaluate(() => window.node.queueEvent("say", "still here", { reliable: true }).settled);
     assert.deepEqual(outcomes, { [to.peerId]: "acked" });
@@ -56,4 +58,28 @@ test("a tab whose timers go off once a second stays in the room, and works", asy
     assert.deepEqual((await gone(tab)).filter(({ peer }) => peers.includes(peer)), []);
   }
   assert.deepEqual([...hidden.faults, ...seen.faults], []);
+}
+
+/** What the browser says of the page, which nobody sees anyway. */
+const say = (tab, visibility) => tab.evaluate((visibility) => {
+  window.isHidden = visibility === "hidden";
+  Object.defineProperty(document, "visibilityState", { value: visibility, configurable: true });
+  document.dispatchEvent(new Event("visibilitychange"));
+}, visibility);
+
+test("a tab whose timers go off once a second stays in the room, and works", async () => {
+  const met = await meet(1000);
+  await met.hidden.evaluate(() => {
+    window.isHidden = true;
+  });
+  // Peers that say nothing for three seconds count as gone.
+  await stay(met, 3);
+});
+
+test("a hidden tab whose timers go off once an hour goes on as if it were seen", async () => {
+  const met = await meet(3_600_000);
+  for (const visibility of ["hidden", "visible", "hidden"]) {
+    await say(met.hidden, visibility);
+    await stay(met, 100);
+  }
 });

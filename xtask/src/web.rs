@@ -31,6 +31,9 @@ const GPU_PACKAGE: &str = "peercompute-web-gpu";
 const MODULE: &str = "peercompute_web";
 const GPU_MODULE: &str = "peercompute_web_gpu";
 
+/// The timers of the node's module are those of `js/timers.js`, whichever crate sets them.
+const TIMERS: &str = "import { clearTimeout, setTimeout } from \"./timers.js\";\n";
+
 /// The program that speaks with nodes by the schema alone.
 const JS_PEER: &str = "examples/js-peer";
 
@@ -177,8 +180,11 @@ pub(crate) fn build(context: &Context, folder: &Path) -> Result<Weight> {
             .arg(folder)
             .arg(built.join(module).with_extension("wasm"));
         run(&mut bindgen)?;
-        let names =
-            scripts::shorten_with_module(context, &folder.join(module).with_extension("js"))?;
+        let script = folder.join(module).with_extension("js");
+        if module == MODULE {
+            scripts::begin_with(&script, TIMERS)?;
+        }
+        let names = scripts::shorten_with_module(context, &script)?;
         rewrite(&folder.join(format!("{module}_bg.wasm")), &names)?;
     }
     let sources = context.root.join(PACKAGE);

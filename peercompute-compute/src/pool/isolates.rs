@@ -16,12 +16,21 @@ use super::{
     seat::Seat,
     work::{Answer, Queued},
 };
-use crate::{Control, Portable, TaskError, TaskInput};
+use crate::{CheckedModule, Control, ModuleError, Portable, TaskError, TaskInput};
 
 /// Where isolates come from.
 pub trait Isolates: MaybeSend + MaybeSync {
     /// One more, for one worker of the pool. It is asked for when the pool starts and when its throttle has risen; what it takes is best taken with the first task.
     fn open(&self) -> Box<dyn Isolate>;
+
+    /// Looks at a module for a job that grants so many bytes of memory, and makes it ready, without holding up who asks: as `WasmExecutor::checked` does. Nothing where that cannot be.
+    fn check(
+        &self,
+        _module: Bytes,
+        _memory: u64,
+    ) -> Option<BoxFuture<'static, Result<CheckedModule, ModuleError>>> {
+        None
+    }
 }
 
 /// A place in which one task at a time runs apart from everything else, and which can be ended whatever the task does: in a browser, a Web Worker.

@@ -2,17 +2,24 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use bytes::Bytes;
 use peercompute_proto::v1;
+use peercompute_rt::BoxFuture;
 
 use super::{Asked, MAX_OUTPUT, WasmConfig, WasmError, check, features, memory, nan};
 use crate::{
-    Control, Executor, Limits, Portable, PortableModule, Program, ProgramHash, ProgramStore,
-    TaskError, TaskInput, Unsupported, lru::Lru,
+    CheckedModule, Control, Executor, Isolates, Limits, ModuleError, Portable, PortableModule,
+    Program, ProgramHash, ProgramStore, TaskError, TaskInput, Unsupported, lru::Lru,
 };
+
+/// A module from so many bytes on is looked at in an isolate: there a page would be held up for longer than a frame.
+const LONG: usize = 64 << 10;
+
+/// What a module that cannot run counts for among those that are ready.
+const REFUSED_WEIGHT: u64 = 1 << 10;
 
 /// Prepares WebAssembly modules that follow the task ABI, whose bytes it finds in a [`ProgramStore`].
 ///
@@ -26,9 +33,12 @@ pub struct WasmExecutor(Arc<Shared>);
 struct Shared {
     config: WasmConfig,
     store: ProgramStore,
-    /// Modules that are ready to run, by their memory.
-    ready: Mutex<Lru<(ProgramHash, u64), Ready>>,
+    isolates: Option<Arc<dyn Isolates>>,
+    /// Modules that are ready to run, or cannot, by their memory.
+    ready: Mutex<Lru<Key, Result<Ready, ModuleError>>>,
 }
+
+type Key = (ProgramHash, u64);
 
 #[derive(Clone)]
 struct Ready {
@@ -50,7 +60,41 @@ impl WasmExecutor {
             ready: Mutex::new(Lru::new(config.compiled_bytes)),
             config,
             store,
+            isolates: None,
         })))
+    }
+
+    /// Has long modules looked at by `isolates`, in [`Executors::prepare_apart`](crate::Executors::prepare_apart).
+    #[must_use]
+    pub fn with_isolates(self, isolates: Arc<dyn Isolates>) -> Self {
+        let shared = &self.0;
+        Self(Arc::new(Shared {
+            ready: Mutex::new(Lru::new(shared.config.compiled_bytes)),
+            config: shared.config.clone(),
+            store: shared.store.clone(),
+            isolates: Some(isolates),
+        }))
+    }
+
+    /// Looks whether a module can run here, and makes it ready for a job that grants so many bytes of memory. Takes milliseconds, and some seconds for modules that are as long as any may be.
+    ///
+    /// # Errors
+    ///
+    /// [`ModuleError`], which says what is wrong with it.
+    pub fn checked(module: &[u8], memory: u64) -> Result<CheckedModule, ModuleError> {
+        let shape = check::check(module)?;
+        if shape.memory > memory {
+            return Err(ModuleError::MemoryTooSmall {
+                needed: shape.memory,
+                limit: memory,
+            });
+        }
+        check::validate(module, features())?;
+        let canonical = nan::canonicalise(module, features())?;
+        Ok(CheckedModule {
+            memory: shape.memory,
+            bytes: memory::clamp(&canonical, memory)?.into(),
+        })
     }
 
     /// Where it finds the bytes of modules.
@@ -72,35 +116,73 @@ impl Executor for WasmExecutor {
                 .with_run_time(shared.config.deadline),
         }))
     }
+
+    fn make_ready(&self, spec: &v1::TaskSpec) -> BoxFuture<'static, ()> {
+        let shared = self.0.clone();
+        let asked = Asked::of(spec, &shared.config);
+        Box::pin(async move {
+            if let Ok(asked) = asked {
+                shared.make_ready(&asked).await;
+            }
+        })
+    }
 }
 
 impl Shared {
+    async fn make_ready(&self, asked: &Asked) {
+        let (Some(isolates), None) = (&self.isolates, self.find(asked.key())) else {
+            return;
+        };
+        let bytes = self.store.bytes(&asked.hash);
+        // What is wrong with its length is told without looking.
+        let long = bytes.filter(|it| it.len() >= LONG && it.len() as u64 == asked.size);
+        let Some(bytes) = long else {
+            return;
+        };
+        if let Some(check) = isolates.check(bytes, asked.memory) {
+            // What is wrong with it is told to whoever prepares it.
+            drop(self.keep(asked, check.await));
+        }
+    }
+
     fn ready(&self, asked: &Asked) -> Result<Ready, Unsupported> {
-        let key = (asked.hash, asked.memory);
-        let lock = || self.ready.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(ready) = lock().touch(&key) {
-            return Ok(ready.clone());
+        if let Some(found) = self.find(asked.key()) {
+            return Ok(found?);
         }
         let (hash, size) = (asked.hash, asked.size);
         let bytes = self.store.bytes(&hash);
         let bytes = bytes.ok_or(Unsupported::Missing { hash, size })?;
-        let shape = check::check(&bytes)?;
-        asked.check(shape.size, shape.memory)?;
-        check::validate(&bytes, features())?;
-        let canonical = nan::canonicalise(&bytes, features())?;
-        let clamped = memory::clamp(&canonical, asked.memory)?;
-        let weight = clamped.len() as u64;
-        let ready = Ready {
+        asked.check(bytes.len() as u64, 0)?;
+        Ok(self.keep(asked, WasmExecutor::checked(&bytes, asked.memory))?)
+    }
+
+    fn find(&self, key: Key) -> Option<Result<Ready, ModuleError>> {
+        self.lock().touch(&key).cloned()
+    }
+
+    fn keep(
+        &self,
+        asked: &Asked,
+        checked: Result<CheckedModule, ModuleError>,
+    ) -> Result<Ready, ModuleError> {
+        let ready = checked.map(|CheckedModule { memory, bytes }| Ready {
             module: PortableModule {
-                hash,
+                hash: asked.hash,
                 memory: asked.memory,
-                bytes: clamped.into(),
+                bytes,
             },
-            memory: shape.memory,
-            size: shape.size,
-        };
-        lock().insert(key, ready.clone(), weight);
-        Ok(ready)
+            memory,
+            size: asked.size,
+        });
+        let weight = ready
+            .as_ref()
+            .map_or(REFUSED_WEIGHT, |it| it.module.bytes.len() as u64);
+        self.lock().insert(asked.key(), ready.clone(), weight);
+        ready
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Lru<Key, Result<Ready, ModuleError>>> {
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -10,6 +10,14 @@ use crate::{context::Context, process::run, tools::terser};
 /// What wasm-bindgen calls that which only a module and its script know.
 const INTERNAL: &str = "regex=/^__wb/";
 
+/// Puts a line at the beginning of a script.
+pub(super) fn begin_with(script: &Path, line: &str) -> Result<()> {
+    let rest =
+        fs::read_to_string(script).with_context(|| format!("cannot read {}", script.display()))?;
+    fs::write(script, format!("{line}{rest}"))
+        .with_context(|| format!("cannot write {}", script.display()))
+}
+
 /// Shortens a script.
 pub(super) fn shorten(context: &Context, script: &Path) -> Result<()> {
     run(&mut command(context, script)?)
