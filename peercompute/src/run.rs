@@ -3,7 +3,9 @@
 mod chain;
 mod chunks;
 mod input;
+mod ledger;
 mod matmul;
+mod mend;
 mod npy;
 mod order;
 mod program;
@@ -45,6 +47,8 @@ struct Plan {
     chunk: usize,
     progress: Progress,
     sink: Sink,
+    /// The results are checked.
+    verify: bool,
 }
 
 /// Bytes in a task of an operation.
@@ -107,12 +111,13 @@ pub(crate) async fn run(args: RunArgs, json: bool, mut stop: StopSignal) -> Resu
         chunk: args.chunk.unwrap_or(CHUNK),
         progress,
         sink,
+        verify: !args.no_verify,
     });
 
     let search = RefCell::new(Search::new(&args.meet, args.patience));
     let node = meet::submitter(&args)?;
     let outcome = tokio::select! {
-        outcome = work(&node, &plan, &operations, !args.no_verify, &search) => Some(outcome),
+        outcome = work(&node, &plan, &operations, &search) => Some(outcome),
         () = stop.next() => None,
     };
     plan.progress.clear();
@@ -184,7 +189,6 @@ async fn work(
     node: &NodeKernel,
     plan: &Arc<Plan>,
     operations: &[Operation],
-    verify: bool,
     search: &RefCell<Search>,
 ) -> Result<Report, Failure> {
     node.start().await.map_err(meet::start_failure)?;
@@ -210,8 +214,8 @@ async fn work(
     for (files, shares) in done {
         report.add(files, &shares);
     }
-    if verify {
-        reference::verify(&mut report).await;
+    if plan.verify {
+        mend::verify(plan, &mut report.files).await;
     }
     plan.sink.commit(&mut report.files);
     Ok(report)
@@ -370,6 +374,7 @@ mod tests {
             inputs,
             chunk: 10,
             progress: Progress::new(100, false, true),
+            verify: true,
         });
         let node = NodeKernel::builder()
             .local_fallback(LocalFallback::Never {

@@ -3,24 +3,9 @@
 
 mod common;
 
-use std::{fs, path::Path};
+use std::fs;
 
-use common::{Running, names, run};
-
-/// A file as `numpy.save` writes it.
-fn save(folder: &Path, name: &str, (rows, columns): (usize, usize), numbers: &[f32]) -> String {
-    let mut header =
-        format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {columns}), }}");
-    header = format!("{header:<117}\n");
-    let numbers: Vec<u8> = numbers
-        .iter()
-        .flat_map(|number| number.to_le_bytes())
-        .collect();
-    let file = [&b"\x93NUMPY\x01\0v\0"[..], header.as_bytes(), &numbers].concat();
-    let path = folder.join(name);
-    fs::write(&path, file).unwrap();
-    path.to_str().unwrap().to_owned()
-}
+use common::{Running, names, run, save};
 
 fn numbers(count: usize, seed: u32) -> Vec<f32> {
     (0..count as u32)

@@ -130,8 +130,8 @@ Operations:
 
 xor and add write their output to standard output, or with --out DIR to a file
 of the same name there, with the operation's name behind it if there are
-several. These files are put in place when all is done; what is there is
-replaced, except inputs. The other operations have no output to write.
+several. These files are put in place when all is done and found right; what is
+there is replaced, except inputs. The other operations have no output to write.
 
 matmul reads files of numpy.save, 32-bit floats row by row, and writes one such
 to standard output, or to product.npy in --out DIR. Every bit of it is the same
@@ -216,7 +216,7 @@ pub(crate) struct RunArgs {
 
     /// Never run a task here: fail if no node is there.
     ///
-    /// The exit status is 1 then.
+    /// The exit status is 1 then. The check, and what it has to do again, runs here all the same.
     #[arg(long)]
     pub(crate) no_local: bool,
 
@@ -227,6 +227,9 @@ pub(crate) struct RunArgs {
     pub(crate) patience: Duration,
 
     /// Check the results against a pass over the files here (the default).
+    ///
+    /// What is wrong is done again here, so that the run ends right, and who gave it is named. What is wrong on standard output cannot be taken back: the exit status is 1 then. A product of
+    /// matrices is written only when it is right.
     #[arg(long, overrides_with = "no_verify", action = ArgAction::SetTrue, conflicts_with_all = PROGRAMS)]
     pub(crate) verify: bool,
 

@@ -9,8 +9,9 @@ use tokio::sync::mpsc;
 
 use super::{
     FileResults, Plan, RunError, input,
+    ledger::Ledger,
     reference::{self, Summary},
-    report::FileResult,
+    report::{FileResult, Lack},
 };
 
 /// Files that are worked on at the same time.
@@ -30,7 +31,14 @@ struct Chains<'a> {
     operation: Operation,
     sender: JobSender,
     out: HashMap<TaskId, Chain>,
-    results: Vec<Option<FileResult>>,
+    ended: Vec<Option<Ended>>,
+    ledger: Ledger,
+}
+
+/// A file that is done with.
+struct Ended {
+    combiner: Combiner,
+    failure: Option<Lack>,
 }
 
 pub(super) async fn run(
@@ -44,7 +52,8 @@ pub(super) async fn run(
         operation,
         sender,
         out: HashMap::with_capacity(CHAINS),
-        results: plan.inputs.iter().map(|_| None).collect(),
+        ended: plan.inputs.iter().map(|_| None).collect(),
+        ledger: Ledger::new(plan.inputs.len()),
     };
     let mut waiting = 0..plan.inputs.len();
     let mut outcomes = Vec::new();
@@ -63,14 +72,26 @@ pub(super) async fn run(
     }
     let Chains {
         sender,
-        results: files,
+        ended,
+        ledger,
         ..
     } = chains;
     sender.finish();
     results.next_batch(&mut outcomes).await?;
-    Ok(files
-        .into_iter()
-        .map(|file| file.expect("every chain has run to its end"))
+    Ok(plan
+        .inputs
+        .iter()
+        .zip(ended)
+        .zip(ledger.finish())
+        .map(|((input, ended), given)| {
+            let Ended { combiner, failure } = ended.expect("every chain has run to its end");
+            let digest = combiner.digest();
+            let summary = Summary {
+                bytes: combiner.bytes(),
+                number: digest.map_or(0, reference::number),
+            };
+            FileResult::new(input, operation, summary, digest, failure, given)
+        })
         .collect())
 }
 
@@ -103,8 +124,8 @@ impl Chains<'_> {
                     .expect("one task was pushed");
                 self.out.insert(id, chain);
             }
-            Some(Err(failure)) => self.end(&chain, Some(failure)),
-            None => self.end(&chain, None),
+            Some(Err(failure)) => self.end(chain, Some(failure.into())),
+            None => self.end(chain, None),
         }
         Ok(())
     }
@@ -115,36 +136,27 @@ impl Chains<'_> {
             .remove(&outcome.task)
             .expect("only chains push tasks");
         self.plan.progress.advance(chain.length);
+        if self.plan.verify {
+            let value = outcome.result.as_ref().ok();
+            let number =
+                value.and_then(|it| reference::number_of_value(self.operation, chain.length, it));
+            self.ledger.note(chain.file, outcome.host, number);
+        }
         let pushed = match outcome.result {
-            Ok(value) => chain
-                .combiner
-                .push(chain.length, value)
-                .map_err(|error| error.to_string()),
-            Err(failure) => Err(failure.to_string()),
+            Ok(value) => chain.combiner.push(chain.length, value).map_err(Lack::from),
+            Err(failure) => Err(failure.into()),
         };
         match pushed {
             Ok(_) => self.go_on(chain).await,
             Err(failure) => {
-                self.end(&chain, Some(failure));
+                self.end(chain, Some(failure));
                 Ok(())
             }
         }
     }
 
-    fn end(&mut self, chain: &Chain, failure: Option<String>) {
-        let digest = chain.combiner.digest();
-        let number = digest.map_or(0, reference::number);
-        let summary = Summary {
-            bytes: chain.combiner.bytes(),
-            number,
-        };
-        let input = &self.plan.inputs[chain.file];
-        self.results[chain.file] = Some(FileResult::new(
-            input,
-            self.operation,
-            summary,
-            digest,
-            failure,
-        ));
+    fn end(&mut self, chain: Chain, failure: Option<Lack>) {
+        let combiner = chain.combiner;
+        self.ended[chain.file] = Some(Ended { combiner, failure });
     }
 }

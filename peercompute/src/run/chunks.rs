@@ -4,18 +4,19 @@ use std::{cell::RefCell, collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
 use peercompute_compute::{Combiner, Operation};
-use peercompute_kernel::{JobResults, JobSender, NewTask};
+use peercompute_kernel::{Host, JobResults, JobSender, NewTask};
 
 use super::{
     FileResults, Plan, RunError, input,
+    ledger::Ledger,
     order::Order,
     reference::{self, Summary},
-    report::FileResult,
+    report::{FileResult, Lack},
     window::Window,
 };
 
-/// What became of one task, or why its file has no result.
-type Value = Result<Bytes, String>;
+/// What became of one task, or why its file has no result, and who says so.
+type Value = (Option<Host>, Result<Bytes, Lack>);
 
 /// The file that tasks belong to, in the order they were pushed.
 struct Piece {
@@ -27,13 +28,16 @@ struct State {
     pieces: VecDeque<Piece>,
     order: Order<Value>,
     files: Vec<FileState>,
+    ledger: Ledger,
+    /// The operation, if its results are checked.
+    checked: Option<Operation>,
 }
 
 struct FileState {
     combiner: Combiner,
-    /// The CRC of the output so far.
-    output: u64,
-    failure: Option<String>,
+    /// The CRC of the output so far, where it is checked.
+    output: Combiner,
+    failure: Option<Lack>,
 }
 
 pub(super) async fn run(
@@ -44,32 +48,35 @@ pub(super) async fn run(
 ) -> Result<FileResults, RunError> {
     let new = || FileState {
         combiner: Combiner::new(operation),
-        output: 0,
+        output: Combiner::new(Operation::Crc32c),
         failure: None,
     };
     let state = RefCell::new(State {
         pieces: VecDeque::new(),
         order: Order::new(0),
         files: plan.inputs.iter().map(|_| new()).collect(),
+        ledger: Ledger::new(plan.inputs.len()),
+        checked: plan.verify.then_some(operation),
     });
     let window = Window::default();
     tokio::try_join!(
         feed(plan, sender, &state, &window),
         collect(plan, operation, results, &state, &window)
     )?;
-    let files = state.into_inner().files;
+    let State { files, ledger, .. } = state.into_inner();
     Ok(plan
         .inputs
         .iter()
         .zip(files)
-        .map(|(input, file)| {
+        .zip(ledger.finish())
+        .map(|((input, file), given)| {
             let digest = file.combiner.digest();
-            let number = digest.map_or(file.output, reference::number);
+            let number = digest.or(file.output.digest()).map_or(0, reference::number);
             let summary = Summary {
                 bytes: file.combiner.bytes(),
                 number,
             };
-            FileResult::new(input, operation, summary, digest, file.failure)
+            FileResult::new(input, operation, summary, digest, file.failure, given)
         })
         .collect())
 }
@@ -91,7 +98,7 @@ async fn feed(
                     state.borrow_mut().pieces.push_back(Piece { file, length });
                     sender.push(vec![NewTask { state: None, input }]).await?;
                 }
-                Err(error) => state.borrow_mut().files[file].failure = Some(error),
+                Err(error) => state.borrow_mut().files[file].failure = Some(error.into()),
             }
         }
     }
@@ -109,9 +116,10 @@ async fn collect(
     let mut outcomes = Vec::new();
     while results.next_batch(&mut outcomes).await? {
         for outcome in outcomes.drain(..) {
-            let value = outcome.result.map_err(|failure| failure.to_string());
+            let value = outcome.result.map_err(Lack::from);
             window.hold(value.as_ref().map_or(0, Bytes::len));
-            state.borrow_mut().order.put(outcome.task.as_u64(), value);
+            let (task, value) = (outcome.task.as_u64(), (outcome.host, value));
+            state.borrow_mut().order.put(task, value);
         }
         loop {
             let Some((value, file, length, output)) = state.borrow_mut().next() else {
@@ -132,26 +140,33 @@ async fn collect(
 impl State {
     /// The next piece in order whose result is there: how long that is, and what it adds to its file's output.
     fn next(&mut self) -> Option<(usize, usize, u64, Bytes)> {
-        let value = self.order.pop()?;
+        let (host, value) = self.order.pop()?;
         let size = value.as_ref().map_or(0, Bytes::len);
         let Piece { file, length } = self
             .pieces
             .pop_front()
             .expect("every task was noted before it was pushed");
+        let number = self.checked.and_then(|operation| {
+            let number = value
+                .as_ref()
+                .ok()
+                .and_then(|value| reference::number_of_value(operation, length, value));
+            self.ledger.note(file, host, number);
+            number
+        });
         let state = &mut self.files[file];
         let pushed = match (&state.failure, value) {
             (Some(_), _) => Ok(Bytes::new()),
-            (None, Ok(value)) => state
-                .combiner
-                .push(length, value)
-                .map_err(|error| error.to_string()),
+            (None, Ok(value)) => state.combiner.push(length, value).map_err(Lack::from),
             (None, Err(failure)) => Err(failure),
         };
         let output = pushed.unwrap_or_else(|failure| {
             state.failure = Some(failure);
             Bytes::new()
         });
-        state.output = reference::add_crc(state.output, &output);
+        if let (Some(number), false) = (number, output.is_empty()) {
+            reference::append_crc(&mut state.output, length, number);
+        }
         Some((size, file, length, output))
     }
 }

@@ -20,6 +20,8 @@ pub(crate) struct Input {
     /// Its size when the run began; a file that grows meanwhile is read to where it ends then.
     pub(crate) size: u64,
     pub(crate) id: FileId,
+    /// As it was when the run began.
+    pub(crate) stamp: Stamp,
 }
 
 /// A file under whatever name.
@@ -34,6 +36,25 @@ impl FileId {
         Self {
             device: metadata.dev(),
             inode: metadata.ino(),
+        }
+    }
+}
+
+/// What a file's content does not change without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    id: FileId,
+    size: u64,
+    /// When it was changed last, in seconds and nanoseconds.
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    pub(super) fn of(metadata: &Metadata) -> Self {
+        Self {
+            id: FileId::of(metadata),
+            size: metadata.len(),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
         }
     }
 }
@@ -76,6 +97,7 @@ fn open(path: &Path) -> Result<Input, String> {
         path: path.to_owned(),
         size: metadata.len(),
         id: FileId::of(&metadata),
+        stamp: Stamp::of(&metadata),
     })
 }
 

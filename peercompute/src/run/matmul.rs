@@ -2,18 +2,20 @@
 
 use std::{
     cell::RefCell,
+    collections::BTreeMap,
     io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Instant,
 };
 
-use peercompute_compute::{Matmul, MatmulError, MatmulShape, MatmulTiles};
-use peercompute_kernel::{JobResults, JobSender, NewTask, NodeKernel};
+use bytes::Bytes;
+use peercompute_compute::{Matmul, MatmulError, MatmulShape, MatmulTile, MatmulTiles};
+use peercompute_kernel::{Host, JobResults, JobSender, NewTask, NodeKernel};
 use serde::Serialize;
 
 use super::{
-    CHUNK, Done,
+    CHUNK, Done, mend,
     npy::{self, Matrix},
     program::{STANDARD_INPUT, Target, WorkError, check_directory, ids, is_one_of, job_failure},
     shares::{JsonShares, Shares},
@@ -29,6 +31,8 @@ pub(super) struct Product {
     a: Arc<Matrix>,
     b: Arc<Matrix>,
     tiles: RefCell<MatmulTiles>,
+    /// Who gave each tile.
+    givers: RefCell<Vec<Option<Host>>>,
     out: Option<PathBuf>,
     verify: bool,
 }
@@ -43,6 +47,10 @@ struct ProductReport {
     tasks: usize,
     seconds: f64,
     verified: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mended: Option<bool>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    wrong_by_node: BTreeMap<String, u64>,
     #[serde(flatten)]
     shares: JsonShares,
 }
@@ -110,6 +118,7 @@ impl Product {
             shape,
             a: a.into(),
             b: b.into(),
+            givers: vec![None; tiles.len()].into(),
             tiles: tiles.into(),
             out: args.out.clone(),
             verify: !args.no_verify,
@@ -128,21 +137,26 @@ impl Product {
                 futures::future::try_join(self.feed(sender), self.collect(results)).await?;
         }
         let seconds = begun.elapsed().as_secs_f64();
-        let numbers = self.tiles.into_inner().finish().map_err(Failure::run)?;
-        let product = Arc::new(Matrix {
+        let tiles = self.tiles.into_inner();
+        let places: Result<Vec<_>, _> = (0..tasks).map(|index| tiles.tile(index)).collect();
+        let tiles_given = places.map_err(Failure::run)?.into_iter();
+        let given = tiles_given.zip(self.givers.into_inner()).collect();
+        let product = Matrix {
             rows: self.shape.rows,
             columns: self.shape.columns,
-            numbers,
-        });
-        let verified = match self.verify {
-            true => Some(verify(self.a, self.b, product.clone()).await?),
-            false => None,
+            numbers: tiles.finish().map_err(Failure::run)?,
         };
-        if verified == Some(false) {
-            return Err(Failure::run(
-                "the product is wrong: it is not the one that is computed here; some node computes wrongly",
-            )
-            .into());
+        let (product, wrong) = match self.verify {
+            true => verify(self.a, self.b, product, given).await?,
+            false => (product, None),
+        };
+        let verified = self.verify.then_some(true);
+        if let (Some(wrong), false) = (&wrong, json) {
+            output::note(&format!(
+                "the product: {}{}",
+                mend::MENDED,
+                mend::liars(wrong)
+            ));
         }
         let MatmulShape {
             rows,
@@ -161,6 +175,8 @@ impl Product {
                 tasks,
                 seconds: output::seconds(seconds),
                 verified,
+                mended: wrong.is_some().then_some(true),
+                wrong_by_node: mend::by_name(&wrong.unwrap_or_default()),
                 shares: shares.to_json(),
             })?;
         } else if let Some(path) = written {
@@ -199,12 +215,27 @@ impl Product {
         let mut batch = Vec::new();
         while results.next_batch(&mut batch).await.map_err(job_failure)? {
             for outcome in batch.drain(..) {
-                let value = outcome
-                    .result
-                    .map_err(|failure| Failure::run(failure.message))?;
+                let value = match outcome.result {
+                    // A lie, which the check finds: products suit every input, and are given no limits.
+                    Err(failure) if self.verify && failure.reason.is_same_everywhere() => {
+                        Bytes::new()
+                    }
+                    result => result.map_err(|failure| Failure::run(failure.message))?,
+                };
                 let index = usize::try_from(outcome.task.as_u64()).unwrap_or(usize::MAX);
-                let put = self.tiles.borrow_mut().put(index, &value);
+                let mut tiles = self.tiles.borrow_mut();
+                let put = match tiles.put(index, &value) {
+                    // The check does it again.
+                    Err(MatmulError::WrongLength { .. }) if self.verify => {
+                        let MatmulTile { rows, columns } =
+                            tiles.tile(index).map_err(Failure::run)?;
+                        let numbers = rows.len() * columns.len();
+                        tiles.put(index, &f32::NAN.to_le_bytes().repeat(numbers))
+                    }
+                    put => put,
+                };
                 put.map_err(Failure::run)?;
+                self.givers.borrow_mut()[index] = outcome.host;
             }
         }
         Ok(Shares::of(&results))
@@ -227,9 +258,36 @@ fn tiles(shape: MatmulShape, chunk: Option<usize>) -> Result<MatmulTiles, Matmul
     }
 }
 
-/// The check: the whole product once more on this machine, which shares neither tiles nor code with the tasks, and has the same bits because each sum runs in the same order.
-async fn verify(a: Arc<Matrix>, b: Arc<Matrix>, product: Arc<Matrix>) -> Result<bool, WorkError> {
-    let pass = tokio::task::spawn_blocking(move || is_product(&a, &b, &product));
+/// Tiles with a number that is wrong, by who gave them.
+type Wrong = BTreeMap<Host, u64>;
+
+/// The check: the whole product once more on this machine, which shares neither tiles nor code with the tasks, and has the same bits because each sum runs in the same order. Gives the right product,
+/// and what was wrong if something was.
+async fn verify(
+    a: Arc<Matrix>,
+    b: Arc<Matrix>,
+    product: Matrix,
+    given: Vec<(MatmulTile, Option<Host>)>,
+) -> Result<(Matrix, Option<Wrong>), WorkError> {
+    let pass = tokio::task::spawn_blocking(move || {
+        if is_product(&a, &b, &product) {
+            return (product, None);
+        }
+        let right = multiply(&a, &b);
+        let mut wrong = Wrong::new();
+        for (tile, host) in given {
+            let mut rows = tile.rows.map(|row| row * right.columns);
+            let is_right = rows.all(|start| {
+                let places = start + tile.columns.start..start + tile.columns.end;
+                let (right, there) = (&right.numbers[places.clone()], &product.numbers[places]);
+                right.iter().zip(there).all(is_same)
+            });
+            if let (false, Some(host)) = (is_right, host) {
+                *wrong.entry(host).or_default() += 1;
+            }
+        }
+        (right, Some(wrong))
+    });
     Ok(pass.await.map_err(Failure::run)?)
 }
 
@@ -240,20 +298,39 @@ fn is_product(a: &Matrix, b: &Matrix, product: &Matrix) -> bool {
     }
     let mut sums = vec![0.0; b.columns];
     (0..a.rows).all(|row| {
-        sums.fill(0.0);
-        for at in 0..a.columns {
-            let x = a.numbers[row * a.columns + at];
-            let terms = &b.numbers[at * b.columns..(at + 1) * b.columns];
-            for (sum, y) in sums.iter_mut().zip(terms) {
-                *sum += x * y;
-            }
-        }
+        multiply_row(a, b, row, &mut sums);
         let there = &product.numbers[row * b.columns..(row + 1) * b.columns];
-        let same = |(sum, there): (&f32, &f32)| {
-            sum.to_bits() == there.to_bits() || (sum.is_nan() && there.is_nan())
-        };
-        sums.iter().zip(there).all(same)
+        sums.iter().zip(there).all(is_same)
     })
+}
+
+fn is_same((a, b): (&f32, &f32)) -> bool {
+    a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan())
+}
+
+fn multiply(a: &Matrix, b: &Matrix) -> Matrix {
+    let (rows, columns) = (a.rows, b.columns);
+    let mut numbers = vec![0.0; rows * columns];
+    for row in 0..rows {
+        let sums = &mut numbers[row * columns..(row + 1) * columns];
+        multiply_row(a, b, row, sums);
+    }
+    Matrix {
+        rows,
+        columns,
+        numbers,
+    }
+}
+
+fn multiply_row(a: &Matrix, b: &Matrix, row: usize, sums: &mut [f32]) {
+    sums.fill(0.0);
+    for at in 0..a.columns {
+        let x = a.numbers[row * a.columns + at];
+        let terms = &b.numbers[at * b.columns..(at + 1) * b.columns];
+        for (sum, y) in sums.iter_mut().zip(terms) {
+            *sum += x * y;
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,12 +1,19 @@
 //! What a run has to say at its end.
 
-use std::{borrow::Cow, path::PathBuf};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
-use peercompute_compute::{Digest, Operation};
+use peercompute_compute::{Digest, Operation, WrongResult};
+use peercompute_kernel::Host;
 use serde::Serialize;
 
 use super::{
-    input::Input,
+    input::{Input, Stamp},
+    ledger::Given,
+    mend::{self, Obstacle},
     reference::Summary,
     shares::{JsonShares, Shares},
 };
@@ -16,13 +23,31 @@ use crate::{failure::Failure, output};
 #[derive(Debug)]
 pub(super) struct FileResult {
     pub(super) path: PathBuf,
+    /// As it was when the run began.
+    pub(super) stamp: Stamp,
     pub(super) operation: Operation,
     /// What a pass over the file here must give too.
     pub(super) summary: Summary,
     pub(super) digest: Option<Digest>,
-    pub(super) failure: Option<String>,
-    /// Whether a pass over the file here gave the same; `None` where there was none.
+    pub(super) failure: Option<Lack>,
+    /// What the network gave.
+    pub(super) given: Given,
+    /// Whether the result is right, as a pass over the file here has shown; `None` where there was none.
     pub(super) verified: Option<bool>,
+    /// What the network gave was wrong, and this is what a pass here has made instead.
+    pub(super) mended: bool,
+    /// Tasks with wrong results, by who gave these.
+    pub(super) wrong: BTreeMap<Host, u64>,
+    /// Why a wrong result was not mended.
+    pub(super) obstacle: Option<Obstacle>,
+}
+
+/// Why there is no result.
+#[derive(Clone, Debug)]
+pub(super) struct Lack {
+    pub(super) reason: String,
+    /// A node has given what the operation never gives, so that a pass here may do without it.
+    pub(super) is_false: bool,
 }
 
 /// A run's outcome over all files and operations.
@@ -54,8 +79,38 @@ struct JsonResult<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<&'a str>,
+    error: Option<String>,
     verified: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mended: Option<bool>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    wrong_by_node: BTreeMap<String, u64>,
+}
+
+impl From<String> for Lack {
+    fn from(reason: String) -> Self {
+        let is_false = false;
+        Self { reason, is_false }
+    }
+}
+
+impl From<WrongResult> for Lack {
+    fn from(error: WrongResult) -> Self {
+        Self {
+            reason: error.to_string(),
+            is_false: true,
+        }
+    }
+}
+
+impl From<peercompute_swarm::Failure> for Lack {
+    fn from(failure: peercompute_swarm::Failure) -> Self {
+        Self {
+            reason: failure.to_string(),
+            // Operations suit every input, and are given no limits.
+            is_false: failure.reason.is_same_everywhere(),
+        }
+    }
 }
 
 impl FileResult {
@@ -64,17 +119,47 @@ impl FileResult {
         operation: Operation,
         summary: Summary,
         digest: Option<Digest>,
-        failure: Option<String>,
+        failure: Option<Lack>,
+        given: Given,
     ) -> Self {
-        let path = input.path.clone();
         Self {
-            path,
+            path: input.path.clone(),
+            stamp: input.stamp,
             operation,
             summary,
             digest,
             failure,
+            given,
             verified: None,
+            mended: false,
+            wrong: BTreeMap::new(),
+            obstacle: None,
         }
+    }
+
+    /// Why there is no result, or a wrong one stands.
+    fn error(&self) -> Option<String> {
+        let lack = self.failure.iter().map(|lack| lack.reason.clone());
+        let obstacle = self.obstacle.iter().map(ToString::to_string);
+        let all: Vec<_> = lack.chain(obstacle).collect();
+        (!all.is_empty()).then(|| all.join("; "))
+    }
+
+    /// What people are to know of what the network gave.
+    fn warning(&self) -> Option<String> {
+        let what = match (self.mended, self.verified, &self.failure) {
+            (true, ..) => mend::MENDED,
+            (false, Some(false), None) => {
+                "the result differs from a pass over the file on this machine"
+            }
+            (false, _, Some(_)) if !self.wrong.is_empty() => "what came of its tasks was wrong",
+            _ => return None,
+        };
+        let who = match self.obstacle {
+            Some(Obstacle::Changed) => String::new(),
+            _ => mend::liars(&self.wrong),
+        };
+        Some(format!("{what}{who}"))
     }
 
     /// As if the file had no byte.
@@ -84,7 +169,7 @@ impl FileResult {
             bytes: 0,
             number: 0,
         };
-        Self::new(input, operation, summary, None, None)
+        Self::new(input, operation, summary, None, None, Given::default())
     }
 }
 
@@ -104,28 +189,23 @@ impl Report {
 
     /// Why the run as a whole has failed, if it has.
     pub(super) fn failure(&self) -> Option<Failure> {
-        let failed = self
-            .files
-            .iter()
-            .filter(|file| file.failure.is_some())
-            .count();
-        if failed > 0 {
-            return Some(Failure::run(format!(
-                "{failed} of {} results are missing",
-                self.files.len()
-            )));
-        }
-        let wrong = self
-            .files
-            .iter()
-            .filter(|file| file.verified == Some(false))
-            .count();
-        (wrong > 0).then(|| {
-            Failure::run(format!(
+        let count =
+            |is_so: fn(&FileResult) -> bool| self.files.iter().filter(|file| is_so(file)).count();
+        let what = match (
+            count(|file| file.failure.is_some()),
+            count(|file| file.verified == Some(false)),
+        ) {
+            (0, 0) => return None,
+            (0, wrong) => format!(
                 "{wrong} of {} results differ from a pass over the file on this machine",
                 self.files.len()
-            ))
-        })
+            ),
+            (missing, _) => format!("{missing} of {} results are missing", self.files.len()),
+        };
+        let obstacles: BTreeSet<_> = self.files.iter().filter_map(|file| file.obstacle).collect();
+        let reasons = obstacles.iter().map(ToString::to_string);
+        let all: Vec<_> = std::iter::once(what).chain(reasons).collect();
+        Some(Failure::run(all.join("; ")))
     }
 
     /// True if every result was checked and is right, false if one is wrong or missing, none if they were not checked.
@@ -164,8 +244,10 @@ impl Report {
                     imm: file.operation.immediate(),
                     bytes: file.summary.bytes,
                     value: file.digest.map(|digest| digest.to_string()),
-                    error: file.failure.as_deref(),
+                    error: file.error(),
                     verified: file.verified,
+                    mended: file.mended.then_some(true),
+                    wrong_by_node: mend::by_name(&file.wrong),
                 })
                 .collect(),
         }
@@ -180,7 +262,7 @@ impl Report {
             let path = output::name(&file.path);
             match (&file.failure, file.digest) {
                 (Some(failure), _) => {
-                    output::note(&format!("{path}: {}: {failure}", file.operation));
+                    output::note(&format!("{path}: {}: {}", file.operation, failure.reason));
                 }
                 (None, Some(digest)) if several => {
                     let operation = file.operation.to_string();
@@ -189,11 +271,8 @@ impl Report {
                 (None, Some(digest)) => output::line(&format!("{digest}  {path}"))?,
                 (None, None) => {}
             }
-            if file.verified == Some(false) {
-                output::note(&format!(
-                    "{path}: {}: the result differs from a pass over the file on this machine",
-                    file.operation
-                ));
+            if let Some(warning) = file.warning() {
+                output::note(&format!("{path}: {}: {warning}", file.operation));
             }
         }
         self.shares.print(self.seconds, self.verified(), reasons);

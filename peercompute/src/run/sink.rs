@@ -127,6 +127,14 @@ impl Sink {
         blocking(output::name(&target), move || append(&open, &part, &output)).await
     }
 
+    /// The name of an output that is a file, and the part in which it can be written anew, once nothing is [appended](Self::write) any more.
+    pub(super) fn part(&self, input: &Path, operation: Operation) -> Option<(String, PathBuf)> {
+        *self.open.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let target = self.path(self.directory.as_deref()?, input, operation);
+        let part = self.parts().get(&target)?.to_path_buf();
+        Some((output::name(&target), part))
+    }
+
     /// Sees to it that what was written to standard output has arrived there.
     pub(super) async fn flush(&self) -> Result<(), RunError> {
         if self.directory.is_some() {
@@ -151,11 +159,9 @@ impl Sink {
                 continue;
             }
             if let Err(error) = part.persist(&target) {
-                file.failure = Some(format!(
-                    "{}: cannot be written: {}",
-                    output::name(&target),
-                    error.error
-                ));
+                let target = output::name(&target);
+                let failure = format!("{target}: cannot be written: {}", error.error);
+                file.failure = Some(failure.into());
             }
         }
     }
@@ -346,7 +352,7 @@ mod tests {
             .iter()
             .map(|input| FileResult::of_nothing(input, XOR))
             .collect();
-        files[1].failure = Some("the task failed".to_owned());
+        files[1].failure = Some("the task failed".to_owned().into());
         files[2].verified = Some(false);
         sink.commit(&mut files);
         let content = |name| fs::read_to_string(out.join(name)).unwrap();

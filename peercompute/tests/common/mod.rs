@@ -282,6 +282,26 @@ pub(crate) fn file(directory: &Path, name: &str, size: usize) -> String {
     path.to_str().unwrap().to_owned()
 }
 
+/// A file as `numpy.save` writes it.
+pub(crate) fn save(
+    folder: &Path,
+    name: &str,
+    (rows, columns): (usize, usize),
+    numbers: &[f32],
+) -> String {
+    let mut header =
+        format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {columns}), }}");
+    header = format!("{header:<117}\n");
+    let numbers: Vec<u8> = numbers
+        .iter()
+        .flat_map(|number| number.to_le_bytes())
+        .collect();
+    let file = [&b"\x93NUMPY\x01\0v\0"[..], header.as_bytes(), &numbers].concat();
+    let path = folder.join(name);
+    std::fs::write(&path, file).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
 pub(crate) fn crc(path: &str) -> String {
     format!("{:08x}", crc32c::crc32c(&std::fs::read(path).unwrap()))
 }
