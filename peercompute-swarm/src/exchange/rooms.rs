@@ -111,7 +111,9 @@ impl Exchange {
             cell,
             source,
         };
-        self.jobs.insert(id, Job::new(now, parts));
+        let mut job = Job::new(now, parts);
+        job.prepares = self.computes_for(job.is_own());
+        self.jobs.insert(id, job);
         self.keys.insert(key, id);
         self.events
             .push_back(ExchangeEvent::JobOpened { job: id, spec });
@@ -252,17 +254,23 @@ impl Exchange {
         }
     }
 
+    /// Whether this machine is there for own jobs, or for those of others.
+    const fn computes_for(&self, own: bool) -> bool {
+        if own {
+            self.local
+        } else {
+            self.config.serves && !self.paused
+        }
+    }
+
     /// Looks which jobs are computed here now.
     pub(super) fn update_ability(&mut self, now: Duration) {
+        let [others, own] = [false, true].map(|own| self.computes_for(own));
         for id in self.jobs.keys().copied().collect::<Vec<_>>() {
             let Some(job) = self.jobs.get_mut(&id) else {
                 continue;
             };
-            let wanted = if job.is_own() {
-                self.local
-            } else {
-                self.config.serves && !self.paused
-            };
+            let wanted = if job.is_own() { own } else { others };
             let computes = wanted && job.ability == Ability::Able;
             // Who needs the program gets it in most cases: till then nobody has to look elsewhere.
             job.prepares = wanted && job.ability == Ability::Unknown;

@@ -196,6 +196,26 @@ fn why_nobody_computes_a_job_comes_to_its_submitter_from_afar() {
 }
 
 #[test]
+fn who_makes_a_program_ready_here_counts_from_the_first_moment_on() {
+    let mut world = World::new(12);
+    let a = world.node(Spec::worker(1, MS));
+    world.with(a, |exchange, now| {
+        exchange.set_local(now, true);
+        for _ in 0..2 {
+            let job = exchange.open_job(now, crc()).unwrap();
+            assert!(exchange.is_served(job));
+            let failure = Failure::new(FailureReason::Unsupported, "no such operation here");
+            exchange.reject_job(now, job, failure);
+            assert!(!exchange.is_served(job));
+            assert_eq!(exchange.refusal(job), Some("no such operation here"));
+        }
+        exchange.set_local(now, false);
+        let job = exchange.open_job(now, crc()).unwrap();
+        assert!(!exchange.is_served(job));
+    });
+}
+
+#[test]
 fn a_paused_node_begins_nothing_and_goes_on_after_the_pause() {
     let mut world = World::new(9);
     let a = world.node(Spec::idle());
