@@ -88,12 +88,6 @@ pub(crate) fn web(context: &Context, arguments: &WebArgs) -> Result<()> {
 
 /// Builds the package, and tests it in a browser against the program and the example as they were built for the other tests.
 pub(crate) fn test(context: &Context) -> Result<()> {
-    let folder = context.target.join("web");
-    build(context, &folder)?.print();
-    let mut npm = context.command("npm");
-    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
-        .current_dir(context.root.join(JS_PEER));
-    run_within(&mut npm, FETCH_LIMIT)?;
     let built = context.target.join("debug");
     let (program, examples) = (built.join("peercompute"), built.join("examples"));
     for needed in [&program, &examples.join(EXAMPLE)] {
@@ -104,6 +98,12 @@ pub(crate) fn test(context: &Context) -> Result<()> {
             );
         }
     }
+    let folder = context.target.join("web");
+    build(context, &folder)?.print();
+    let mut npm = context.command("npm");
+    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
+        .current_dir(context.root.join(JS_PEER));
+    run_within(&mut npm, FETCH_LIMIT)?;
     let mut node = in_browser(context, &folder, &program)?;
     node.env("PEERCOMPUTE_EXAMPLES", examples);
     node.args(["--test", "--test-concurrency=1", "--test-reporter=spec"])
