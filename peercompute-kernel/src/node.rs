@@ -494,7 +494,7 @@ async fn serve(
                 Ok(()) => tracing::debug!(%peer, "the submitter has ended its stream of tasks"),
                 Err(error) if error.is_violation() => {
                     tracing::warn!(%peer, %error, "the peer is cut off");
-                    net.cut_off(peer);
+                    net.cut_off(peer, &error);
                 }
                 Err(error) => tracing::info!(%peer, %error, "a stream of tasks has ended"),
             }

@@ -25,9 +25,9 @@ pub use libp2p_identity::PeerId;
 pub use multiaddr::{self, Multiaddr};
 pub use network::{
     Excess, FAN_OUT_PROTOCOL, HEALTH_PROTOCOL, Health, HealthConfig, LinkFigures, MAX_ROOMS,
-    MAX_SOURCES, NetworkConfig, NetworkEvent, NetworkManager, NetworkStartError, Outgoing,
-    PeerHealth, PeerInfo, PeerLimits, Readiness, RendezvousError, RoomMessage, RoomsError,
-    Subscription, TrafficFigures, find_rooms,
+    MAX_SOURCES, Misconduct, NetworkConfig, NetworkEvent, NetworkManager, NetworkStartError,
+    Outgoing, PeerHealth, PeerInfo, PeerLimits, Readiness, RendezvousError, RoomMessage,
+    RoomsError, Subscription, TrafficFigures, find_rooms,
 };
 pub use presence::{Presence, PresenceError};
 pub use private::{MAX_PASSWORD, PrivateRoom, PrivateRoomError};

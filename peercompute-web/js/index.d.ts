@@ -99,7 +99,7 @@ export type StatusEvent =
   /** What became of a reliable event that no promise waits for. */
   | { type: "settled"; event: number; peer: string; outcome: Outcome }
   | { type: "pathChanged"; peer: string; path: LinkPath }
-  /** It has sent more than it may; it is disconnected, and not let back for ten minutes. */
+  /** It has sent more than it may, or breaks the protocol; it is disconnected, and not let back for ten minutes. */
   | { type: "cutOff"; peer: string; reason: string }
   | { type: "relayUp"; relay: string }
   | { type: "relayLost" | "reservationFailed"; relay: string; reason: string }

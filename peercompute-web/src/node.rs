@@ -317,8 +317,8 @@ fn network_event(event: &NetworkEvent) -> Option<JsValue> {
             ("peer", peer.to_string().into()),
             ("path", path(*way).into()),
         ]),
-        NetworkEvent::CutOff { peer, excess } => {
-            named("cutOff", "peer", peer.to_string(), Some(excess.to_string()))
+        NetworkEvent::CutOff { peer, reason } => {
+            named("cutOff", "peer", peer.to_string(), Some(reason.to_string()))
         }
         NetworkEvent::RelayUp { relay } => named("relayUp", "relay", relay.to_string(), None),
         NetworkEvent::RelayLost { relay, reason, .. } => named(

@@ -1,6 +1,6 @@
 // Real processes, real browsers, real pages: what the tests of the package stand on.
 //
-// PEERCOMPUTE_PROGRAM, PEERCOMPUTE_WEB and PEERCOMPUTE_CHROMIUM name the program, the folder with the package and the browser.
+// PEERCOMPUTE_PROGRAM, PEERCOMPUTE_EXAMPLES, PEERCOMPUTE_WEB and PEERCOMPUTE_CHROMIUM name the program, the folder with the example programs, that with the package, and the browser.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -81,6 +81,11 @@ export class Scene {
     const what = ["--wasm", program, "--input", file, "--chunk", "1KiB", "--out", out];
     const run = await this.run("run", ["run", "--json", ...what, "--no-local", "--game", "test", "--topology", "emergent", ...args]);
     return Object.assign(run, { input, out });
+  }
+
+  /** An example program that prints a JSON object a line. */
+  async example(name, args) {
+    return this.start(name, join(need("PEERCOMPUTE_EXAMPLES"), name), args);
   }
 
   /** A script for Node.js that prints a JSON object a line. */
@@ -197,6 +202,11 @@ class Program {
 
   get lines() {
     return this.#lines;
+  }
+
+  /** Writes a line to its input. */
+  type(text) {
+    this.#child.stdin.write(`${text}\n`);
   }
 
   kill(signal = "SIGKILL") {

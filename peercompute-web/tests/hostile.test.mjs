@@ -127,15 +127,26 @@ async function peer(what) {
   return { script, address, peerId: address.split("/").at(-1) };
 }
 
-test("a member that pours garbage into the room is disconnected, and the room goes on", async () => {
+test("a member that pours garbage into the room is cut off with what is wrong with it, and the room goes on", async () => {
   const { script, address, peerId } = await peer("flood");
   await begin([address]);
   await script.line(({ event }) => event === "stopped");
+  assert.match(await reason("cutOff", peerId), /the length before a \w+Frame/);
   await reason("peerLeft", peerId);
   await reason("unreachable", peerId);
   await goesOn();
+  assert.equal(await tab.evaluate(() => window.heard.filter(({ type }) => type === "cutOff").length), 1, "it is told once, although two streams were poured into");
   assert.ok((await held()) < MOST_MEMORY);
   assert.deepEqual(tab.faults, []);
+});
+
+test("a native node says the same of a member that pours garbage", async () => {
+  const { address, peerId } = await peer("flood");
+  const other = await scene.node("strangers", "--peer", address);
+  const { reason } = await other.line(({ event, peer_id }) => event === "peer_cut_off" && peer_id === peerId);
+  assert.match(reason, /the length before a \w+Frame/);
+  await other.line(({ event, peer_id }) => event === "peer_left" && peer_id === peerId);
+  assert.equal(other.lines.filter(({ event }) => event === "peer_cut_off").length, 1);
 });
 
 test("a member that opens streams without end is cut off by name", async () => {

@@ -92,3 +92,69 @@ test("events go reliably between tabs and native nodes, both ways", async () => 
   }
   assert.deepEqual(tabs.flatMap(({ faults }) => faults), []);
 });
+
+/** What somebody has been shown of a peer's counter so far. */
+const shownBy = (heard, peer) => heard.filter(({ from }) => from === peer).map(({ payload }) => Number(payload));
+
+/** The same as in a native program, of what a tab has heard of one type. */
+const heardBy = (tab, type) => tab.evaluate((type) => window.heard.filter((event) => event.type === type).map(({ from, payload }) => ({ from, payload: new TextDecoder().decode(payload) })), type);
+const printedBy = (native, event) => native.lines.filter((line) => line.event === event);
+
+test("two tabs and two native programs see each other count at 20 Hz, and tell each other events reliably", async () => {
+  const relay = await scene.relay();
+  const address = await scene.serve();
+  const natives = [];
+  for (let index = 0; index < 2; index += 1) {
+    const native = await scene.example("live_room", ["--game", "test", "--room", "counting", "--relay", relay.tcp]);
+    const { peer_id: peerId } = await native.line((line) => line.event === "listening");
+    natives.push(Object.assign(native, { peerId }));
+  }
+  const tabs = [await scene.tab(address), await scene.tab(address)];
+  for (const tab of tabs) {
+    tab.peerId = await tab.evaluate((options) => window.begin(options), { roomId: "counting", relays: [relay.ws], scheduler: { profile: "action", snapshotHz: 20 } });
+    await tab.evaluate(() => {
+      let count = 0;
+      window.node.registerStateProvider("count", () => String((count += 1)));
+    });
+  }
+  const all = [...tabs, ...natives];
+  const others = (one) => all.filter((other) => other !== one).map(({ peerId }) => peerId);
+  await Promise.all([
+    ...tabs.flatMap((tab) => others(tab).map((peer) => hears(tab, "joined", peer))),
+    ...natives.flatMap((native) => others(native).map((peer) => prints(native, "joined", peer))),
+  ]);
+
+  const counts = 40;
+  await Promise.all([
+    ...tabs.map((tab) => tab.waitForFunction(([peers, counts]) => peers.every((peer) => window.heard.filter(({ type, from }) => type === "snapshot" && from === peer).length >= counts), [others(tab), counts])),
+    ...natives.flatMap((native) => others(native).map((peer) => native.line(() => shownBy(printedBy(native, "snapshot"), peer).length >= counts))),
+  ]);
+  for (const one of all) {
+    const heard = await (tabs.includes(one) ? heardBy(one, "snapshot") : printedBy(one, "snapshot"));
+    for (const peer of others(one)) {
+      const shown = shownBy(heard, peer);
+      assert.deepEqual(shown, [...new Set(shown)].sort((a, b) => a - b), `${one.peerId} sees ${peer} count in order, each number once`);
+    }
+  }
+
+  for (const tab of tabs) {
+    const outcomes = await tab.evaluate(() => window.node.queueEvent("line", `from ${window.node.peerId}`, { reliable: true }).settled);
+    assert.deepEqual(outcomes, Object.fromEntries(others(tab).map((peer) => [peer, "acked"])));
+  }
+  for (const native of natives) {
+    native.type(`from ${native.peerId}`);
+    await Promise.all(others(native).map((peer) => prints(native, "settled", peer)));
+    assert.deepEqual(printedBy(native, "settled").map(({ acked }) => acked), [true, true, true]);
+  }
+  for (const one of all) {
+    const heard = await (tabs.includes(one) ? heardBy(one, "event") : printedBy(one, "heard"));
+    assert.deepEqual(heard.map(({ from, payload }) => [from, payload]).sort(), others(one).map((peer) => [peer, `from ${peer}`]).sort(), "each comes once, as it was");
+  }
+
+  for (const native of natives) {
+    await native.end();
+    assert.equal(await native.exited, 0);
+    await Promise.all(tabs.map((tab) => hears(tab, "left", native.peerId)));
+  }
+  assert.deepEqual(tabs.flatMap(({ faults }) => faults), []);
+});

@@ -47,6 +47,10 @@ enum NodeLine {
     PeerLeft {
         peer_id: String,
     },
+    PeerCutOff {
+        peer_id: String,
+        reason: String,
+    },
     PathChanged {
         peer_id: String,
         path: &'static str,
@@ -291,6 +295,9 @@ impl Printer {
             NodeLine::Address { address } => print_address(&address),
             NodeLine::PeerJoined { peer_id, .. } => output::note(&format!("{peer_id} has come")),
             NodeLine::PeerLeft { peer_id } => output::note(&format!("{peer_id} has left")),
+            NodeLine::PeerCutOff { peer_id, reason } => {
+                output::note(&format!("{peer_id} is cut off for ten minutes: {reason}"));
+            }
             NodeLine::PathChanged { peer_id, path } => {
                 output::note(&format!("{peer_id} is reached by another path now: {path}"));
             }
@@ -352,6 +359,10 @@ impl NodeLine {
             },
             NetworkEvent::Left { peer } => Self::PeerLeft {
                 peer_id: peer.to_string(),
+            },
+            NetworkEvent::CutOff { peer, reason } => Self::PeerCutOff {
+                peer_id: peer.to_string(),
+                reason: reason.to_string(),
             },
             NetworkEvent::PathChanged { peer, path } => Self::PathChanged {
                 peer_id: peer.to_string(),

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
 use crate::{
@@ -36,6 +36,9 @@ const TIMERS: &str = "import { clearTimeout, setTimeout } from \"./timers.js\";\
 
 /// The program that speaks with nodes by the schema alone.
 const JS_PEER: &str = "examples/js-peer";
+
+/// The example that the tests run beside pages.
+const EXAMPLE: &str = "live_room";
 
 /// How long the tests in the browser may take.
 const TEST_LIMIT: Duration = Duration::from_secs(10 * 60);
@@ -88,16 +91,26 @@ pub(crate) fn web(context: &Context, arguments: &WebArgs) -> Result<()> {
     Ok(())
 }
 
-/// Builds the package, and tests it in a browser against the program as it was built for the other tests.
+/// Builds the package, and tests it in a browser against the program and the example as they were built for the other tests.
 pub(crate) fn test(context: &Context) -> Result<()> {
+    let built = context.target.join("debug");
+    let (program, examples) = (built.join("peercompute"), built.join("examples"));
+    for needed in [&program, &examples.join(EXAMPLE)] {
+        if !needed.is_file() {
+            bail!(
+                "{}: not there; `cargo xtask test --only build` makes it",
+                needed.display()
+            );
+        }
+    }
     let folder = context.target.join("web");
     build(context, &folder)?.print();
     let mut npm = context.command("npm");
     npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
         .current_dir(context.root.join(JS_PEER));
     run_within(&mut npm, FETCH_LIMIT)?;
-    let program = context.target.join("debug/peercompute");
     let mut node = in_browser(context, &folder, &program)?;
+    node.env("PEERCOMPUTE_EXAMPLES", examples);
     node.args(["--test", "--test-concurrency=1", "--test-reporter=spec"])
         .args(tests(context)?);
     run_within(&mut node, TEST_LIMIT)

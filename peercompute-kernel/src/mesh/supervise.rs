@@ -254,7 +254,7 @@ impl MeshSupervisor {
             Ok(()) => tracing::debug!(%peer, "the neighbour has ended its stream"),
             Err(error) if error.is_violation() => {
                 tracing::warn!(%peer, %error, "the neighbour is cut off");
-                self.net.cut_off(peer);
+                self.net.cut_off(peer, error);
             }
             Err(error) => tracing::debug!(%peer, %error, "a stream to a neighbour has ended"),
         }
@@ -330,7 +330,7 @@ impl MeshSupervisor {
             }
             Err(error) if error.is_violation() => {
                 tracing::warn!(%peer, %error, "the peer is cut off");
-                self.net.cut_off(peer);
+                self.net.cut_off(peer, error);
             }
             Err(error) => tracing::debug!(%peer, %error, "a stream of notes has ended"),
         }

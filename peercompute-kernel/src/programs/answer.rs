@@ -74,7 +74,7 @@ impl Programs {
             Err(error) if error.is_violation() => {
                 tracing::warn!(%peer, %error, "the peer is cut off");
                 if let Some(net) = &self.state().net {
-                    net.cut_off(peer);
+                    net.cut_off(peer, &error);
                 }
             }
             Err(error) => tracing::debug!(%peer, %error, "a stream of programs has ended"),

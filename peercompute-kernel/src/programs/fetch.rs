@@ -31,7 +31,7 @@ pub(crate) enum FetchError {
     NobodyToAsk,
     #[error("{peer} does not have it")]
     Missing { peer: PeerId },
-    #[error("{peer} sends something else")]
+    #[error("{peer} sends something else than the program that it was asked for")]
     Wrong { peer: PeerId },
     #[error("{peer} says nothing for {} s", SILENCE.as_secs())]
     Silent { peer: PeerId },
@@ -64,7 +64,7 @@ pub(super) async fn from_any(
                 Err(error) => {
                     if let FetchError::Wrong { .. } = error {
                         tracing::warn!(%peer, program = %wanted.hash, "the peer sends what was not asked for and is cut off");
-                        net.cut_off(*peer);
+                        net.cut_off(*peer, &error);
                     }
                     why = error;
                 }

@@ -128,7 +128,7 @@ pub(crate) async fn keep_lanes(
                     let from = message.from;
                     if let Err(error) = datagrams::take(shared, message) {
                         tracing::warn!(peer = %from, %error, "the peer is cut off");
-                        lanes.net.cut_off(from);
+                        lanes.net.cut_off(from, &error);
                     }
                 }
                 Some(_event) = events.next() => break,
@@ -202,7 +202,7 @@ impl Lanes {
             Ok(()) => tracing::debug!(%peer, ?lane, "a stream of a live room has ended"),
             Err(error) if error.is_violation() => {
                 tracing::warn!(%peer, ?lane, %error, "the peer is cut off");
-                self.net.cut_off(*peer);
+                self.net.cut_off(*peer, error);
             }
             Err(error) => {
                 tracing::debug!(%peer, ?lane, %error, "a stream of a live room has broken");

@@ -162,10 +162,10 @@ impl Supervisor {
         }
         if let Host::Peer(peer) = host {
             links.broken.fail(now(&self.runtime), peer);
-            if let Some(net) = &self.net
-                && end.as_ref().is_err_and(LinkError::is_violation)
+            if let (Some(net), Err(error)) = (&self.net, end)
+                && error.is_violation()
             {
-                net.cut_off(peer);
+                net.cut_off(peer, error);
             }
         }
     }

@@ -22,7 +22,7 @@ use peercompute_kernel::{
     SubmitError, Topology,
 };
 use peercompute_net::{
-    Multiaddr, Transport as _,
+    Multiaddr, NetworkEvent, Transport as _,
     memory::{Bandwidth, LinkConfig, MemoryNetwork},
 };
 use peercompute_proto::{
@@ -529,11 +529,24 @@ fn a_peer_that_breaks_the_protocol_is_cut_off_and_the_node_goes_on() {
     let another_room = hello(1, "elsewhere");
     let too_long = vec![0xff, 0xff, 0xff, 0xff, 0x0f];
     let garbage = vec![3, 0xde, 0xad, 0xbe];
-    for bytes in [another_version, another_room, too_long, garbage] {
+    let cases = [
+        (another_version, "version"),
+        (another_room, "room"),
+        (too_long, "larger than"),
+        (garbage, "TaskFrame"),
+    ];
+    for (bytes, about) in cases {
         let world = World::new(12);
         world.run(async {
-            let (_worker, address) = world.worker("one", "room").await;
+            let (worker, address) = world.worker("one", "room").await;
+            let mut events = worker.network().unwrap().events();
             misbehave(&world, &address, &bytes).await;
+            let told = std::iter::from_fn(|| events.try_next()).filter_map(|event| match event {
+                NetworkEvent::CutOff { reason, .. } => Some(reason.to_string()),
+                _ => None,
+            });
+            let told: Vec<_> = told.collect();
+            assert!(told.len() == 1 && told[0].contains(about), "{told:?}");
             let node = world.submitter(&[address], never()).await;
             assert_all_right(&run_job(&node, 100).await.unwrap(), 100);
         });

@@ -5,7 +5,7 @@ use multiaddr::Multiaddr;
 use peercompute_proto::v1;
 use thiserror::Error;
 
-use super::Excess;
+use super::Misconduct;
 use crate::{
     DialError, LaggedEvent, ListenError, OpenError, Path, Presence, PresenceError, ReadError,
 };
@@ -45,12 +45,12 @@ pub enum NetworkEvent {
         /// How long nothing has come.
         silent_for: Duration,
     },
-    /// A peer has sent more than it may. It is disconnected, not dialled, and not let back for ten minutes.
+    /// A peer has sent more than it may, or breaks the protocol. It is disconnected, not dialled, and not let back for ten minutes. Told once in that time.
     CutOff {
         /// The peer.
         peer: PeerId,
-        /// What it did too much of.
-        excess: Excess,
+        /// What it did.
+        reason: Misconduct,
     },
     /// Nothing at all has arrived for a while although somebody should be there. The node subscribes anew, asks lost relays and bootstrap peers at once, dials those it misses, and announces itself again.
     Stale {

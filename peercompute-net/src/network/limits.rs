@@ -11,6 +11,9 @@ use crate::MAX_MESSAGE;
 /// Peers whose conduct is remembered at the same time at most. Those that have done nothing for long are forgotten first; what further ones send is dropped until there is room.
 const MAX_REMEMBERED: usize = 4096;
 
+/// Bytes that say what was wrong, at most.
+const MAX_WHAT: usize = 256;
+
 /// What each peer may send, and who may be here at all. A peer that sends more is cut off, see [`NetworkEvent::CutOff`](crate::NetworkEvent::CutOff).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -77,6 +80,30 @@ pub enum Excess {
         /// What was allowed.
         per_second: u32,
     },
+}
+
+/// Why a peer is cut off.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Misconduct {
+    /// It has sent more than it may.
+    #[error(transparent)]
+    Excess(#[from] Excess),
+    /// It has broken the protocol of the room or of a stream.
+    #[error("{what}")]
+    Violation {
+        /// What was wrong, for people: 256 bytes at most.
+        what: String,
+    },
+}
+
+impl Misconduct {
+    /// A violation; of a long text only the beginning is kept.
+    pub(super) fn violation(what: impl fmt::Display) -> Self {
+        let mut what = what.to_string();
+        what.truncate(what.floor_char_boundary(MAX_WHAT));
+        Self::Violation { what }
+    }
 }
 
 /// So much at once, and so much a second after that; also known as a token bucket, here as the "generic cell rate algorithm" of ITU-T I.371: it needs no more than one time.
@@ -282,6 +309,15 @@ mod tests {
         };
         assert_eq!(taken(Duration::ZERO, 0..10_000), MAX_REMEMBERED);
         assert_eq!(taken(Duration::from_secs(1), 10_000..12_000), 2000);
+    }
+
+    #[test]
+    fn what_was_wrong_is_told_in_a_few_words() {
+        let told = |what: &str| Misconduct::violation(what).to_string();
+        assert_eq!(told("the frame is none"), "the frame is none");
+        assert_eq!(told(&"a".repeat(1000)), "a".repeat(256));
+        // A character of three bytes is not torn apart.
+        assert_eq!(told(&"€".repeat(1000)), "€".repeat(85));
     }
 
     #[test]

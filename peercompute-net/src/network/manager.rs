@@ -11,7 +11,7 @@ use peercompute_proto::{DecodeError, Scope, v1};
 use peercompute_rt::Runtime;
 
 use super::{
-    MAX_SOURCES, NetworkConfig, NetworkEvent, NetworkStartError, Outgoing, PeerInfo,
+    MAX_SOURCES, Misconduct, NetworkConfig, NetworkEvent, NetworkStartError, Outgoing, PeerInfo,
     RendezvousError, RoomsError, Subscription,
     fan_out::FanOut,
     health::{HEALTH_PROTOCOL, Health, watch_over},
@@ -335,11 +335,12 @@ impl NetworkManager {
         health
     }
 
-    /// Disconnects a peer that misbehaves, and neither dials it nor lets it stay connected for ten minutes.
-    pub fn cut_off(&self, peer: PeerId) {
+    /// Disconnects a peer that breaks a protocol, and neither dials it nor lets it stay connected for ten minutes. [`NetworkEvent::CutOff`] says why: `what` was wrong, of which the first 256 bytes are told.
+    pub fn cut_off(&self, peer: PeerId, what: impl fmt::Display) {
+        let reason = Misconduct::violation(what);
         self.0
             .shared
-            .input(|membership, now| membership.cut_off(now, peer));
+            .input(|membership, now| membership.cut_off(now, peer, reason));
     }
 
     /// Tells the others what this machine can do now. Changes in short succession may be told as one.

@@ -20,7 +20,7 @@ use self::{
     member::Member,
     source::{Kind, Source},
 };
-use super::{Excess, NetworkEvent, PeerInfo, PeerLimits, RendezvousError};
+use super::{Misconduct, NetworkEvent, PeerInfo, PeerLimits, RendezvousError};
 use crate::{
     DialError, ListenError, Path, Presence, PrivateRoom, memory::SimRng, presence::peer_of,
 };
@@ -354,16 +354,11 @@ impl Membership {
         self.conclude(now);
     }
 
-    /// As [`cut_off`](Self::cut_off), of a peer that has sent too much. Says so once.
-    pub(crate) fn exceeded(&mut self, now: Duration, peer: PeerId, excess: Excess) {
+    /// Disconnects `peer` and neither dials it nor lets it stay connected for [`STRANGER_TIME`]. Says so once.
+    pub(crate) fn cut_off(&mut self, now: Duration, peer: PeerId, reason: Misconduct) {
         if !self.is_cut_off(now, peer) {
-            self.events.push_back(NetworkEvent::CutOff { peer, excess });
+            self.events.push_back(NetworkEvent::CutOff { peer, reason });
         }
-        self.cut_off(now, peer);
-    }
-
-    /// Disconnects `peer` and neither dials it nor lets it stay connected for [`STRANGER_TIME`].
-    pub(crate) fn cut_off(&mut self, now: Duration, peer: PeerId) {
         self.remember_stranger(now, peer, true);
         self.actions.push_back(Action::Disconnect { peer });
         if let Some(member) = self.members.get(&peer)

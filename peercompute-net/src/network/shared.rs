@@ -155,7 +155,7 @@ impl Shared {
     /// A peer has sent more than it may.
     pub(super) fn exceeded(self: &Arc<Self>, peer: PeerId, excess: Excess) {
         tracing::info!(%peer, %excess, "a peer is cut off");
-        self.input(|membership, now| membership.exceeded(now, peer, excess));
+        self.input(|membership, now| membership.cut_off(now, peer, excess.into()));
     }
 
     /// Does what there is to do where nothing arrives any more.

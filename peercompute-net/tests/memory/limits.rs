@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use futures::{AsyncReadExt as _, StreamExt as _};
 use peercompute_net::{
-    Excess, NetworkConfig, NetworkEvent, NetworkManager, Outgoing, RendezvousError,
+    Excess, Misconduct, NetworkConfig, NetworkEvent, NetworkManager, Outgoing, RendezvousError,
     memory::MemoryNetwork,
 };
 use peercompute_proto::v1::Kind;
@@ -40,9 +40,9 @@ async fn cut_off(
     world: &World,
     events: &mut peercompute_net::Events<NetworkEvent>,
     from: &NetworkManager,
-) -> Excess {
+) -> Misconduct {
     let excess = world.event(events, |event| match event {
-        NetworkEvent::CutOff { peer, excess } if peer == from.local_peer() => Some(excess),
+        NetworkEvent::CutOff { peer, reason } if peer == from.local_peer() => Some(reason),
         _ => None,
     });
     let excess = excess.await;
@@ -76,8 +76,8 @@ fn a_peer_that_publishes_without_pause_is_cut_off_and_the_others_are_not() {
                 from_mallory += 1;
             }
             assert!((100..115).contains(&from_mallory), "{from_mallory}");
-            let excess = cut_off(&world, &mut events, &mallory).await;
-            assert_eq!(excess, Excess::Messages { per_second: 10 });
+            let reason = cut_off(&world, &mut events, &mallory).await;
+            assert_eq!(reason, Excess::Messages { per_second: 10 }.into());
             assert!(messages.rejected() > 300);
             world.sleep(300).await;
             assert_eq!(connected(&alice), [bob.local_peer()]);
@@ -111,17 +111,17 @@ fn a_peer_that_opens_streams_without_pause_is_cut_off() {
             }
         });
         let mut taken = 0;
-        let excess = loop {
+        let reason = loop {
             let next = futures::future::select(incoming.next(), events.next()).await;
             match next {
                 futures::future::Either::Left(_) => taken += 1,
-                futures::future::Either::Right((Some(NetworkEvent::CutOff { excess, .. }), _)) => {
-                    break excess;
+                futures::future::Either::Right((Some(NetworkEvent::CutOff { reason, .. }), _)) => {
+                    break reason;
                 }
                 futures::future::Either::Right(_) => {}
             }
         };
-        assert_eq!(excess, Excess::Streams { per_second: 1 });
+        assert_eq!(reason, Excess::Streams { per_second: 1 }.into());
         assert!((15..25).contains(&taken), "{taken}, and one of heartbeats");
         world.sleep(60).await;
         assert_eq!(connected(&alice), [bob.local_peer()]);

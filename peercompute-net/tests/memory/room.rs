@@ -1,5 +1,6 @@
 use std::{collections::BTreeMap, time::Duration};
 
+use futures::StreamExt as _;
 use peercompute_net::{
     DialError, ListenError, NetworkConfig, NetworkEvent, NetworkStartError, Path, PeerId,
     RendezvousError, Transport as _,
@@ -316,8 +317,24 @@ fn a_node_that_was_cut_off_is_not_let_back_for_a_while() {
         let (alice, mallory) = (world.node("alice").await, world.node("mallory").await);
         world.joined(&alice, mallory.local_peer()).await;
         let mut events = alice.events();
-        alice.cut_off(mallory.local_peer());
-        world.left(&mut events, mallory.local_peer()).await;
+        for what in ["first", "second"] {
+            alice.cut_off(
+                mallory.local_peer(),
+                format_args!("the {what} frame is none"),
+            );
+        }
+        let mut told = Vec::new();
+        loop {
+            match events.next().await.unwrap() {
+                NetworkEvent::CutOff { peer, reason } => told.push((peer, reason.to_string())),
+                NetworkEvent::Left { peer } if peer == mallory.local_peer() => break,
+                _ => {}
+            }
+        }
+        assert_eq!(
+            told,
+            [(mallory.local_peer(), "the first frame is none".to_owned())]
+        );
         world.sleep(300).await;
         assert_eq!(connected(&alice), []);
         assert!(

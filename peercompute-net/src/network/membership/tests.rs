@@ -4,7 +4,7 @@ use super::{
     member::{CIRCUIT_DELAY, STAGGER},
     *,
 };
-use crate::{PresenceError, memory::MemoryNetwork};
+use crate::{Excess, PresenceError, memory::MemoryNetwork};
 
 const START: Duration = Duration::from_secs(1000);
 
@@ -515,8 +515,21 @@ fn a_peer_that_was_cut_off_is_not_let_back() {
     one.lists(vec![alive(1)]);
     one.connect(1);
     one.actions();
-    one.membership.cut_off(one.now, peer(1));
+    one.events();
+    let garbage = Misconduct::violation("the frame is none");
+    one.membership.cut_off(one.now, peer(1), garbage.clone());
     assert_eq!(one.actions(), [Action::Disconnect { peer: peer(1) }]);
+    let told = NetworkEvent::CutOff {
+        peer: peer(1),
+        reason: garbage.clone(),
+    };
+    assert_eq!(one.events(), [told]);
+    let flood = Excess::Streams { per_second: 1 };
+    for again in [garbage, flood.into()] {
+        one.membership.cut_off(one.now, peer(1), again);
+        assert_eq!(one.events(), [], "it is told once");
+    }
+    one.actions();
     one.membership.disconnected(one.now, peer(1));
     one.events();
     one.wait(STRANGER_TIME / 2);

@@ -82,6 +82,9 @@ struct World {
     connected: BTreeMap<PeerId, Path>,
     joined: BTreeSet<PeerId>,
     kept: BTreeSet<PeerId>,
+    /// Who was cut off, until when; and whom the membership has said so of since it was asked last.
+    banned: BTreeMap<PeerId, Duration>,
+    told: Vec<PeerId>,
 }
 
 impl World {
@@ -96,6 +99,8 @@ impl World {
             connected: BTreeMap::new(),
             joined: BTreeSet::new(),
             kept: BTreeSet::new(),
+            banned: BTreeMap::new(),
+            told: Vec::new(),
         };
         world.follow();
         world
@@ -147,6 +152,7 @@ impl World {
                     assert!(self.joined.contains(&peer));
                     assert_eq!(self.connected.get(&peer), Some(&path));
                 }
+                NetworkEvent::CutOff { peer, .. } => self.told.push(peer),
                 _ => {}
             }
         }
@@ -286,7 +292,7 @@ impl World {
                     self.asked.retain(|other| *other != source);
                 }
             }
-            Operation::CutOff { peer: number } => self.membership.cut_off(self.now, peer(number)),
+            Operation::CutOff { peer: number } => self.cut_off(peer(number)),
             Operation::TimeOut { peer: number } => {
                 self.membership
                     .timed_out(self.now, peer(number), Duration::from_secs(3));
@@ -302,6 +308,18 @@ impl World {
             }
         }
         self.follow();
+        assert_eq!(self.told, [], "nobody else is cut off");
+    }
+
+    /// It is told of whoever is not cut off already, once.
+    fn cut_off(&mut self, peer: PeerId) {
+        let reason = Misconduct::violation("the frame is none");
+        self.membership.cut_off(self.now, peer, reason);
+        self.follow();
+        let ban = self.banned.insert(peer, self.now + STRANGER_TIME);
+        let is_news = ban.is_none_or(|until| until <= self.now);
+        let told = std::mem::take(&mut self.told);
+        assert_eq!(told, Vec::from_iter(is_news.then_some(peer)));
     }
 }
 
