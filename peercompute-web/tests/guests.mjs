@@ -62,8 +62,8 @@ export const wants = guest(ECHO, { imports: ["clock"] });
 /** Says that its answer lies far outside its memory. */
 export const outside = guest([0x42, 0x7f, 0x42, 33, 0x86]);
 
-/** Gives its input back, and has 6 MB of additions in it; its first function ends with `end`. */
+/** Gives its input back, and has 3.6 MB of additions in it; its first function ends with `end`. */
 export const long = (imports = [], end = []) => {
   const sum = [0x41, 1, ...Array.from({ length: 20_000 }, () => [0x41, 1, 0x6a]).flat()];
-  return guest(ECHO, { imports, more: Array.from({ length: 100 }, (_, index) => (index === 0 ? [...sum, ...end] : sum)) });
+  return guest(ECHO, { imports, more: Array.from({ length: 60 }, (_, index) => (index === 0 ? [...sum, ...end] : sum)) });
 };

@@ -80,6 +80,6 @@ test("a hidden tab whose timers go off once an hour goes on as if it were seen",
   const met = await meet(3_600_000);
   for (const visibility of ["hidden", "visible", "hidden"]) {
     await say(met.hidden, visibility);
-    await stay(met, 100);
+    await stay(met, 40);
   }
 });
