@@ -31,12 +31,21 @@ const isHidden = () => globalThis.document?.visibilityState === "hidden";
 
 function arm(id, timer) {
   const wait = Math.max(0, timer.due - performance.now());
-  if (isHidden() && !isBroken) {
-    worker ??= open();
+  if (isHidden() && counts()) {
     worker.postMessage({ id, wait });
   } else {
     timer.own = globalThis.setTimeout(ring, wait, id);
   }
+}
+
+/** Whether a worker counts; where the page may start none, timers go off late, as the browser has it. */
+function counts() {
+  try {
+    worker ??= isBroken ? null : open();
+  } catch {
+    isBroken = true;
+  }
+  return !isBroken;
 }
 
 function ring(id) {
@@ -58,7 +67,6 @@ function armAll() {
 function open() {
   const worker = new Worker(WORKER, { name: "peercompute-timers" });
   worker.onmessage = ({ data }) => ring(data);
-  // Then timers go off late, as the browser has it.
   worker.onerror = (event) => {
     event.preventDefault();
     isBroken = true;
