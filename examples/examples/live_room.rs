@@ -3,7 +3,7 @@
 //! What is typed goes to all of them, a reliable event for each line, and is sent again until they have acknowledged it. The end of the input ends the program, as Ctrl-C does.
 
 use std::{
-    io::{self, BufRead as _, Write as _},
+    io::{self, BufRead as _, Read as _, Write as _},
     sync::Arc,
 };
 
@@ -24,6 +24,9 @@ const HERTZ: f64 = 20.0;
 
 /// Lines that wait to be told.
 const LINES: usize = 8;
+
+/// Bytes of a line; a longer one is told in pieces.
+const MAX_LINE: u64 = 64 << 10;
 
 /// Counts in a room, and tells what the others there count and say.
 #[derive(Debug, Parser)]
@@ -119,7 +122,7 @@ async fn take_part(node: &NodeKernel) -> anyhow::Result<()> {
 }
 
 /// Tells everybody who takes part.
-fn say(live: &Realtime, line: String) {
+fn say(live: &Realtime, line: Vec<u8>) {
     let sent = live.send_event_by(Recipients::All, "line", line.into(), Delivery::Reliable);
     if let Err(error) = sent {
         eprintln!("error: the line is not told: {error}");
@@ -157,14 +160,21 @@ fn print(line: &Value) -> anyhow::Result<()> {
 }
 
 /// The lines of the standard input, until it ends.
-fn typed() -> anyhow::Result<mpsc::Receiver<String>> {
+fn typed() -> anyhow::Result<mpsc::Receiver<Vec<u8>>> {
     let (sender, lines) = mpsc::channel(LINES);
     let read = move || {
-        let mut lines = io::stdin().lock().lines().map_while(Result::ok);
-        while lines
-            .next()
-            .is_some_and(|it| sender.blocking_send(it).is_ok())
-        {}
+        let mut input = io::stdin().lock();
+        loop {
+            let mut line = Vec::new();
+            let length = (&mut input).take(MAX_LINE).read_until(b'\n', &mut line);
+            if length.is_err() || line.is_empty() {
+                return;
+            }
+            line.truncate(line.trim_ascii_end().len());
+            if sender.blocking_send(line).is_err() {
+                return;
+            }
+        }
     };
     // A thread of its own: the program ends although it reads.
     std::thread::Builder::new().spawn(read)?;

@@ -24,9 +24,13 @@ pub trait Executor: MaybeSend + MaybeSync {
     fn prepare(&self, spec: &v1::TaskSpec) -> Result<Arc<dyn Program>, Unsupported>;
 
     /// Does apart from the page's thread what [`prepare`](Self::prepare) would take long for, so that it takes no time afterwards.
+    ///
+    /// # Errors
+    ///
+    /// Why that could not be done, this time. What is wrong with the program is for [`prepare`](Self::prepare) to say.
     #[cfg(target_arch = "wasm32")]
-    fn make_ready(&self, _spec: &v1::TaskSpec) -> BoxFuture<'static, ()> {
-        Box::pin(std::future::ready(()))
+    fn make_ready(&self, _spec: &v1::TaskSpec) -> BoxFuture<'static, Result<(), Unsupported>> {
+        Box::pin(std::future::ready(Ok(())))
     }
 }
 
@@ -85,7 +89,7 @@ impl Executors {
 
     /// Prepares without holding up the caller: natively on one of a few threads, of which the process has two; in a browser long modules are looked at in a worker.
     ///
-    /// Cancel safe: who drops the future waits for nothing any more, and what was begun is finished for the next one who asks.
+    /// Cancel safe: who drops the future waits for nothing any more. Natively what was begun is finished for the next one who asks; in a browser it ends.
     ///
     /// # Errors
     ///
@@ -99,11 +103,23 @@ impl Executors {
         return Box::pin(apart::prepare(executors, spec));
         #[cfg(target_arch = "wasm32")]
         Box::pin(async move {
+            executors.check_run_time(&spec)?;
             for executor in &executors.all {
-                executor.make_ready(&spec).await;
+                executor.make_ready(&spec).await?;
             }
             executors.prepare(&spec)
         })
+    }
+}
+
+impl Executors {
+    /// Whether tasks may run for as long as the job asks.
+    fn check_run_time(&self, spec: &v1::TaskSpec) -> Result<(), Unsupported> {
+        let granted = self.max_run_time;
+        match Limits::from(spec).run_time {
+            Some(asked) if asked > granted => Err(Unsupported::RunTimeTooLong { asked, granted }),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -116,10 +132,7 @@ impl Default for Executors {
 impl Executor for Executors {
     /// Asks each executor in order until one prepares the program or knows its kind.
     fn prepare(&self, spec: &v1::TaskSpec) -> Result<Arc<dyn Program>, Unsupported> {
-        let granted = self.max_run_time;
-        if let Some(asked) = Limits::from(spec).run_time.filter(|asked| *asked > granted) {
-            return Err(Unsupported::RunTimeTooLong { asked, granted });
-        }
+        self.check_run_time(spec)?;
         // The first that says more than that it does not know the kind says it best.
         let mut answer = match &spec.program {
             Some(program) => Unsupported::UnknownProgram {

@@ -40,7 +40,7 @@ pub use peercompute_gpu::{
     helper::{HelperProgram, SandboxConfig, SandboxError},
 };
 pub use pool::{
-    Bound, CLIENT_BYTES, CLIENT_TASKS, Completion, Completions, Full, Isolate, Isolates,
+    Bound, CLIENT_BYTES, CLIENT_TASKS, Checking, Completion, Completions, Full, Isolate, Isolates,
     MAX_WORKERS, Pool, PoolClient, PoolConfig, PoolStats, Priority, QUEUE_BYTES, QUEUE_TASKS, Room,
     SpawnError, SubmitError, Throttle, ThrottleError, Work, worker_limit,
 };

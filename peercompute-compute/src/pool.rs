@@ -28,7 +28,7 @@ pub use priority::Priority;
 pub use stats::PoolStats;
 pub use work::{Completion, Work};
 
-pub use isolates::{Isolate, Isolates};
+pub use isolates::{Checking, Isolate, Isolates};
 
 use crew::Crew;
 

@@ -3,15 +3,16 @@
 
 const WORKER = new URL("./ticks.js", import.meta.url);
 
-/** What waits, by its number: what is to be done, when, and the browser's timer for it if a worker does not count. */
+/** What waits, by its number: what is to be done, when, the browser's timer for it, and whether the worker counts for it too. */
 const waiting = new Map();
 let last = 0;
+/** There while the page is hidden; none once it has failed, until the page is seen again. */
 let worker = null;
 let isBroken = false;
 
 export function setTimeout(handler, wait = 0) {
   last += 1;
-  const timer = { handler, due: performance.now() + wait, own: undefined };
+  const timer = { handler, due: performance.now() + wait, own: undefined, isCounted: false };
   waiting.set(last, timer);
   arm(last, timer);
   return last;
@@ -22,46 +23,41 @@ export function clearTimeout(id) {
   if (timer !== undefined) {
     waiting.delete(id);
     globalThis.clearTimeout(timer.own);
-    worker?.postMessage({ id });
+    if (timer.isCounted) {
+      worker?.postMessage({ id });
+    }
   }
 }
 
 /** Workers have no document; nobody holds up their timers. */
 const isHidden = () => globalThis.document?.visibilityState === "hidden";
 
+/** Whichever counts to the end first rings: a worker may never come to it. */
 function arm(id, timer) {
   const wait = Math.max(0, timer.due - performance.now());
-  if (isHidden() && counts()) {
+  timer.own = globalThis.setTimeout(ring, wait, id);
+  timer.isCounted = isHidden() && counts();
+  if (timer.isCounted) {
     worker.postMessage({ id, wait });
-  } else {
-    timer.own = globalThis.setTimeout(ring, wait, id);
   }
 }
 
-/** Whether a worker counts; where the page may start none, timers go off late, as the browser has it. */
+function ring(id) {
+  const timer = waiting.get(id);
+  if (timer !== undefined) {
+    clearTimeout(id);
+    timer.handler();
+  }
+}
+
+/** Whether there is a worker that counts. */
 function counts() {
   try {
     worker ??= isBroken ? null : open();
   } catch {
     isBroken = true;
   }
-  return !isBroken;
-}
-
-function ring(id) {
-  const timer = waiting.get(id);
-  if (timer !== undefined) {
-    waiting.delete(id);
-    globalThis.clearTimeout(timer.own);
-    timer.handler();
-  }
-}
-
-function armAll() {
-  for (const [id, timer] of waiting) {
-    globalThis.clearTimeout(timer.own);
-    arm(id, timer);
-  }
+  return worker !== null;
 }
 
 function open() {
@@ -70,13 +66,21 @@ function open() {
   worker.onerror = (event) => {
     event.preventDefault();
     isBroken = true;
-    armAll();
+    close();
   };
   return worker;
 }
 
+function close() {
+  worker?.terminate();
+  worker = null;
+}
+
 globalThis.document?.addEventListener("visibilitychange", () => {
-  if (isHidden()) {
-    armAll();
+  close();
+  isBroken = false;
+  for (const [id, timer] of waiting) {
+    globalThis.clearTimeout(timer.own);
+    arm(id, timer);
   }
 });

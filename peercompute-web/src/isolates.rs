@@ -13,8 +13,8 @@ use futures::{
 };
 use js_sys::{Function, Uint8Array, Uint32Array, WebAssembly};
 use peercompute_compute::{
-    COMPILE_TIME, CheckedModule, Isolate, Isolates, ModuleError, Portable, PortableModule,
-    PortableShader, ProgramHash, Returned, TaskError, TaskInput,
+    COMPILE_TIME, CheckedModule, Checking, Isolate, Isolates, ModuleError, Portable,
+    PortableModule, PortableShader, ProgramHash, Returned, TaskError, TaskInput, Unsupported,
 };
 use peercompute_rt::{BoxFuture, Runtime};
 use prost::Message as _;
@@ -48,6 +48,8 @@ extern "C" {
     #[wasm_bindgen(method)]
     fn end(this: &PageIsolate);
 }
+
+const NO_WORKER: &str = "the browser starts no worker; allow workers from this page's origin";
 
 /// Modules that the browser has compiled, at most.
 const MAX_COMPILED: usize = 64;
@@ -103,15 +105,11 @@ impl Isolates for PageIsolates {
         })
     }
 
-    fn check(
-        &self,
-        module: Bytes,
-        memory: u64,
-    ) -> Option<BoxFuture<'static, Result<CheckedModule, ModuleError>>> {
+    fn check(&self, module: Bytes, memory: u64) -> Option<BoxFuture<'static, Checking>> {
         let (checks, runtime) = (self.checks.clone(), self.runtime.clone());
         Some(Box::pin(async move {
             let seat = checks.lock().await;
-            let Opened(isolate) = seat.as_ref().ok_or_else(|| refused(no_worker()))?;
+            let Opened(isolate) = seat.as_ref().ok_or_else(|| unchecked(NO_WORKER))?;
             let running = Running(Some(isolate));
             let request = object([
                 ("check", JsValue::TRUE),
@@ -123,34 +121,41 @@ impl Isolates for PageIsolates {
             // A module may have left the worker with much memory.
             drop(running);
             match answer {
-                Either::Left((answer, _)) => read_checked(answer),
-                Either::Right(_) => Err(ModuleError::CompileTime {
-                    limit: COMPILE_TIME,
-                }),
+                Either::Left((Ok(answer), _)) => read_checked(&answer),
+                Either::Left((Err(thrown), _)) => Err(unchecked(&message(&thrown))),
+                Either::Right(_) => Err(unchecked(&format!(
+                    "it took longer than {} s",
+                    COMPILE_TIME.as_secs()
+                ))),
             }
         }))
     }
 }
 
 /// What a worker says of a module.
-fn read_checked(answer: Result<JsValue, JsValue>) -> Result<CheckedModule, ModuleError> {
-    let answer = answer.map_err(|thrown| refused(lost(&thrown)))?;
-    let given = Given(&answer);
+fn read_checked(answer: &JsValue) -> Checking {
+    let given = Given(answer);
     let (output, memory) = (given.bytes("output"), given.number("memory"));
     if let (Ok(Some(output)), Ok(Some(memory))) = (output, memory) {
-        return Ok(CheckedModule {
+        return Ok(Ok(CheckedModule {
             memory: memory as u64,
             bytes: output.into(),
-        });
+        }));
     }
-    Err(ModuleError::Refused {
-        reason: message(&answer),
-    })
+    let reason = message(answer);
+    match given.text("kind").ok().flatten().as_deref() {
+        Some("refused") => Ok(Err(ModuleError::Refused { reason })),
+        _ => Err(unchecked(&reason)),
+    }
 }
 
-fn refused(error: TaskError) -> ModuleError {
-    ModuleError::Refused {
-        reason: format!("the module cannot be looked at: {error}"),
+/// A module at which nobody could look.
+fn unchecked(reason: &str) -> Unsupported {
+    Unsupported::Rejected {
+        program: "of this job".to_owned(),
+        reason: format!(
+            "no worker of this page could look at it: {reason}; ask again, or open the page again"
+        ),
     }
 }
 
@@ -280,7 +285,7 @@ async fn run(isolate: &PageIsolate, request: JsValue) -> Result<Bytes, TaskError
 fn no_worker() -> TaskError {
     TaskError::Refused {
         program: "the task".to_owned(),
-        reason: "the browser starts no worker; allow workers from this page's origin".to_owned(),
+        reason: NO_WORKER.to_owned(),
     }
 }
 

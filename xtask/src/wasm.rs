@@ -121,28 +121,19 @@ pub(crate) fn cargo_for_size(
 ) -> Result<Command> {
     let sysroot = sysroot(context, toolchain)?;
     let sources = sysroot.join("lib/rustlib/src/rust");
-    let has_sources = || sources.join("library/Cargo.lock").is_file();
-    if !has_sources() && toolchain == Toolchain::Own {
-        let add = ["component", "add", "rust-src"];
-        // Without them the modules are a little larger.
-        drop(run_within(
-            context.command("rustup").args(add),
-            RUSTUP_LIMIT,
-        ));
-    }
     let mut cargo = toolchain.cargo(context);
     cargo.arg(command);
-    if has_sources() {
+    if sources.join("library/Cargo.lock").is_file() {
         // Without this permission only compilers that change daily build their own library.
         cargo.args(SMALL_STD).env("RUSTC_BOOTSTRAP", "1");
     } else {
         println!(
-            "    no sources of the standard library: the modules take along one that was built for speed"
+            "    the sources of the standard library are not there (`rustup component add rust-src`): the modules take along one that was built for speed"
         );
     }
     let home = cargo_home();
+    // Those of the workspace are relative to it anyway.
     let places = [
-        Some((context.root.clone(), "peercompute")),
         home.map(|home| (home.join("registry/src"), "registry")),
         Some((sources, "rust")),
     ];
@@ -245,10 +236,11 @@ pub(crate) fn ensure_toolchain(context: &Context) -> Result<Toolchain> {
     if let Some(toolchain) = found() {
         return Ok(toolchain);
     }
+    let rustup = |add: [&str; 3]| run_within(context.command("rustup").args(add), RUSTUP_LIMIT);
     let add = ["target", "add", TARGET];
-    if run_within(context.command("rustup").args(add), RUSTUP_LIMIT).is_ok()
-        && compiles(context, Toolchain::Own)
-    {
+    if rustup(add).is_ok() && compiles(context, Toolchain::Own) {
+        // Without its sources modules for pages are a little larger.
+        drop(rustup(["component", "add", "rust-src"]));
         return Ok(Toolchain::Own);
     }
     println!("    rustup does not bring the target; Debian's compiler and sources serve");

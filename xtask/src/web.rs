@@ -75,7 +75,9 @@ pub(crate) fn at_hand(context: &Context) -> Result<Option<PathBuf>> {
     let folder = context.target.join("web");
     if has_wasm_bindgen(context) && has_terser(context) && wasm::toolchain(context).is_some() {
         println!("==> building the page for browsers, which takes some minutes the first time");
-        build(context, &folder)?;
+        if let Err(error) = build(context, &folder) {
+            eprintln!("    the page is not brought up to date: {error:#}");
+        }
     }
     Ok(folder.join("lend.html").is_file().then_some(folder))
 }

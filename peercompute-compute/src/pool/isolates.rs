@@ -16,19 +16,19 @@ use super::{
     seat::Seat,
     work::{Answer, Queued},
 };
-use crate::{CheckedModule, Control, ModuleError, Portable, TaskError, TaskInput};
+use crate::{CheckedModule, Control, ModuleError, Portable, TaskError, TaskInput, Unsupported};
+
+/// What comes of looking at a module.
+pub type Checking = Result<Result<CheckedModule, ModuleError>, Unsupported>;
 
 /// Where isolates come from.
 pub trait Isolates: MaybeSend + MaybeSync {
     /// One more, for one worker of the pool. It is asked for when the pool starts and when its throttle has risen; what it takes is best taken with the first task.
     fn open(&self) -> Box<dyn Isolate>;
 
-    /// Looks at a module for a job that grants so many bytes of memory, and makes it ready, without holding up who asks: as `WasmExecutor::checked` does. Nothing where that cannot be.
-    fn check(
-        &self,
-        _module: Bytes,
-        _memory: u64,
-    ) -> Option<BoxFuture<'static, Result<CheckedModule, ModuleError>>> {
+    /// Looks at a module for a job that grants so many bytes of memory, and makes it ready, without holding up who asks: as `WasmExecutor::checked` does, whose verdict it gives.
+    /// [`Unsupported`] is why there is none. Nothing where this kind of isolate does not do that.
+    fn check(&self, _module: Bytes, _memory: u64) -> Option<BoxFuture<'static, Checking>> {
         None
     }
 }

@@ -18,6 +18,9 @@ use crate::{
 /// A module from so many bytes on is looked at in an isolate: there a page would be held up for longer than a frame.
 const LONG: usize = 64 << 10;
 
+/// How many long modules may be looked at or wait for it; beyond it jobs are refused as [`Unsupported::Busy`].
+const CHECK_QUEUE: usize = 64;
+
 /// What a module that cannot run counts for among those that are ready.
 const REFUSED_WEIGHT: u64 = 1 << 10;
 
@@ -34,6 +37,8 @@ struct Shared {
     config: WasmConfig,
     store: ProgramStore,
     isolates: Option<Arc<dyn Isolates>>,
+    /// Modules are looked at one after the other. Whoever waits for it holds a clone.
+    checking: Arc<futures::lock::Mutex<()>>,
     /// Modules that are ready to run, or cannot, by their memory.
     ready: Mutex<Lru<Key, Result<Ready, ModuleError>>>,
 }
@@ -61,6 +66,7 @@ impl WasmExecutor {
             config,
             store,
             isolates: None,
+            checking: Arc::default(),
         })))
     }
 
@@ -73,6 +79,7 @@ impl WasmExecutor {
             config: shared.config.clone(),
             store: shared.store.clone(),
             isolates: Some(isolates),
+            checking: Arc::default(),
         }))
     }
 
@@ -117,32 +124,46 @@ impl Executor for WasmExecutor {
         }))
     }
 
-    fn make_ready(&self, spec: &v1::TaskSpec) -> BoxFuture<'static, ()> {
+    fn make_ready(&self, spec: &v1::TaskSpec) -> BoxFuture<'static, Result<(), Unsupported>> {
         let shared = self.0.clone();
         let asked = Asked::of(spec, &shared.config);
         Box::pin(async move {
-            if let Ok(asked) = asked {
-                shared.make_ready(&asked).await;
+            match asked {
+                Ok(asked) => shared.make_ready(&asked).await,
+                Err(_) => Ok(()),
             }
         })
     }
 }
 
 impl Shared {
-    async fn make_ready(&self, asked: &Asked) {
-        let (Some(isolates), None) = (&self.isolates, self.find(asked.key())) else {
-            return;
+    async fn make_ready(&self, asked: &Asked) -> Result<(), Unsupported> {
+        let Some(isolates) = self.isolates.as_ref().filter(|_| self.is_long(asked)) else {
+            return Ok(());
         };
-        let bytes = self.store.bytes(&asked.hash);
-        // What is wrong with its length is told without looking.
-        let long = bytes.filter(|it| it.len() >= LONG && it.len() as u64 == asked.size);
-        let Some(bytes) = long else {
-            return;
-        };
-        if let Some(check) = isolates.check(bytes, asked.memory) {
-            // What is wrong with it is told to whoever prepares it.
-            drop(self.keep(asked, check.await));
+        let programs = Arc::strong_count(&self.checking);
+        if programs > CHECK_QUEUE {
+            return Err(Unsupported::Busy { programs });
         }
+        let queued = self.checking.clone();
+        let _turn = queued.lock().await;
+        // Whoever was before may have asked for the same.
+        if self.find(asked.key()).is_some() {
+            return Ok(());
+        }
+        if let Some(bytes) = self.store.bytes(&asked.hash)
+            && let Some(check) = isolates.check(bytes, asked.memory)
+        {
+            // What is wrong with it is told to whoever prepares it.
+            drop(self.keep(asked, check.await?));
+        }
+        Ok(())
+    }
+
+    /// Whether a module is here that takes long to look at. What is wrong with its length is told without looking.
+    fn is_long(&self, asked: &Asked) -> bool {
+        let bytes = self.store.bytes(&asked.hash);
+        bytes.is_some_and(|it| it.len() >= LONG && it.len() as u64 == asked.size)
     }
 
     fn ready(&self, asked: &Asked) -> Result<Ready, Unsupported> {
