@@ -131,3 +131,13 @@ test("a long module is looked at apart from the page, and refused with the same 
   assert.match((await submit(guests.long([], [0x1a]))).message, /no WebAssembly module that can run here/);
   assert.deepEqual(await submit(guests.echo), { text: "what it gets" });
 });
+
+test("a long module at which no worker could look is looked at when it is asked for again", async () => {
+  const broken = (route) => route.fulfill({ contentType: "text/javascript", body: "throw new Error('cut short')" });
+  await tab.context().route("**/worker.js", broken);
+  const { code, message } = await submit(guests.long());
+  assert.equal(code, "JOB_ENDED", message);
+  assert.match(message, /no worker of this page could look at it: .*cut short/);
+  await tab.context().unroute("**/worker.js", broken);
+  assert.deepEqual(await submit(guests.long()), { text: "what it gets" });
+});

@@ -83,3 +83,13 @@ test("a hidden tab whose timers go off once an hour goes on as if it were seen",
     await stay(met, 40);
   }
 });
+
+test("a hidden tab for which nothing counts time is late, and whole when it is seen again", async () => {
+  const met = await meet(1000);
+  // Neither there nor refused.
+  await met.hidden.context().route("**/ticks.js", () => {});
+  await say(met.hidden, "hidden");
+  await stay(met, 3);
+  await say(met.hidden, "visible");
+  await stay(met, 40);
+});
