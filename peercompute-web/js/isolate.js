@@ -41,11 +41,6 @@ export class Isolate {
     });
   }
 
-  /** Has the worker make a module ready for an input of so many bytes, which the next task brings. */
-  begin(module, memory, size) {
-    this.#worker?.postMessage({ begin: { module, memory, size } });
-  }
-
   /** Where the next input of so many bytes goes. */
   room(size) {
     const spare = this.#spare;

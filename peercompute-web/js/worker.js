@@ -9,23 +9,13 @@ const PAGE = 65_536;
 const MAX_MESSAGE = 512;
 const GAVE_UP = 0x8000_0000;
 
-/** The machine lays memory under a module in such pieces, each when it is first written to. */
-const PIECE = 4096;
-
 let nodeModule = null;
 let isReady = false;
-/** A module that is ready for the input of the next task. */
-let begun = null;
 
 self.onmessage = ({ data }) => {
   if (nodeModule === null) {
     nodeModule = data;
     self.postMessage("ready");
-    return;
-  }
-  if (data.begin !== undefined) {
-    begun = begin(data.begin);
-    begun.touch?.();
     return;
   }
   if (data.fn !== undefined || data.exportName !== undefined) {
@@ -83,62 +73,38 @@ function inNode({ check, memory, program, state, input }) {
 }
 
 /** Runs a module by the task ABI, which `peercompute-guest/README.md` has in full. */
-function guest({ module, memory, input }) {
-  const { failed, run } = begun ?? begin({ module, memory, size: input.length });
-  begun = null;
-  return failed ?? run(input);
-}
-
-/** Brings a module to where it takes an input of so many bytes: `run` gives it one, `touch` has the machine lay memory under it. */
-function begin({ module, memory: limit, size }) {
+function guest({ module, memory: limit, input }) {
   let instance;
   try {
     instance = new WebAssembly.Instance(module, {});
   } catch (failed) {
     if (failed instanceof RangeError) {
-      return { failed: { kind: "memory", limit, message: String(failed.message) } };
+      return { kind: "memory", limit, message: String(failed.message) };
     }
-    return { failed: broken(failed) };
+    return broken(failed);
   }
   const { memory, abi_version: version, alloc, run } = instance.exports;
-  const attempt = (step) => {
-    try {
-      return step();
-    } catch (failed) {
-      return failed instanceof WebAssembly.RuntimeError ? refused(memory, limit, failed.message, "trap") : broken(failed);
-    }
-  };
-  let pointer;
-  const failed = attempt(() => {
+  try {
     const found = version();
     if (found !== ABI_VERSION) {
       return abi(`its abi_version gave ${found}, and this worker speaks ${ABI_VERSION}; build it with a guest crate of that version`);
     }
-    pointer = alloc(size) >>> 0;
-    const end = memory.buffer.byteLength;
-    if (size > 0 && pointer === 0) {
-      return refused(memory, limit, `its alloc gave 0, no room for ${size} bytes of input`);
+    const pointer = alloc(input.length) >>> 0;
+    const size = memory.buffer.byteLength;
+    if (input.length > 0 && pointer === 0) {
+      return refused(memory, limit, `its alloc gave 0, no room for ${input.length} bytes of input`);
     }
-    if (pointer + size > end) {
-      return abi(`its alloc gave ${pointer} for ${size} bytes, which is not inside its memory of ${end} bytes`);
+    if (pointer + input.length > size) {
+      return abi(`its alloc gave ${pointer} for ${input.length} bytes, which is not inside its memory of ${size} bytes`);
     }
-  });
-  if (failed !== undefined) {
-    return { failed };
+    new Uint8Array(memory.buffer, pointer, input.length).set(input);
+    return answer(memory, BigInt.asUintN(64, run(pointer, input.length)));
+  } catch (failed) {
+    if (!(failed instanceof WebAssembly.RuntimeError)) {
+      return broken(failed);
+    }
+    return refused(memory, limit, failed.message, "trap");
   }
-  const room = () => new Uint8Array(memory.buffer, pointer, size);
-  return {
-    touch() {
-      const bytes = room();
-      for (let at = 0; at < size; at += PIECE) {
-        bytes[at] = 0;
-      }
-    },
-    run: (input) => attempt(() => {
-      room().set(input);
-      return answer(memory, BigInt.asUintN(64, run(pointer, size)));
-    }),
-  };
 }
 
 function answer(memory, returned) {

@@ -36,10 +36,6 @@ extern "C" {
     #[wasm_bindgen(method, catch, js_name = openGpu)]
     async fn open_gpu(this: &PageIsolate) -> Result<JsValue, JsValue>;
 
-    /// Has a worker that runs make a module ready for an input of so many bytes, which the next task brings.
-    #[wasm_bindgen(method)]
-    fn begin(this: &PageIsolate, module: &JsValue, memory: f64, size: u32);
-
     /// Where an input of so many bytes is to be put.
     #[wasm_bindgen(method)]
     fn room(this: &PageIsolate, size: u32) -> Uint8Array;
@@ -53,9 +49,6 @@ const NO_WORKER: &str = "the browser starts no worker; allow workers from this p
 
 /// Modules that the browser has compiled, at most.
 const MAX_COMPILED: usize = 64;
-
-/// Inputs from so many bytes on take so long to be handed over that the worker begins meanwhile.
-const LARGE_INPUT: usize = 256 << 10;
 
 /// Opens workers by a function of the page.
 pub(crate) struct PageIsolates {
@@ -204,13 +197,8 @@ impl Isolate for WebIsolate {
                         });
                     }
                     let memory = module.memory as f64;
-                    let module = self.compile(module).await?;
-                    let size = input.bytes.len();
-                    if size >= LARGE_INPUT {
-                        isolate.begin(&module, memory, size as u32);
-                    }
                     object([
-                        ("module", module),
+                        ("module", self.compile(module).await?),
                         ("memory", memory.into()),
                         ("input", hand_over(isolate, &input)),
                     ])

@@ -76,7 +76,7 @@ test("a guest that breaks off, gives up or lies about its answer fails its task 
   assert.deepEqual(await submit(guests.echo), { text: "what it gets" });
 });
 
-test("a large input, for which its guest is made ready while it is on its way, comes to the same as a small one", async () => {
+test("a large input comes to the same as a small one, and so does the lack of room for it", async () => {
   // The first task of a worker is its start.
   assert.deepEqual(await submit(guests.echo), { text: "what it gets" });
   const sizes = [1 << 10, 1 << 20, 300 << 10, 1, 1 << 20];
