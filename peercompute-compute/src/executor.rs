@@ -110,9 +110,7 @@ impl Executors {
             executors.prepare(&spec)
         })
     }
-}
 
-impl Executors {
     /// Whether tasks may run for as long as the job asks.
     fn check_run_time(&self, spec: &v1::TaskSpec) -> Result<(), Unsupported> {
         let granted = self.max_run_time;

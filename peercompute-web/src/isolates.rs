@@ -56,8 +56,8 @@ pub(crate) struct PageIsolates {
     runtime: Runtime,
     compiled: Rc<RefCell<Compiled>>,
     shaders: Rc<Mutex<Option<Opened>>>,
-    /// The worker that looks at modules, one at a time.
-    checks: Rc<Mutex<Option<Opened>>>,
+    /// The worker that looks at modules.
+    checks: Rc<Option<Opened>>,
 }
 
 impl PageIsolates {
@@ -68,7 +68,7 @@ impl PageIsolates {
             runtime,
             compiled: Rc::default(),
             shaders: Rc::new(Mutex::new(shaders)),
-            checks: Rc::new(Mutex::new(checks)),
+            checks: Rc::new(checks),
         }
     }
 }
@@ -101,8 +101,9 @@ impl Isolates for PageIsolates {
     fn check(&self, module: Bytes, memory: u64) -> Option<BoxFuture<'static, Checking>> {
         let (checks, runtime) = (self.checks.clone(), self.runtime.clone());
         Some(Box::pin(async move {
-            let seat = checks.lock().await;
-            let Opened(isolate) = seat.as_ref().ok_or_else(|| unchecked(NO_WORKER))?;
+            let Some(Opened(isolate)) = &*checks else {
+                return Err(unchecked(NO_WORKER));
+            };
             let running = Running(Some(isolate));
             let request = object([
                 ("check", JsValue::TRUE),

@@ -27,7 +27,7 @@ pub trait Isolates: MaybeSend + MaybeSync {
     fn open(&self) -> Box<dyn Isolate>;
 
     /// Looks at a module for a job that grants so many bytes of memory, and makes it ready, without holding up who asks: as `WasmExecutor::checked` does, whose verdict it gives.
-    /// [`Unsupported`] is why there is none. Nothing where this kind of isolate does not do that.
+    /// [`Unsupported`] is why there is none. Nothing where this kind of isolate does not do that. Whoever asks lets one end, or drops it, before the next.
     fn check(&self, _module: Bytes, _memory: u64) -> Option<BoxFuture<'static, Checking>> {
         None
     }

@@ -141,6 +141,11 @@ impl Shared {
         let Some(isolates) = self.isolates.as_ref().filter(|_| self.is_long(asked)) else {
             return Ok(());
         };
+        // What is known need not wait for others.
+        let is_known = || self.find(asked.key()).is_some();
+        if is_known() {
+            return Ok(());
+        }
         let programs = Arc::strong_count(&self.checking);
         if programs > CHECK_QUEUE {
             return Err(Unsupported::Busy { programs });
@@ -148,7 +153,7 @@ impl Shared {
         let queued = self.checking.clone();
         let _turn = queued.lock().await;
         // Whoever was before may have asked for the same.
-        if self.find(asked.key()).is_some() {
+        if is_known() {
             return Ok(());
         }
         if let Some(bytes) = self.store.bytes(&asked.hash)
