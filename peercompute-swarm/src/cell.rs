@@ -443,6 +443,7 @@ impl Cell {
 
     /// What was being handed over has gone.
     pub fn handle_sent(&mut self, now: Duration, port: Port, item: Item) {
+        self.judge(now.as_secs_f64(), port, item);
         self.end_transfer(port, item);
         self.make_ready(now.as_secs_f64(), port.0, item);
         self.pump(now.as_secs_f64());
@@ -450,6 +451,7 @@ impl Cell {
 
     /// What was being handed over has gone but for its last byte, which is held.
     pub fn handle_held(&mut self, now: Duration, port: Port, item: Item) {
+        self.judge(now.as_secs_f64(), port, item);
         if let Some(Some(link)) = self.links.get_mut(port.0 as usize)
             && let Some(transfer) = &mut link.sending[item].transfer
         {

@@ -2,6 +2,9 @@ use std::time::Duration;
 
 use super::{ByteRate, CellFrame, PerItem, plan::LinkPlan, plan::Told};
 
+/// Bytes of frames that may go before the end of a transfer.
+const BESIDE: f64 = 128.0;
+
 /// What is known of a link when it comes up.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
@@ -85,6 +88,8 @@ pub(super) struct Sending {
     pub(super) pace: f64,
     /// What the link is counted for among the cell's openings.
     pub(super) opening: f64,
+    /// The last transfer took longer than was reckoned: the end of the next is not counted on.
+    pub(super) late: bool,
 }
 
 /// An item on its way to the neighbour.
@@ -112,6 +117,17 @@ impl Transfer {
     /// Whether it takes part in the division of the uplink.
     pub(super) fn moves(&self) -> bool {
         !self.waiting && self.crawl == 0.0
+    }
+
+    /// Whether it is to end within so many seconds. Of one that should have ended already nobody knows.
+    pub(super) fn ends_within(&self, now: f64, seconds: f64) -> bool {
+        let left = self.left(now);
+        left > 0.0 && left + BESIDE < self.rate * seconds
+    }
+
+    /// Whether it should have ended already.
+    pub(super) fn is_late(&self, now: f64) -> bool {
+        self.left - self.rate * (now - self.since) + BESIDE < 0.0
     }
 
     /// Bytes that are left.

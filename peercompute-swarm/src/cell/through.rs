@@ -5,7 +5,7 @@
 //! with nothing to do. Whatever becomes of the plan meanwhile, what waits beyond the slots goes on at once, over any idle link. So the bound holds as long as the network carries
 //! what it did when the slot was granted; where it does not, the excess is at most one item for each link and worker.
 
-use super::{Cell, Item, pace::LEAST_FLOW, plan::LinkPlan};
+use super::{Cell, Item, Port, pace::LEAST_FLOW, plan::LinkPlan};
 
 /// An idle link counts as far as the plan sends an item over it in so many seconds, and at most for one.
 const OPENING_TIME: f64 = 1.0;
@@ -31,7 +31,7 @@ impl Cell {
     }
 
     /// Whether a neighbour that asks for it may have a slot, of `limit`: one that there is, or one for what goes on over a link that will be idle by then. Such a link is not slowed down
-    /// any more until it is.
+    /// any more until it is. A transfer that should have ended already is not counted on, nor one after it on the same link before one has been in time.
     pub(super) fn may_grant(&mut self, now: f64, index: u32, item: Item, limit: u32) -> bool {
         let claimed = self.claimed(item);
         if claimed < limit {
@@ -41,7 +41,6 @@ impl Cell {
         let latency = self.links[index as usize]
             .as_ref()
             .map_or(0.0, |link| link.plan.latency);
-        let soon = now..now + 2.0 * latency;
         let mut openings = 0.0;
         for &(index, kind) in &self.active {
             let Some(Some(link)) = self.links.get_mut(index as usize) else {
@@ -49,10 +48,11 @@ impl Cell {
             };
             let opening = opening(&link.plan, item, link.sending[item].pace);
             if kind == item
+                && !link.sending[item].late
                 && let Some(transfer) = &mut link.sending[item].transfer
                 && !transfer.held
                 && link.plan.neighbour.down_price() == 0.0
-                && soon.contains(&(now + transfer.remaining(now)))
+                && transfer.ends_within(now, 2.0 * latency)
             {
                 transfer.firm = true;
                 openings += opening;
@@ -62,6 +62,16 @@ impl Cell {
             }
         }
         false
+    }
+
+    /// All bytes of a transfer have gone: it is seen whether that took longer than was reckoned.
+    pub(super) fn judge(&mut self, now: f64, port: Port, item: Item) {
+        if let Some(Some(link)) = self.links.get_mut(port.0 as usize)
+            && let Some(transfer) = link.sending[item].transfer
+            && !transfer.waiting
+        {
+            link.sending[item].late = transfer.is_late(now);
+        }
     }
 
     /// Slots in use at this moment, or kept for a transfer that may come to a stop.
