@@ -357,6 +357,21 @@ impl Cell {
         self.links_changed(now);
     }
 
+    /// The bytes of an output in the mean have turned out to be others than was thought; at least 1.
+    pub fn set_output_bytes(&mut self, now: Duration, bytes: f64) {
+        let before = self.config.shape;
+        self.config.shape = TaskShape::new(before.input_bytes, bytes);
+        let times = self.config.shape.output_bytes / before.output_bytes;
+        self.plan.measure(&self.config);
+        for link in self.links.iter_mut().flatten() {
+            if let Some(transfer) = &mut link.sending[Item::Output].transfer {
+                transfer.resize(now.as_secs_f64(), times);
+            }
+        }
+        self.links_changed(now);
+        self.repace(now.as_secs_f64(), true);
+    }
+
     /// Whether a source has tasks to give out, as it has at first.
     pub fn set_supply(&mut self, now: Duration, supply: bool) {
         self.supply = supply && self.config.source;

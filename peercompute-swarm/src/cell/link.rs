@@ -135,6 +135,11 @@ impl Transfer {
         (self.left - self.rate * (now - self.since)).max(0.0)
     }
 
+    /// It turns out to be so many times as large.
+    pub(super) fn resize(&mut self, now: f64, times: f64) {
+        (self.left, self.since) = (self.left(now) * times, now);
+    }
+
     /// Seconds until all is sent; infinite when it stands still.
     pub(super) fn remaining(&self, now: f64) -> f64 {
         if self.waiting {

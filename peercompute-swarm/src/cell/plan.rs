@@ -128,13 +128,12 @@ pub(super) struct LinkPlan {
 
 impl NodePlan {
     pub(super) fn new(config: &CellConfig) -> Self {
-        let shape = config.shape;
         let mut plan = Self {
             source: config.source,
             compute: 0.0,
             up: 0.0,
             down: 0.0,
-            ratio: shape.output_bytes / shape.input_bytes,
+            ratio: 0.0,
             work: 0.0,
             mean_work: 0.0,
             value: PerItem::default(),
@@ -154,6 +153,7 @@ impl NodePlan {
         self.compute = config.compute.0;
         self.up = config.up.0 / config.shape.input_bytes;
         self.down = config.down.0 / config.shape.input_bytes;
+        self.ratio = config.shape.output_bytes / config.shape.input_bytes;
     }
 
     /// What the bytes of an item weigh, in inputs.

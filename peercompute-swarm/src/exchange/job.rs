@@ -38,6 +38,9 @@ const SMOOTHING: f64 = 0.1;
 /// How far the size of items may be from what the cell plans with, either way.
 const MAX_SCALE: f64 = 1024.0;
 
+/// How many times as large as inputs a cell takes outputs to be at most: prices are told in steps, and those of inputs become too fine. Inputs count for more then than they are.
+const MAX_RATIO: f64 = 4.0;
+
 /// Items that may wait where others could still come: fewer than any buffer holds.
 const FEW: usize = 3;
 
@@ -78,7 +81,7 @@ pub(super) struct Job {
     pub(super) computes: bool,
     /// It would be computed here if its program was ready.
     pub(super) prepares: bool,
-    /// Mean bytes of the items that pass, and what one byte that the cell plans with stands for.
+    /// Mean bytes of the items that pass, and what one byte that the cell plans with stands for. The shape's inputs stay what they are; its outputs follow what passes.
     sizes: PerItem<Option<f64>>,
     pub(super) scale: f64,
     /// Seconds from the cell's wish to compute a bundle to its end, in the mean.
@@ -440,22 +443,23 @@ impl Job {
         self.sizes.see(item, bytes);
     }
 
-    /// Reckons anew what a byte that the cell plans with stands for. Gives whether it has changed much.
-    pub(super) fn rescale(&mut self) -> bool {
-        let scale = Item::ALL
-            .into_iter()
-            .filter_map(|item| Some(self.sizes[item]? / self.shape.bytes(item)))
-            .fold(0.0, f64::max);
-        if scale <= 0.0 {
-            return false;
-        }
+    /// Reckons anew what a byte that the cell plans with stands for, and how large outputs are beside inputs. Gives whether the former has changed much.
+    pub(super) fn rescale(&mut self, now: Duration) -> bool {
+        let input_bytes = self.shape.input_bytes;
+        let inputs = self.sizes[Item::Input].map_or(self.scale, |bytes| bytes / input_bytes);
+        let outputs = self.sizes[Item::Output].unwrap_or(0.0);
+        let scale = inputs.max(outputs / (MAX_RATIO * input_bytes));
         let scale = scale.clamp(1.0 / MAX_SCALE, MAX_SCALE);
-        let off = scale / self.scale;
-        if !(0.8..1.25).contains(&off) {
+        let rescaled = is_off(scale / self.scale);
+        if rescaled {
             self.scale = scale;
-            return true;
         }
-        false
+        let output_bytes = (outputs / self.scale).clamp(1.0, MAX_RATIO * input_bytes);
+        if outputs > 0.0 && is_off(output_bytes / self.shape.output_bytes) {
+            self.shape.output_bytes = output_bytes;
+            self.cell.set_output_bytes(now, output_bytes);
+        }
+        rescaled
     }
 
     /// Something is to be said of a bundle: somebody holds it.
@@ -525,6 +529,11 @@ impl PerItem<Option<f64>> {
         let mean = &mut self[item];
         *mean = Some(mean.map_or(bytes, |mean| mean + SMOOTHING * (bytes - mean)));
     }
+}
+
+/// Whether a plan is to follow what has changed by so many times.
+fn is_off(times: f64) -> bool {
+    !(0.8..1.25).contains(&times)
 }
 
 /// Makes one frame of two that follow each other.

@@ -297,7 +297,14 @@ impl Source {
                 }
                 continue;
             };
-            let outcome = self.outcome(result);
+            if let Some(failure) = self.overlong(&result) {
+                // Whoever computed it was to see that: others may do better.
+                if mine && verdict.is_some() {
+                    again.push((member.entry, Some(failure)));
+                }
+                continue;
+            }
+            let outcome = outcome(result);
             if let Ok((bytes, ran)) = &outcome {
                 good += 1;
                 run += ran.as_secs_f64();
@@ -348,21 +355,13 @@ impl Source {
         }
     }
 
-    fn outcome(&self, result: v1::FlowOutput) -> Result<(Bytes, Duration), Failure> {
-        if let Some(failure) = result.failure {
-            let reason = v1::TaskFailureReason::try_from(failure.reason)
-                .unwrap_or(v1::TaskFailureReason::Unspecified);
-            return Err(Failure::new(reason.into(), failure.message));
-        }
-        let bytes = result.value.len();
-        if bytes > self.max_value {
-            let max = self.max_value;
-            return Err(Failure::new(
-                FailureReason::OutputTooLarge,
-                format!("the result has {bytes} bytes, at most {max} are allowed"),
-            ));
-        }
-        Ok((result.value, Duration::from_micros(result.run_us.into())))
+    /// What is wrong with a result that has more bytes than the job allows.
+    fn overlong(&self, result: &v1::FlowOutput) -> Option<Failure> {
+        let (bytes, max) = (result.value.len(), self.max_value);
+        (result.failure.is_none() && bytes > max).then(|| {
+            let message = format!("the result has {bytes} bytes, at most {max} are allowed");
+            Failure::new(FailureReason::OutputTooLarge, message)
+        })
     }
 
     /// There is a sign of a bundle.
@@ -537,6 +536,11 @@ impl Source {
                 Some(failure) if task.attempts >= self.max_attempts => {
                     self.end(entry, Err(failure), events);
                 }
+                // Whoever fails at it does so fast, and would have it again at once.
+                Some(failure) if failure.reason != FailureReason::LeaseExpired => {
+                    task.waits = true;
+                    self.tasks.push_back(&mut self.pending, entry);
+                }
                 _ => {
                     task.waits = true;
                     self.tasks.push_front(&mut self.pending, entry);
@@ -589,4 +593,13 @@ impl Source {
             },
         });
     }
+}
+
+fn outcome(result: v1::FlowOutput) -> Result<(Bytes, Duration), Failure> {
+    if let Some(failure) = result.failure {
+        let reason = v1::TaskFailureReason::try_from(failure.reason)
+            .unwrap_or(v1::TaskFailureReason::Unspecified);
+        return Err(Failure::new(reason.into(), failure.message));
+    }
+    Ok((result.value, Duration::from_micros(result.run_us.into())))
 }

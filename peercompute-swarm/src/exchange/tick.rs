@@ -120,7 +120,7 @@ impl Exchange {
             let Some(job) = self.jobs.get_mut(id) else {
                 continue;
             };
-            let rescaled = job.rescale();
+            let rescaled = job.rescale(now);
             let (up, down) = (ups[index] / job.scale, downs[index] / job.scale);
             if rescaled || off(up, job.figures[1]) || off(down, job.figures[2]) {
                 (job.figures[1], job.figures[2]) = (up, down);

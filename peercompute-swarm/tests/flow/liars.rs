@@ -1,6 +1,6 @@
 //! Neighbours that say what is not so.
 
-use peercompute_proto::v1::FlowFrame;
+use peercompute_proto::v1::{FlowFrame, TaskLimits};
 
 #[cfg(target_arch = "wasm32")]
 use super::test;
@@ -84,4 +84,46 @@ fn a_node_in_between_sees_through_a_neighbour_that_boasts() {
     world.assert_all_right(a, job, &all);
     // Thirty seconds of work.
     assert!(world.now < 45 * SECOND, "it took {:?}", world.now);
+}
+
+/// Keeps from neighbours what a job allows.
+fn forgets_limits(frame: &mut FlowFrame) {
+    for job in &mut frame.jobs {
+        if let Some(spec) = &mut job.spec {
+            spec.limits = None;
+        }
+    }
+}
+
+#[test]
+fn overlong_results_go_to_another_worker_and_cost_trust() {
+    let mut world = World::new(62);
+    let a = world.node(Spec::idle());
+    let honest = world.node(Spec::worker(2, 10 * MS));
+    let liar = world.node(Spec::worker(2, MS));
+    world.link(a, honest, 1e7, 5);
+    world.link(a, liar, 1e7, 5);
+    world.stretch(liar, 1000);
+    world.lie(a, forgets_limits);
+    let all = tasks(2000, 200);
+    let mut spec = super::crc();
+    spec.limits = Some(TaskLimits {
+        max_output_bytes: 8,
+        ..TaskLimits::default()
+    });
+    let job = world.open(a, spec);
+    world.push(a, job, all.clone());
+    world.finish(a, job);
+    world.run(MINUTE, |world| world.is_done(a, job));
+    eprintln!(
+        "{:?} {} {}",
+        world.now,
+        world.ran(liar),
+        world
+            .outcomes(a)
+            .iter()
+            .filter(|it| it.result.is_err())
+            .count()
+    );
+    world.assert_all_right(a, job, &all);
 }

@@ -6,6 +6,7 @@ mod fair;
 mod hostile;
 mod liars;
 mod losses;
+mod sizes;
 mod ways;
 mod world;
 
@@ -14,7 +15,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use std::time::Duration;
 
-use peercompute_proto::v1::{BuiltinProgram, Program, TaskSpec, program};
+use peercompute_proto::v1::{BuiltinProgram, NativeProgram, Program, TaskSpec, program};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const SECOND: Duration = Duration::from_secs(1);
@@ -27,6 +28,16 @@ fn crc() -> TaskSpec {
                 operation: "crc32c".to_owned(),
                 immediate: 0,
             })),
+        }),
+        limits: None,
+    }
+}
+
+fn native() -> TaskSpec {
+    let name = "closure".to_owned();
+    TaskSpec {
+        program: Some(Program {
+            program: Some(program::Program::Native(NativeProgram { name })),
         }),
         limits: None,
     }

@@ -74,6 +74,8 @@ struct Node {
     rejects: Option<&'static str>,
     /// Takes tasks and never gives a result.
     swallows: bool,
+    /// Gives results of so many bytes, and looks at no limit.
+    stretches: Option<usize>,
     dead: bool,
 }
 
@@ -174,6 +176,7 @@ impl World {
             lie: None,
             rejects: None,
             swallows: false,
+            stretches: None,
             dead: false,
         });
         index
@@ -185,6 +188,10 @@ impl World {
 
     pub(crate) fn swallow(&mut self, node: usize) {
         self.nodes[node].swallows = true;
+    }
+
+    pub(crate) fn stretch(&mut self, node: usize, bytes: usize) {
+        self.nodes[node].stretches = Some(bytes);
     }
 
     pub(crate) fn link(&mut self, a: usize, b: usize, rate: f64, latency_ms: u64) {
@@ -487,7 +494,10 @@ impl World {
             }
             let took = state.spec.task;
             for task in begun {
-                let value = answer(&task.input);
+                let mut value = answer(&task.input);
+                if let Some(bytes) = self.nodes[node].stretches {
+                    value.resize(bytes, 0);
+                }
                 self.at(
                     took,
                     Event::Done(node, task.ticket.as_u64(), value, task.job),
