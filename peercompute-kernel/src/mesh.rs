@@ -359,11 +359,13 @@ impl Mesh {
             ExchangeEvent::TaskFailed {
                 job,
                 task,
+                by,
                 input_bytes,
                 failure,
             } => {
+                let host = by.and_then(|by| state.who(&by).0);
                 if let Some(shared) = state.jobs.get(&job) {
-                    let outcome = Outcome::failed(task, failure);
+                    let outcome = Outcome::failed(task, failure, host);
                     shared.put(outcome, input_bytes, Way::default());
                 }
             }

@@ -169,7 +169,7 @@ impl Submitter {
                     FailureReason::WorkerLost,
                     format!("worker {worker} was lost"),
                 );
-                self.count_attempt(entry, failure, &mut returned);
+                self.count_attempt(entry, worker, failure, &mut returned);
             }
             held = returned;
         }

@@ -22,6 +22,7 @@ use std::{cell::RefCell, convert::Infallible, io, sync::Arc, time::Instant};
 use futures::{FutureExt as _, StreamExt as _};
 use peercompute_compute::{Operation, OperationError};
 use peercompute_kernel::{JobError, JobResults, JobSender, NodeKernel, PushError, SubmitError};
+use peercompute_proto::v1::{Program, TaskLimits, TaskSpec};
 
 use self::{
     input::{Input, Unusable},
@@ -271,10 +272,25 @@ async fn run_operation(
     plan: &Arc<Plan>,
     operation: Operation,
 ) -> Result<(FileResults, Shares), RunError> {
-    let (sender, mut results) = node.submit(operation.into())?.split();
+    let longest = operation.result_len(plan.chunk as u64);
+    let job = node.submit(spec(operation.into(), longest))?;
+    let (sender, mut results) = job.split();
     plan.progress.watch(results.watch());
     let files = over_files(plan, operation, sender, &mut results).await?;
     Ok((files, Shares::of(&results)))
+}
+
+/// A job whose results have at most so many bytes: whoever gives more is wrong, and is not to hold others up with it.
+fn spec(program: Program, max_output_bytes: u64) -> TaskSpec {
+    let limits = TaskLimits {
+        // 0 would be no limit.
+        max_output_bytes: max_output_bytes.max(1),
+        ..TaskLimits::default()
+    };
+    TaskSpec {
+        program: Some(program),
+        limits: Some(limits),
+    }
 }
 
 async fn over_files(

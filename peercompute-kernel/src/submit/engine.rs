@@ -318,11 +318,13 @@ impl State {
             SubmitterEvent::TaskFailed {
                 job,
                 task,
+                worker,
                 input_bytes,
                 failure,
             } => {
+                let host = self.links.get(&worker).map(|link| link.host);
                 if let Some(shared) = self.jobs.get(&job) {
-                    let outcome = Outcome::failed(task, failure);
+                    let outcome = Outcome::failed(task, failure, host);
                     shared.put(outcome, input_bytes, Way::default());
                 }
             }

@@ -72,19 +72,19 @@ pub struct Outcome {
     pub task: TaskId,
     /// The output, or why there is none.
     pub result: Result<Bytes, Failure>,
-    /// Where it ran; absent for a task that failed without running.
+    /// Where it ran, or failed last; absent if it never ran, or if nothing was heard of where it did.
     pub host: Option<Host>,
     /// How long it ran there, as the host says.
     pub run: Duration,
 }
 
 impl Outcome {
-    /// That of a task that has no result from anybody.
-    pub(crate) fn failed(task: TaskId, failure: Failure) -> Self {
+    /// That of a task that has no result from anybody, with where it failed last.
+    pub(crate) fn failed(task: TaskId, failure: Failure, host: Option<Host>) -> Self {
         Self {
             task,
             result: Err(failure),
-            host: None,
+            host,
             run: Duration::ZERO,
         }
     }

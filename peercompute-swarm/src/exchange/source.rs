@@ -314,12 +314,22 @@ impl Source {
                 continue;
             }
             match outcome {
-                Ok((bytes, ran)) => self.end(member.entry, Ok((bytes, ran, by)), events),
+                Ok((value, run)) => {
+                    let (task, input_bytes) = self.end(member.entry);
+                    events.push_back(ExchangeEvent::TaskDone {
+                        job: self.job,
+                        task,
+                        by: by.clone(),
+                        input_bytes,
+                        value,
+                        run,
+                    });
+                }
                 Err(failure) => {
                     good += usize::from(failure.reason != FailureReason::Refused);
                     match failure.reason {
                         reason if reason.is_same_everywhere() => {
-                            self.end(member.entry, Err(failure), events);
+                            self.fail(member.entry, failure, Some(by), events);
                         }
                         FailureReason::Unsupported | FailureReason::Refused if count > 1 => {
                             missing = true;
@@ -334,7 +344,7 @@ impl Source {
             }
         }
         self.learn(good, missing, run, value);
-        self.give_again(again, events);
+        self.give_again(again, Some(by), events);
         let to = verdict?;
         if let Some(window) = to.and_then(|to| self.windows.get_mut(&to)) {
             window.home(now, good > 0);
@@ -459,7 +469,7 @@ impl Source {
         if self.given_up.len() > MAX_GIVEN_UP {
             self.given_up.pop_first();
         }
-        self.give_again(again, events);
+        self.give_again(again, None, events);
     }
 
     /// What has been out for too long is given out again. Gives to whom it had been given.
@@ -524,6 +534,7 @@ impl Source {
     fn give_again(
         &mut self,
         again: Vec<(u32, Option<Failure>)>,
+        by: Option<&RunBy>,
         events: &mut VecDeque<ExchangeEvent>,
     ) {
         for (entry, failure) in again.into_iter().rev() {
@@ -534,7 +545,7 @@ impl Source {
             task.attempts += u32::from(failure.is_some());
             match failure {
                 Some(failure) if task.attempts >= self.max_attempts => {
-                    self.end(entry, Err(failure), events);
+                    self.fail(entry, failure, by, events);
                 }
                 // Whoever fails at it does so fast, and would have it again at once.
                 Some(failure) if failure.reason != FailureReason::LeaseExpired => {
@@ -555,13 +566,25 @@ impl Source {
             .is_some_and(|task| task.serial == member.serial)
     }
 
-    /// A task has come to its end; other copies of it will be ignored.
-    fn end(
+    fn fail(
         &mut self,
         entry: u32,
-        result: Result<(Bytes, Duration, &RunBy), Failure>,
+        failure: Failure,
+        by: Option<&RunBy>,
         events: &mut VecDeque<ExchangeEvent>,
     ) {
+        let (task, input_bytes) = self.end(entry);
+        events.push_back(ExchangeEvent::TaskFailed {
+            job: self.job,
+            task,
+            by: by.cloned(),
+            input_bytes,
+            failure,
+        });
+    }
+
+    /// A task has come to its end; other copies of it will be ignored. Gives its name and the bytes of its input.
+    fn end(&mut self, entry: u32) -> (TaskId, usize) {
         if self.tasks[entry].waits {
             // It was given out again, and came home from where it was before.
             self.tasks.remove(&mut self.pending, entry);
@@ -575,23 +598,7 @@ impl Source {
         self.bytes -= input_bytes as u64;
         self.unfinished -= 1;
         self.untaken += 1;
-        let job = self.job;
-        events.push_back(match result {
-            Ok((value, run, by)) => ExchangeEvent::TaskDone {
-                job,
-                task: number,
-                by: by.clone(),
-                input_bytes,
-                value,
-                run,
-            },
-            Err(failure) => ExchangeEvent::TaskFailed {
-                job,
-                task: number,
-                input_bytes,
-                failure,
-            },
-        });
+        (number, input_bytes)
     }
 }
 

@@ -46,6 +46,8 @@ pub enum SubmitterEvent {
         job: JobId,
         /// The task.
         task: TaskId,
+        /// Who failed at it last.
+        worker: WorkerId,
         /// Bytes of input that the task had: what its end gives back to the backlog.
         input_bytes: usize,
         /// Why its last attempt failed.

@@ -79,6 +79,7 @@ impl Submitter {
             }
         };
         self.note_life(index);
+        let worker = self.peers[index].id;
         let overdrawn = self.peers[index]
             .claims
             .get(&job)
@@ -92,12 +93,14 @@ impl Submitter {
             FailureReason::Refused if overdrawn => returned.push(entry),
             FailureReason::Refused => {
                 self.put_aside(now, index, false);
-                self.count_attempt(entry, failure, returned);
+                self.count_attempt(entry, worker, failure, returned);
             }
-            reason if reason.is_same_everywhere() => self.fail(entry, failure),
+            reason if reason.is_same_everywhere() => self.fail(entry, worker, failure),
             // The same worker would take as long again.
-            FailureReason::Deadline if !self.peers.are_several(job) => self.fail(entry, failure),
-            _ => self.count_attempt(entry, failure, returned),
+            FailureReason::Deadline if !self.peers.are_several(job) => {
+                self.fail(entry, worker, failure)
+            }
+            _ => self.count_attempt(entry, worker, failure, returned),
         }
         Ok(())
     }
@@ -111,13 +114,14 @@ impl Submitter {
         failure: Failure,
         returned: &mut Vec<u32>,
     ) {
+        let worker = self.peers[index].id;
         let held = self.drop_claim(index, job);
         self.peers[index].closings.push_back(job);
         for &entry in &held {
             match failure.reason {
                 FailureReason::Unsupported | FailureReason::Refused => returned.push(entry),
-                reason if reason.is_same_everywhere() => self.fail(entry, failure.clone()),
-                _ => self.count_attempt(entry, failure.clone(), returned),
+                reason if reason.is_same_everywhere() => self.fail(entry, worker, failure.clone()),
+                _ => self.count_attempt(entry, worker, failure.clone(), returned),
             }
         }
         let peer = &mut self.peers[index];

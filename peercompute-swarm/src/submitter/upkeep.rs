@@ -7,7 +7,7 @@ use super::{
     peers::{Aside, ClaimState, Peer, PeerIndex, Peers},
     task::{Place, entry_of, wire_name, wire_names},
 };
-use crate::{Failure, FailureReason, JobId, TaskId};
+use crate::{Failure, FailureReason, JobId, TaskId, WorkerId};
 
 impl Submitter {
     /// When [`handle_timeout`](Self::handle_timeout) is due; `None` while nothing can happen by itself. May name a time at which nothing does happen, but not
@@ -66,9 +66,11 @@ impl Submitter {
                 jobs.push(task.job);
             }
             count += 1;
-            let message = format!("worker {} was silent for {:?}", peer.id, self.config.lease);
+            let worker = peer.id;
+            let message = format!("worker {worker} was silent for {:?}", self.config.lease);
             self.count_attempt(
                 entry,
+                worker,
                 Failure::new(FailureReason::LeaseExpired, message),
                 &mut returned,
             );
@@ -200,23 +202,30 @@ impl Submitter {
         self.peers.wake_hungry();
     }
 
-    /// A task that is nowhere was tried once more: it has failed, or it is pushed to `returned`.
-    pub(super) fn count_attempt(&mut self, entry: u32, failure: Failure, returned: &mut Vec<u32>) {
+    /// A task that is nowhere was tried once more, by this worker: it has failed, or it is pushed to `returned`.
+    pub(super) fn count_attempt(
+        &mut self,
+        entry: u32,
+        worker: WorkerId,
+        failure: Failure,
+        returned: &mut Vec<u32>,
+    ) {
         let task = &mut self.tasks[entry];
         task.attempts += 1;
         if task.attempts >= self.config.max_attempts {
-            self.fail(entry, failure);
+            self.fail(entry, worker, failure);
         } else {
             returned.push(entry);
         }
     }
 
-    pub(super) fn fail(&mut self, entry: u32, failure: Failure) {
+    pub(super) fn fail(&mut self, entry: u32, worker: WorkerId, failure: Failure) {
         let job = self.tasks[entry].job;
         let (task, input_bytes) = self.end_task(entry, None);
         self.tell(SubmitterEvent::TaskFailed {
             job,
             task,
+            worker,
             input_bytes,
             failure,
         });

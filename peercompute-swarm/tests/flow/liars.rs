@@ -1,6 +1,7 @@
 //! Neighbours that say what is not so.
 
 use peercompute_proto::v1::{FlowFrame, TaskLimits};
+use peercompute_swarm::{FailureReason, JobId, NewTask, RunBy};
 
 #[cfg(target_arch = "wasm32")]
 use super::test;
@@ -95,35 +96,54 @@ fn forgets_limits(frame: &mut FlowFrame) {
     }
 }
 
-#[test]
-fn overlong_results_go_to_another_worker_and_cost_trust() {
-    let mut world = World::new(62);
+/// A job of which each result may have 8 bytes, beside a worker whose results have a thousand.
+fn give_overlong(
+    world: &mut World,
+    all: &[NewTask],
+    honest: Option<Spec>,
+) -> (usize, usize, JobId) {
     let a = world.node(Spec::idle());
-    let honest = world.node(Spec::worker(2, 10 * MS));
     let liar = world.node(Spec::worker(2, MS));
-    world.link(a, honest, 1e7, 5);
     world.link(a, liar, 1e7, 5);
+    if let Some(honest) = honest {
+        let honest = world.node(honest);
+        world.link(a, honest, 1e7, 5);
+    }
     world.stretch(liar, 1000);
     world.lie(a, forgets_limits);
-    let all = tasks(2000, 200);
     let mut spec = super::crc();
     spec.limits = Some(TaskLimits {
         max_output_bytes: 8,
         ..TaskLimits::default()
     });
     let job = world.open(a, spec);
-    world.push(a, job, all.clone());
+    world.push(a, job, all.to_vec());
     world.finish(a, job);
-    world.run(MINUTE, |world| world.is_done(a, job));
-    eprintln!(
-        "{:?} {} {}",
-        world.now,
-        world.ran(liar),
-        world
-            .outcomes(a)
-            .iter()
-            .filter(|it| it.result.is_err())
-            .count()
-    );
+    assert!(world.run(10 * MINUTE, |world| world.is_done(a, job)));
+    (a, liar, job)
+}
+
+#[test]
+fn overlong_results_go_to_another_worker_and_cost_trust() {
+    let mut world = World::new(62);
+    let all = tasks(2000, 200);
+    let (a, liar, job) = give_overlong(&mut world, &all, Some(Spec::worker(2, 10 * MS)));
     world.assert_all_right(a, job, &all);
+    let ran = world.ran(liar);
+    assert!(ran < 200, "{ran} tasks were run by who gives no result");
+}
+
+#[test]
+fn who_failed_at_a_task_is_named() {
+    let mut world = World::new(63);
+    let (a, liar, _) = give_overlong(&mut world, &tasks(20, 200), None);
+    for outcome in world.outcomes(a) {
+        let failure = outcome.result.as_ref().unwrap_err();
+        assert_eq!(failure.reason, FailureReason::OutputTooLarge);
+        let Some(RunBy::Peer { peer, .. }) = &outcome.by else {
+            panic!("{outcome:?}");
+        };
+        assert_eq!(peer[..], [liar as u8 + 1; 8]);
+    }
+    assert_eq!(world.outcomes(a).len(), 20);
 }

@@ -459,12 +459,16 @@ impl World {
                         by: Some(by),
                     }),
                     ExchangeEvent::TaskFailed {
-                        job, task, failure, ..
+                        job,
+                        task,
+                        by,
+                        failure,
+                        ..
                     } => state.outcomes.push(Outcome {
                         job,
                         task,
                         result: Err(failure),
-                        by: None,
+                        by,
                     }),
                     ExchangeEvent::JobDone { job } => state.done_jobs.push(job),
                     _ => {}

@@ -311,6 +311,7 @@ impl Scene {
                     task,
                     input_bytes,
                     failure,
+                    ..
                 } => {
                     assert_eq!(self.close(job, task).len(), input_bytes);
                     self.failed.insert((job, task), failure);

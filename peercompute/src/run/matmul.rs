@@ -19,6 +19,7 @@ use super::{
     npy::{self, Matrix},
     program::{STANDARD_INPUT, Target, WorkError, check_directory, ids, is_one_of, job_failure},
     shares::{JsonShares, Shares},
+    spec,
 };
 use crate::{cli::RunArgs, failure::Failure, output};
 
@@ -131,7 +132,10 @@ impl Product {
         let begun = Instant::now();
         let mut shares = Shares::default();
         if tasks > 0 {
-            let job = node.submit(Matmul.into()).map_err(Failure::run)?;
+            let largest = self.tiles.borrow().tile(0).map_err(Failure::run)?;
+            let numbers = largest.rows.len() * largest.columns.len();
+            let spec = spec(Matmul.into(), (numbers * size_of::<f32>()) as u64);
+            let job = node.submit(spec).map_err(Failure::run)?;
             let (sender, results) = job.split();
             ((), shares) =
                 futures::future::try_join(self.feed(sender), self.collect(results)).await?;
@@ -216,7 +220,7 @@ impl Product {
         while results.next_batch(&mut batch).await.map_err(job_failure)? {
             for outcome in batch.drain(..) {
                 let value = match outcome.result {
-                    // A lie, which the check finds: products suit every input, and are given no limits.
+                    // A lie, which the check finds: products suit every input, and keep to the limit that they are given.
                     Err(failure) if self.verify && failure.reason.is_same_everywhere() => {
                         Bytes::new()
                     }

@@ -107,7 +107,7 @@ impl From<peercompute_swarm::Failure> for Lack {
     fn from(failure: peercompute_swarm::Failure) -> Self {
         Self {
             reason: failure.to_string(),
-            // Operations suit every input, and are given no limits.
+            // Operations suit every input, and keep to the limits that they are given.
             is_false: failure.reason.is_same_everywhere(),
         }
     }
