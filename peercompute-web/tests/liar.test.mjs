@@ -25,31 +25,37 @@ function fnv64(bytes) {
   return [high, low].map((half) => half.toString(16).padStart(8, "0")).join("");
 }
 
-test("a tab that gives back wrong bytes is found out, by name, and the job ends right without them", async () => {
+/** A room with a node that lends nothing and a tab whose workers change each answer as `lie` says. Gives the tab's id and what runs work there, over the file and with its content. */
+async function among(lie, bytes) {
   const node = await scene.node("liars", "--throttle", "0");
   const tab = await scene.tab(await scene.serve());
-  // Its workers turn a bit of each answer around.
   await tab.context().route("**/worker.js", async (route) => {
     const response = await route.fetch();
-    const lie = `
+    const lying = `
       const post = self.postMessage;
       self.postMessage = (answer, moved) => {
-        if (answer.output) answer.output[0] ^= 1;
+        ${lie}
         post.call(self, answer, moved);
       };`;
-    await route.fulfill({ response, body: `${lie}\n${await response.text()}` });
+    await route.fulfill({ response, body: `${lying}\n${await response.text()}` });
   });
   const peerId = await tab.evaluate((options) => window.begin(options), { roomId: "liars", bootstrapPeers: [node.ws] });
   await node.line((line) => line.event === "peer_joined");
 
-  const [file, content] = [join(await scene.folder(), "input"), randomBytes(4 << 20)];
+  const [file, content] = [join(await scene.folder(), "input"), randomBytes(bytes)];
   await writeFile(file, content);
-  const work = async (...args) => {
-    const run = await scene.run("run", ["run", "--json", "--op", "fnv64", "--topology", "emergent", "--game", "test", "--room", "liars", "--peer", node.tcp, ...args, file]);
+  const work = async (operation, ...args) => {
+    const run = await scene.run("run", ["run", "--json", "--op", operation, "--topology", "emergent", "--game", "test", "--room", "liars", "--peer", node.tcp, ...args, file]);
     const result = await run.line(() => true);
     return { code: await run.exited, result };
   };
-  const lied = await work("--no-local");
+  return { tab, peerId, content, work };
+}
+
+test("a tab that gives back wrong bytes is found out, by name, and the job ends right without them", async () => {
+  // A bit of each answer is turned around.
+  const { tab, peerId, content, work } = await among("if (answer.output) answer.output[0] ^= 1;", 4 << 20);
+  const lied = await work("fnv64", "--no-local");
   assert.equal(lied.code, 0, JSON.stringify(lied.result));
   assert.equal(lied.result.verified, true, JSON.stringify(lied.result));
   const [mended] = lied.result.results;
@@ -60,9 +66,20 @@ test("a tab that gives back wrong bytes is found out, by name, and the job ends 
 
   // Whoever is told so leaves it out, and nothing has to be mended.
   await tab.evaluate(() => window.node.setThrottle(0));
-  const honest = await work();
+  const honest = await work("fnv64");
   assert.equal(honest.code, 0, JSON.stringify(honest.result));
   assert.equal(honest.result.verified, true);
   assert.equal(honest.result.results[0].value, fnv64(content));
   assert.equal(honest.result.results[0].mended, undefined);
+});
+
+test("a tab that gives back far too much holds nobody up, and is named", async () => {
+  const { peerId, work } = await among("if (answer.output) { answer.output = new Uint8Array(1 << 20); moved = []; }", 32 << 20);
+  const lied = await work("counteq:0", "--no-local");
+  assert.equal(lied.code, 0, JSON.stringify(lied.result));
+  assert.equal(lied.result.verified, true, JSON.stringify(lied.result));
+  const [mended] = lied.result.results;
+  assert.equal(mended.mended, true);
+  // A task for each mebibyte.
+  assert.deepEqual(mended.wrong_by_node, { [peerId]: 32 });
 });

@@ -6,7 +6,7 @@ use peercompute_rt::{BoxFuture, Runtime};
 
 use super::{
     Engine, LocalFallback,
-    alone::{Alone, Sight, Verdict},
+    alone::{Alone, GRACE, Sight, Verdict},
     job::Host,
 };
 use crate::{TASK_PROTOCOL, clock::now, error::LinkError, link, retries::Retries, serve::Workshop};
@@ -75,8 +75,9 @@ impl Supervisor {
                 Verdict::WaitUntil(until) => Some(until),
                 Verdict::GiveUp => {
                     self.give_up(&mut links);
-                    // What was begun now has its own time.
-                    alone = Alone::new(patience);
+                    // What was begun now has its own time, this node's own workers some even where nobody is waited for.
+                    let here = links.to.contains(&Host::Local);
+                    alone = Alone::new(if here { patience.max(GRACE) } else { patience });
                     None
                 }
             };

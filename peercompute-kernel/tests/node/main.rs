@@ -176,6 +176,26 @@ fn without_other_nodes_the_job_runs_here_and_says_so() {
 }
 
 #[test]
+fn without_patience_the_job_runs_here_at_once() {
+    for topology in [Topology::Distributed, Topology::Emergent] {
+        let world = World::new(22);
+        world.run(async {
+            let node = world.node("submitter").room("test", "room").serves(false);
+            let node = node.topology(topology).peer("/memory/77".parse().unwrap());
+            let fallback = LocalFallback::WhenAlone {
+                patience: Duration::ZERO,
+            };
+            let node = node.local_fallback(fallback);
+            let node = node.build(world.runtime.clone()).unwrap();
+            node.start().await.unwrap();
+            let outcomes = run_job(&node, 100).await.unwrap();
+            assert_all_right(&outcomes, 100);
+            assert_all_here(&outcomes);
+        });
+    }
+}
+
+#[test]
 fn an_address_where_nobody_answers_ends_in_the_local_fallback() {
     let world = World::new(3);
     world.run(async {

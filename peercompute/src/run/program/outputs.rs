@@ -161,7 +161,11 @@ impl<'a> Outputs<'a> {
             output: written.map(|path: std::path::PathBuf| output::json_name(&path).into_owned()),
             bytes: failure.is_none().then_some(current.written),
             tasks: (!is_whole).then_some(current.tasks),
-            node: current.host.filter(|_| is_whole).map(|it| it.to_string()),
+            // Of an input in pieces the one that failed is the last.
+            node: current
+                .host
+                .filter(|_| is_whole || failure.is_some())
+                .map(|it| it.to_string()),
             shares: shares.to_json(),
             seconds: failure.is_none().then(|| output::seconds(current.seconds)),
             reason: failure.map(|(reason, _)| *reason),
