@@ -63,7 +63,7 @@ pub enum ExchangeEvent {
         job: JobId,
         /// The task.
         task: TaskId,
-        /// Who failed at it last, if its end has a sender: nobody of one of which nothing was heard any more.
+        /// Who failed at it last; `None` if nothing was heard of it any more.
         by: Option<RunBy>,
         /// Bytes of input that the task had.
         input_bytes: usize,

@@ -88,6 +88,23 @@ fn a_source_with_less_uplink_sends_less() {
 }
 
 #[test]
+fn as_many_outputs_are_planned_as_the_uplink_carries_of_their_size() {
+    let mut rig = fan(&[9.0]);
+    let up = ByteRate(6.0 * SHAPE.1);
+    rig.with(1, |cell, now| cell.set_capacity(now, up, PLENTY));
+    let port = rig.edges[1].port;
+    for (times, wanted) in [(1.0, 6.0), (3.0, 2.0), (0.75, 8.0)] {
+        for node in 0..2 {
+            rig.with(node, |cell, now| {
+                cell.set_output_bytes(now, times * SHAPE.1)
+            });
+        }
+        rig.run(seconds(60));
+        near(rig.cell(1).planned_flow(port, Item::Output).0, wanted);
+    }
+}
+
+#[test]
 fn a_node_with_less_downlink_has_its_neighbours_send_less() {
     let mut rig = fan(&[3.0, 3.0]);
     rig.run(seconds(30));
