@@ -363,7 +363,11 @@ impl Mesh {
                 input_bytes,
                 failure,
             } => {
-                let host = by.and_then(|by| state.who(&by).0);
+                // Whoever names nobody may be far off: the neighbour is not blamed for him.
+                let host = by.and_then(|by| match by {
+                    RunBy::Peer { peer, .. } => PeerId::from_bytes(&peer).ok().map(Host::Peer),
+                    _ => Some(Host::Local),
+                });
                 if let Some(shared) = state.jobs.get(&job) {
                     let outcome = Outcome::failed(task, failure, host);
                     shared.put(outcome, input_bytes, Way::default());

@@ -357,8 +357,9 @@ impl Cell {
         self.links_changed(now);
     }
 
-    /// The bytes of an output in the mean have turned out to be others than was thought; at least 1.
+    /// The bytes of an output in the mean have turned out to be others than was thought; at least 1, and finite.
     pub fn set_output_bytes(&mut self, now: Duration, bytes: f64) {
+        let bytes = ByteRate(bytes).sane().0;
         let before = self.config.shape;
         self.config.shape = TaskShape::new(before.input_bytes, bytes);
         let times = self.config.shape.output_bytes / before.output_bytes;

@@ -18,7 +18,7 @@ pub enum FailureReason {
     Trap,
     /// It ran longer than the job's limit or the worker's.
     Deadline,
-    /// It gave more bytes than the job's limit or the worker's.
+    /// It gave more bytes than the job's limit or the worker's. Of a result that came home all the same the submitter says so, after others were tried.
     OutputTooLarge,
     /// The worker gave it up.
     Cancelled,

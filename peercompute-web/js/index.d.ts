@@ -178,7 +178,7 @@ export interface TaskResult {
   /** Why there is none. */
   reason?: string;
   message?: string;
-  /** Who ran it: a peer id, or `local`. */
+  /** Who ran it, or failed at it last: a peer id, or `local`. */
   host?: string;
   runMs: number;
 }

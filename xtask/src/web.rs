@@ -63,7 +63,7 @@ pub(crate) fn install(context: &Context, arguments: &InstallArgs) -> Result<()> 
     build(context, &folder)?;
     Tool::Linker.ensure(context)?;
     let mut cargo = context.cargo(["install", "--locked", "--path", "peercompute"]);
-    // Line tables are for whoever works on it, and are five times as large as the program.
+    // Line tables are for whoever works on it, and are four times as large as the program.
     cargo.args(["--config", "profile.release.debug=false"]);
     cargo.env("PEERCOMPUTE_EMBED_WEB", &folder);
     if let Some(root) = &arguments.root {

@@ -96,6 +96,8 @@ impl MeshSupervisor {
                 trying: candidates > 0 || (search_done && self.searches_on()),
                 // Who makes a program ready counts for one who has it.
                 considering: false,
+                // They are there as soon as they are asked.
+                here: false,
             };
             let until = match alone.look(now(&self.runtime), sight) {
                 Verdict::Fine => None,

@@ -21,6 +21,8 @@ pub(crate) struct Sight {
     pub(crate) trying: bool,
     /// Some node that lends its machine was offered a job and has said nothing of it yet.
     pub(crate) considering: bool,
+    /// This node's own workers were asked: they have some time in any case.
+    pub(crate) here: bool,
 }
 
 /// Follows how long the node has been alone with a job.
@@ -64,12 +66,17 @@ impl Alone {
             return Verdict::Fine;
         }
         let since = *self.since.get_or_insert(now);
+        let patience = if sight.here {
+            self.patience.max(GRACE)
+        } else {
+            self.patience
+        };
         let wait = if self.had_company {
-            GRACE.min(self.patience)
+            GRACE.min(patience)
         } else if sight.search_done && !sight.trying {
             Duration::ZERO
         } else {
-            self.patience
+            patience
         };
         let wait = if sight.considering {
             wait.max(CONSIDERATION)
@@ -187,6 +194,19 @@ mod tests {
             Verdict::WaitUntil(5 * SECOND + GRACE)
         );
         assert_eq!(alone.look(5 * SECOND + GRACE, done), Verdict::GiveUp);
+    }
+
+    #[test]
+    fn who_waits_for_nobody_still_waits_for_this_node() {
+        let mut alone = Alone::new(Duration::ZERO);
+        assert_eq!(alone.look(SECOND, searching()), Verdict::GiveUp);
+        let mut alone = Alone::new(Duration::ZERO);
+        let here = Sight {
+            trying: true,
+            here: true,
+            ..searching()
+        };
+        assert_eq!(alone.look(SECOND, here), Verdict::WaitUntil(SECOND + GRACE));
     }
 
     #[test]

@@ -72,7 +72,7 @@ pub struct Outcome {
     pub task: TaskId,
     /// The output, or why there is none.
     pub result: Result<Bytes, Failure>,
-    /// Where it ran, or failed last; absent if it never ran, or if nothing was heard of where it did.
+    /// Where it ran, or failed last, as far as that is known.
     pub host: Option<Host>,
     /// How long it ran there, as the host says.
     pub run: Duration,

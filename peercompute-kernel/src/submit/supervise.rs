@@ -6,7 +6,7 @@ use peercompute_rt::{BoxFuture, Runtime};
 
 use super::{
     Engine, LocalFallback,
-    alone::{Alone, GRACE, Sight, Verdict},
+    alone::{Alone, Sight, Verdict},
     job::Host,
 };
 use crate::{TASK_PROTOCOL, clock::now, error::LinkError, link, retries::Retries, serve::Workshop};
@@ -68,6 +68,7 @@ impl Supervisor {
                     || links.to.contains(&Host::Local)
                     || (search_done && self.searches_on()),
                 considering: !served && self.is_considered(&links),
+                here: links.to.contains(&Host::Local),
             };
             let verdict = alone.look(now(&self.runtime), sight);
             let until = match verdict {
@@ -75,9 +76,8 @@ impl Supervisor {
                 Verdict::WaitUntil(until) => Some(until),
                 Verdict::GiveUp => {
                     self.give_up(&mut links);
-                    // What was begun now has its own time, this node's own workers some even where nobody is waited for.
-                    let here = links.to.contains(&Host::Local);
-                    alone = Alone::new(if here { patience.max(GRACE) } else { patience });
+                    // What was begun now has its own time.
+                    alone = Alone::new(patience);
                     None
                 }
             };

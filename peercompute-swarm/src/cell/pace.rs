@@ -334,6 +334,8 @@ impl Cell {
         if !any {
             return;
         }
+        // Firm transfers may take more than there is, if that was more when they became so.
+        let up = up.max(0.0);
         let spare = (up - planned).max(0.0);
         let raise = if missing > 0.0 {
             (spare / missing).min(1.0)

@@ -280,6 +280,8 @@ impl Source {
         };
         self.last_home = Some(now);
         let (count, mut good, mut missing) = (members.len(), 0, false);
+        // Nobody has a use for more, and the way home had to carry it.
+        let surplus = results.len() > count;
         let mut results = results.into_iter();
         let mut again = Vec::new();
         let (mut run, mut value) = (0.0, 0);
@@ -347,9 +349,12 @@ impl Source {
         self.give_again(again, Some(by), events);
         let to = verdict?;
         if let Some(window) = to.and_then(|to| self.windows.get_mut(&to)) {
-            window.home(now, good > 0);
+            window.home(now, good > 0 && !surplus);
         }
-        Some(Verdict { to, good: good > 0 })
+        Some(Verdict {
+            to,
+            good: good > 0 && !surplus,
+        })
     }
 
     fn learn(&mut self, good: usize, missing: bool, run: f64, value: usize) {
@@ -368,7 +373,7 @@ impl Source {
     /// What is wrong with a result that has more bytes than the job allows.
     fn overlong(&self, result: &v1::FlowOutput) -> Option<Failure> {
         let (bytes, max) = (result.value.len(), self.max_value);
-        (result.failure.is_none() && bytes > max).then(|| {
+        (bytes > max).then(|| {
             let message = format!("the result has {bytes} bytes, at most {max} are allowed");
             Failure::new(FailureReason::OutputTooLarge, message)
         })
@@ -530,14 +535,16 @@ impl Source {
         self.checked + self.lease / 8
     }
 
-    /// Puts tasks that are in no bundle to the front of those that wait, or ends them if they were tried often enough.
+    /// Tasks that are in no bundle wait again: those that failed behind all others, as whoever failed at them would have them again at once, and the rest at the front. Those that were tried often
+    /// enough end.
     fn give_again(
         &mut self,
         again: Vec<(u32, Option<Failure>)>,
         by: Option<&RunBy>,
         events: &mut VecDeque<ExchangeEvent>,
     ) {
-        for (entry, failure) in again.into_iter().rev() {
+        let mut first = Vec::new();
+        for (entry, failure) in again {
             let task = &mut self.tasks[entry];
             if task.copies > 0 {
                 continue;
@@ -547,16 +554,18 @@ impl Source {
                 Some(failure) if task.attempts >= self.max_attempts => {
                     self.fail(entry, failure, by, events);
                 }
-                // Whoever fails at it does so fast, and would have it again at once.
                 Some(failure) if failure.reason != FailureReason::LeaseExpired => {
                     task.waits = true;
                     self.tasks.push_back(&mut self.pending, entry);
                 }
                 _ => {
                     task.waits = true;
-                    self.tasks.push_front(&mut self.pending, entry);
+                    first.push(entry);
                 }
             }
+        }
+        for entry in first.into_iter().rev() {
+            self.tasks.push_front(&mut self.pending, entry);
         }
     }
 
@@ -610,3 +619,6 @@ fn outcome(result: v1::FlowOutput) -> Result<(Bytes, Duration), Failure> {
     }
     Ok((result.value, Duration::from_micros(result.run_us.into())))
 }
+
+#[cfg(test)]
+mod tests;

@@ -34,7 +34,7 @@ struct Current {
     tasks: u64,
     seconds: f64,
     shares: Shares,
-    /// Who ran the last task.
+    /// Who ran the last task, or failed at it.
     host: Option<Host>,
     failure: Option<(&'static str, String)>,
     is_unusable: bool,
