@@ -98,7 +98,7 @@ impl Submitter {
             reason if reason.is_same_everywhere() => self.fail(entry, worker, failure),
             // The same worker would take as long again.
             FailureReason::Deadline if !self.peers.are_several(job) => {
-                self.fail(entry, worker, failure)
+                self.fail(entry, worker, failure);
             }
             _ => self.count_attempt(entry, worker, failure, returned),
         }

@@ -96,7 +96,7 @@ fn as_many_outputs_are_planned_as_the_uplink_carries_of_their_size() {
     for (times, wanted) in [(1.0, 6.0), (3.0, 2.0), (0.75, 8.0)] {
         for node in 0..2 {
             rig.with(node, |cell, now| {
-                cell.set_output_bytes(now, times * SHAPE.1)
+                cell.set_output_bytes(now, times * SHAPE.1);
             });
         }
         rig.run(seconds(60));
