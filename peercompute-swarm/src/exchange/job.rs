@@ -16,6 +16,7 @@ use super::{
     compute::{self, Load},
     hops::{Hops, MAX_HOPS, Told},
     neighbour::Parting,
+    rooms::off,
     source::Source,
     store::Parcel,
     transfer::{Incoming, Outgoing, Sending},
@@ -450,12 +451,12 @@ impl Job {
         let outputs = self.sizes[Item::Output].unwrap_or(0.0);
         let scale = inputs.max(outputs / (MAX_RATIO * input_bytes));
         let scale = scale.clamp(1.0 / MAX_SCALE, MAX_SCALE);
-        let rescaled = is_off(scale / self.scale);
+        let rescaled = off(scale, self.scale);
         if rescaled {
             self.scale = scale;
         }
         let output_bytes = (outputs / self.scale).clamp(1.0, MAX_RATIO * input_bytes);
-        if outputs > 0.0 && is_off(output_bytes / self.shape.output_bytes) {
+        if outputs > 0.0 && off(output_bytes, self.shape.output_bytes) {
             self.shape.output_bytes = output_bytes;
             self.cell.set_output_bytes(now, output_bytes);
         }
@@ -529,11 +530,6 @@ impl PerItem<Option<f64>> {
         let mean = &mut self[item];
         *mean = Some(mean.map_or(bytes, |mean| mean + SMOOTHING * (bytes - mean)));
     }
-}
-
-/// Whether a plan is to follow what has changed by so many times.
-fn is_off(times: f64) -> bool {
-    !(0.8..1.25).contains(&times)
 }
 
 /// Makes one frame of two that follow each other.
